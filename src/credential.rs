@@ -1,0 +1,435 @@
+//! Codes, access tokens and refresh tokens: drawing, deriving, parsing and fingerprinting them.
+//!
+//! On the wire a credential is `mcp_ac_<id>.<secret>` (code), `mcp_at_<id>.<secret>` (access token) or
+//! `mcp_rt_<id>.<family>.<secret>` (refresh token). The id finds the connection with one read, the secret
+//! proves possession, and the prefix lets secret scanners recognise a leaked one. Only [`Fingerprint`]s are
+//! ever stored.
+
+use std::{fmt, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use hkdf::Hkdf;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+/// Where every random value of the program comes from. An argument, so that tests may choose.
+#[derive(Clone)]
+pub struct Randomness(Arc<dyn Fn(&mut [u8]) + Send + Sync>);
+
+impl Randomness {
+    /// The operating system's generator.
+    ///
+    /// # Panics
+    /// When drawing, if the operating system cannot give randomness: nothing safe can be done without it.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::from_fn(|bytes| {
+            getrandom::fill(bytes).expect("the operating system gives randomness")
+        })
+    }
+
+    /// A generator of the caller's choice.
+    #[must_use]
+    pub fn from_fn(fill: impl Fn(&mut [u8]) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(fill))
+    }
+
+    /// `N` fresh bytes.
+    #[must_use]
+    pub fn bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        (self.0)(&mut bytes);
+        bytes
+    }
+
+    /// 128 fresh bits as 22 characters of base64url: ids, attempt ids, page ids.
+    #[must_use]
+    pub fn id(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.bytes::<16>())
+    }
+}
+
+impl fmt::Debug for Randomness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Randomness")
+    }
+}
+
+/// The id of a connection: 128 random bits. Not a secret, but not guessable either.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ConnectionId(String);
+
+impl ConnectionId {
+    /// A fresh id.
+    #[must_use]
+    pub fn draw(randomness: &Randomness) -> Self {
+        Self(randomness.id())
+    }
+
+    /// Reads an id; `None` unless it is exactly 16 bytes of canonical base64url.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        decode::<16>(text).map(|_| Self(text.to_owned()))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// SHA-256 of a secret value, as base64url: all that the store ever holds of one.
+///
+/// The values have 128 or more random bits, so a fast hash is right: there is nothing to guess.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(String);
+
+impl Fingerprint {
+    /// The fingerprint of a secret text.
+    #[must_use]
+    pub fn of(secret: &str) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(Sha256::digest(secret)))
+    }
+
+    /// The fingerprint as text, for the store's conditions.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// In constant time, though a fingerprint alone opens nothing.
+impl PartialEq for Fingerprint {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for Fingerprint {}
+
+/// A value shown once to its holder and never again: no `Display`, and `Debug` says nothing.
+#[derive(Clone)]
+pub struct Plain(String);
+
+impl Plain {
+    /// Takes a secret value in.
+    #[must_use]
+    pub fn new(secret: String) -> Self {
+        Self(secret)
+    }
+
+    /// 256 fresh bits behind a prefix.
+    #[must_use]
+    pub fn draw(prefix: &str, randomness: &Randomness) -> Self {
+        Self(format!(
+            "{prefix}{}",
+            URL_SAFE_NO_PAD.encode(randomness.bytes::<32>())
+        ))
+    }
+
+    /// The secret itself: only for the answer that issues it, the header that carries it, or a comparison.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What may be stored of it.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.0)
+    }
+
+    /// Compares in constant time over the digests, so that not even the length shows.
+    #[must_use]
+    pub fn is(&self, presented: &str) -> bool {
+        Sha256::digest(&self.0)
+            .ct_eq(&Sha256::digest(presented))
+            .into()
+    }
+}
+
+impl fmt::Debug for Plain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// A credential of the form `<prefix><id>.<secret>`.
+macro_rules! credential {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug)]
+        pub struct $name {
+            id: ConnectionId,
+            plain: Plain,
+        }
+
+        impl $name {
+            const PREFIX: &str = $prefix;
+
+            fn from_secret(id: &ConnectionId, secret: [u8; 32]) -> Self {
+                let plain = Plain(format!("{}{id}.{}", Self::PREFIX, URL_SAFE_NO_PAD.encode(secret)));
+                Self { id: id.clone(), plain }
+            }
+
+            /// A fresh one for the connection.
+            #[must_use]
+            pub fn draw(id: &ConnectionId, randomness: &Randomness) -> Self {
+                Self::from_secret(id, randomness.bytes())
+            }
+
+            /// Reads a presented one; `None` unless it has exactly the form in which we issue them.
+            #[must_use]
+            pub fn parse(presented: &str) -> Option<Self> {
+                let (id, secret) = presented.strip_prefix(Self::PREFIX)?.split_once('.')?;
+                let id = ConnectionId::parse(id)?;
+                decode::<32>(secret)?;
+                Some(Self { id, plain: Plain(presented.to_owned()) })
+            }
+
+            /// The connection it names.
+            #[must_use]
+            pub fn id(&self) -> &ConnectionId {
+                &self.id
+            }
+
+            /// The credential itself, for the answer that issues it.
+            #[must_use]
+            pub fn expose(&self) -> &str {
+                self.plain.expose()
+            }
+
+            /// What may be stored of it.
+            #[must_use]
+            pub fn fingerprint(&self) -> Fingerprint {
+                self.plain.fingerprint()
+            }
+        }
+    };
+}
+
+credential!(
+    /// An authorization code (RFC 6749 §4.1.2).
+    Code,
+    "mcp_ac_"
+);
+credential!(
+    /// An access token (RFC 6749 §1.4): opaque to everyone but us.
+    AccessToken,
+    "mcp_at_"
+);
+
+/// A refresh token (RFC 6749 §1.5). Its family part stays the same for the life of a connection, so that an
+/// old member of the family can be told from a guess.
+#[derive(Clone, Debug)]
+pub struct RefreshToken {
+    id: ConnectionId,
+    family: [u8; 16],
+    secret: [u8; 32],
+}
+
+impl RefreshToken {
+    const PREFIX: &str = "mcp_rt_";
+
+    /// The first of a new family.
+    #[must_use]
+    pub fn draw(id: &ConnectionId, randomness: &Randomness) -> Self {
+        Self {
+            id: id.clone(),
+            family: randomness.bytes(),
+            secret: randomness.bytes(),
+        }
+    }
+
+    /// Reads a presented one; `None` unless it has exactly the form in which we issue them.
+    #[must_use]
+    pub fn parse(presented: &str) -> Option<Self> {
+        let (id, rest) = presented.strip_prefix(Self::PREFIX)?.split_once('.')?;
+        let (family, secret) = rest.split_once('.')?;
+        Some(Self {
+            id: ConnectionId::parse(id)?,
+            family: decode(family)?,
+            secret: decode(secret)?,
+        })
+    }
+
+    /// The pair that follows this token: always the same for the same nonce and generation, so that a
+    /// repeated refresh gets the answer which was lost, and the store still holds no token (RFC 5869).
+    #[must_use]
+    pub fn successors(&self, nonce: &Nonce, generation: u64) -> (AccessToken, Self) {
+        let hkdf = Hkdf::<Sha256>::new(Some(&nonce.0), &self.secret);
+        let derive = |kind: &str| {
+            let mut secret = [0; 32];
+            hkdf.expand(
+                format!("{kind}|{}|{generation}", self.id).as_bytes(),
+                &mut secret,
+            )
+            .expect("32 bytes are within what HKDF-SHA256 gives");
+            secret
+        };
+        let access = AccessToken::from_secret(&self.id, derive("access"));
+        let refresh = Self {
+            id: self.id.clone(),
+            family: self.family,
+            secret: derive("refresh"),
+        };
+        (access, refresh)
+    }
+
+    /// The connection it names.
+    #[must_use]
+    pub fn id(&self) -> &ConnectionId {
+        &self.id
+    }
+
+    /// The token itself, for the answer that issues it.
+    #[must_use]
+    pub fn expose(&self) -> String {
+        let (family, secret) = (
+            URL_SAFE_NO_PAD.encode(self.family),
+            URL_SAFE_NO_PAD.encode(self.secret),
+        );
+        format!("{}{}.{family}.{secret}", Self::PREFIX, self.id)
+    }
+
+    /// What may be stored of it.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.expose())
+    }
+
+    /// What may be stored of its family.
+    #[must_use]
+    pub fn family(&self) -> Fingerprint {
+        Fingerprint::of(&URL_SAFE_NO_PAD.encode(self.family))
+    }
+}
+
+/// The stored random salt of one rotation. Worthless without the refresh token it is combined with.
+#[derive(Clone, Debug)]
+pub struct Nonce([u8; 32]);
+
+impl Nonce {
+    /// A fresh nonce.
+    #[must_use]
+    pub fn draw(randomness: &Randomness) -> Self {
+        Self(randomness.bytes())
+    }
+
+    /// Reads a stored nonce.
+    #[must_use]
+    pub fn parse(stored: &str) -> Option<Self> {
+        decode(stored).map(Self)
+    }
+
+    /// The nonce as it is stored.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+}
+
+/// Exactly `N` bytes of canonical base64url without padding.
+fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
+    // The length first: a hostile megabyte is not worth decoding.
+    (text.len() == (N * 4).div_ceil(3)).then_some(())?;
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counting() -> Randomness {
+        let next = std::sync::atomic::AtomicU8::new(1);
+        Randomness::from_fn(move |bytes| {
+            bytes.fill(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+        })
+    }
+
+    #[test]
+    fn what_is_issued_parses_back_to_the_same_fingerprint() {
+        let randomness = Randomness::system();
+        let id = ConnectionId::draw(&randomness);
+        let code = Code::draw(&id, &randomness);
+        assert_eq!(
+            Code::parse(code.expose()).unwrap().fingerprint(),
+            code.fingerprint()
+        );
+        let refresh = RefreshToken::draw(&id, &randomness);
+        let parsed = RefreshToken::parse(&refresh.expose()).unwrap();
+        assert_eq!(parsed.fingerprint(), refresh.fingerprint());
+        assert_eq!(parsed.family(), refresh.family());
+        assert_eq!(parsed.id(), &id);
+    }
+
+    #[test]
+    fn one_kind_is_never_taken_for_another() {
+        let randomness = Randomness::system();
+        let id = ConnectionId::draw(&randomness);
+        let code = Code::draw(&id, &randomness);
+        assert!(AccessToken::parse(code.expose()).is_none());
+        assert!(RefreshToken::parse(code.expose()).is_none());
+    }
+
+    #[test]
+    fn only_the_exact_form_is_read() {
+        let randomness = counting();
+        let id = ConnectionId::draw(&randomness);
+        let good = AccessToken::draw(&id, &randomness).expose().to_owned();
+        for bad in [
+            String::new(),
+            "mcp_at_".to_owned(),
+            format!("{good}="),
+            format!(" {good}"),
+            good.replace('.', ""),
+            good.to_uppercase(),
+            // The last character of 32 bytes carries four unused bits: another spelling is another token.
+            format!("{}B", &good[..good.len() - 1]),
+            format!("{good}.{good}"),
+            "mcp_at_".to_owned() + &"a".repeat(60_000),
+        ] {
+            assert!(AccessToken::parse(&bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn successors_repeat_for_the_same_nonce_and_differ_for_every_other_input() {
+        let randomness = Randomness::system();
+        let id = ConnectionId::draw(&randomness);
+        let token = RefreshToken::draw(&id, &randomness);
+        let nonce = Nonce::draw(&randomness);
+        let (access, refresh) = token.successors(&nonce, 1);
+        let again = token.successors(&Nonce::parse(&nonce.to_text()).unwrap(), 1);
+        assert_eq!(access.expose(), again.0.expose());
+        assert_eq!(refresh.expose(), again.1.expose());
+        assert_eq!(refresh.family(), token.family());
+        assert_ne!(token.successors(&nonce, 2).0.expose(), access.expose());
+        assert_ne!(
+            token.successors(&Nonce::draw(&randomness), 1).0.expose(),
+            access.expose()
+        );
+        let stranger = RefreshToken::draw(&id, &randomness);
+        assert_ne!(stranger.successors(&nonce, 1).0.expose(), access.expose());
+    }
+
+    #[test]
+    fn debug_output_shows_no_secret() {
+        let randomness = Randomness::system();
+        let id = ConnectionId::draw(&randomness);
+        let code = Code::draw(&id, &randomness);
+        let secret = code.expose().split_once('.').unwrap().1;
+        assert!(!format!("{code:?}").contains(secret));
+        assert_eq!(format!("{:?}", Plain::new("hunter2".into())), "[secret]");
+    }
+}

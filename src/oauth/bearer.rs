@@ -1,0 +1,102 @@
+//! Bearer tokens in requests and the challenge for those without (RFC 6750).
+
+use http::{HeaderMap, header::AUTHORIZATION};
+
+/// What the `Authorization` header of a request holds.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Presented<'a> {
+    /// No header at all.
+    Nothing,
+    /// A bearer token; not yet looked at.
+    Token(&'a str),
+    /// Another scheme, a malformed header, or several headers.
+    Malformed,
+}
+
+/// Reads the presented token. Only the header counts: tokens in queries or forms end up in logs (RFC 9700 §4.3.2).
+#[must_use]
+pub fn presented(headers: &HeaderMap) -> Presented<'_> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Presented::Nothing;
+    };
+    if values.next().is_some() {
+        return Presented::Malformed;
+    }
+    let Some((scheme, token)) = value.to_str().ok().and_then(|value| value.split_once(' ')) else {
+        return Presented::Malformed;
+    };
+    let token = token.trim_matches(' ');
+    // The alphabet of b68token, RFC 6750 §2.1.
+    let well_formed = !token.is_empty()
+        && token
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b));
+    if scheme.eq_ignore_ascii_case("Bearer") && well_formed {
+        Presented::Token(token)
+    } else {
+        Presented::Malformed
+    }
+}
+
+/// The value of `WWW-Authenticate` (RFC 6750 §3, RFC 9728 §5.1). `error` only when a token was presented
+/// (RFC 6750 §3.1: a request without one gets no error code).
+#[must_use]
+pub fn challenge(resource_metadata: &str, scope: &str, error: Option<&str>) -> String {
+    let error = error
+        .map(|error| format!("error=\"{error}\", "))
+        .unwrap_or_default();
+    format!("Bearer {error}resource_metadata=\"{resource_metadata}\", scope=\"{scope}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn read(values: &[&'static str]) -> String {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(AUTHORIZATION, HeaderValue::from_static(value));
+        }
+        format!("{:?}", presented(&headers))
+    }
+
+    #[test]
+    fn the_scheme_is_case_insensitive_and_the_token_is_not_touched() {
+        assert_eq!(read(&["Bearer aB1"]), "Token(\"aB1\")");
+        assert_eq!(read(&["bEARER  aB1"]), "Token(\"aB1\")");
+    }
+
+    #[test]
+    fn everything_else_is_malformed() {
+        for value in [
+            "Bearer",
+            "Bearer ",
+            "Basic aB1",
+            "Bearer a b",
+            "Bearer a\"b",
+            "token",
+        ] {
+            assert_eq!(read(&[value]), "Malformed", "{value}");
+        }
+        assert_eq!(read(&["Bearer a", "Bearer a"]), "Malformed");
+        assert_eq!(read(&[]), "Nothing");
+    }
+
+    #[test]
+    fn a_challenge_without_a_token_names_no_error() {
+        assert_eq!(
+            challenge(
+                "https://mcp.example.com/.well-known/oauth-protected-resource/mcp",
+                "mcp",
+                None
+            ),
+            "Bearer resource_metadata=\"https://mcp.example.com/.well-known/oauth-protected-resource/mcp\", scope=\"mcp\""
+        );
+        assert!(
+            challenge("u", "mcp", Some("invalid_token"))
+                .starts_with("Bearer error=\"invalid_token\", ")
+        );
+    }
+}

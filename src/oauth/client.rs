@@ -1,0 +1,533 @@
+//! Clients: registration (RFC 7591), what is known of one afterwards, and how it proves itself (RFC 6749 §2.3).
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderMap, header::AUTHORIZATION};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{
+    error::{ErrorCode, OAuthError},
+    params::Params,
+    redirect_uri::RedirectUri,
+};
+
+/// Most redirect URIs of one client. Cursor registers five; the others one or two.
+const MOST_REDIRECT_URIS: usize = 32;
+/// Longest client name, in characters; the pages cut much earlier.
+const LONGEST_NAME: usize = 256;
+
+/// How a client authenticates at the token and revocation endpoints (RFC 7591 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMethod {
+    /// A public client: its id, and PKCE.
+    None,
+    /// Id and secret in an `Authorization: Basic` header.
+    ClientSecretBasic,
+    /// Id and secret in the form.
+    ClientSecretPost,
+}
+
+impl AuthMethod {
+    /// Every method, in the order in which the metadata lists them.
+    pub const ALL: [Self; 3] = [Self::None, Self::ClientSecretBasic, Self::ClientSecretPost];
+
+    /// The method's registered name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.as_str() == name)
+    }
+}
+
+/// Metadata of a client, checked: from a registration request or from a client-id document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientMetadata {
+    /// `client_name`: chosen by whoever registers, so never to be trusted.
+    pub client_name: Option<String>,
+    /// At least one.
+    pub redirect_uris: Vec<RedirectUri>,
+    /// The effective method.
+    pub auth_method: AuthMethod,
+    /// Whether it may use refresh tokens: unless it says otherwise, yes.
+    pub refresh: bool,
+}
+
+impl ClientMetadata {
+    /// Reads a registration request (RFC 7591 §2). Unknown fields are ignored, as the RFC asks.
+    ///
+    /// # Errors
+    /// `invalid_redirect_uri` or `invalid_client_metadata` with the reason.
+    pub fn from_registration(body: &[u8]) -> Result<Self, OAuthError> {
+        let metadata = object(body)?;
+        let auth_method = match text(&metadata, "token_endpoint_auth_method")? {
+            // RFC 7591 §2 makes client_secret_basic the default; but a client that does not ask is in
+            // practice a public one, and it is told the effective value.
+            None => AuthMethod::None,
+            Some(name) => AuthMethod::parse(name).ok_or_else(|| {
+                invalid("token_endpoint_auth_method must be none, client_secret_basic or client_secret_post")
+            })?,
+        };
+        Self::from_object(&metadata, auth_method)
+    }
+
+    /// Reads a client-id metadata document (draft-ietf-oauth-client-id-metadata-document §4).
+    ///
+    /// # Errors
+    /// When it is not a document of that client, or one that we cannot serve.
+    pub fn from_document(client_id: &str, body: &[u8]) -> Result<Self, OAuthError> {
+        let metadata = object(body)?;
+        if text(&metadata, "client_id")? != Some(client_id) {
+            return Err(invalid(
+                "the document's client_id is not the URL it was read from",
+            ));
+        }
+        if text(&metadata, "client_name")?.is_none() {
+            return Err(invalid("the document has no client_name"));
+        }
+        // §4.1: a document is public, so it can neither hold a shared secret nor rely on one.
+        if metadata.contains_key("client_secret")
+            || metadata.contains_key("client_secret_expires_at")
+        {
+            return Err(invalid(
+                "a client-id document must not hold a client secret",
+            ));
+        }
+        if has_private_key(&metadata) {
+            return Err(invalid(
+                "the document publishes a private key: whoever made it must replace that key",
+            ));
+        }
+        // A document that prefers another method but also offers `none` is taken as `none`
+        // (OpenID Connect RP Metadata Choices).
+        let offers_none = text(&metadata, "token_endpoint_auth_method")?
+            .is_none_or(|method| method == "none")
+            || strings(&metadata, "token_endpoint_auth_methods_supported")?
+                .is_some_and(|methods| methods.contains(&"none"));
+        if !offers_none {
+            return Err(invalid(
+                "this server knows clients with a client-id document only by the method `none`, which this one does not offer",
+            ));
+        }
+        Self::from_object(&metadata, AuthMethod::None)
+    }
+
+    fn from_object(
+        metadata: &Map<String, Value>,
+        auth_method: AuthMethod,
+    ) -> Result<Self, OAuthError> {
+        let invalid_uri = |reason| OAuthError::new(ErrorCode::InvalidRedirectUri, reason);
+        let uris = strings(metadata, "redirect_uris")
+            .map_err(|_| invalid_uri("redirect_uris must be an array of strings"))?
+            .unwrap_or_default();
+        if uris.is_empty() {
+            return Err(invalid_uri("at least one redirect URI is needed"));
+        }
+        if uris.len() > MOST_REDIRECT_URIS {
+            return Err(invalid_uri("more than 32 redirect URIs"));
+        }
+        let redirect_uris = uris
+            .into_iter()
+            .map(RedirectUri::parse)
+            .collect::<Result<_, _>>()
+            .map_err(invalid_uri)?;
+
+        let client_name = text(metadata, "client_name")?.filter(|name| !name.trim().is_empty());
+        if client_name.is_some_and(|name| {
+            name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control)
+        }) {
+            return Err(invalid(
+                "client_name is longer than 256 characters or contains control characters",
+            ));
+        }
+        let grant_types = strings(metadata, "grant_types")?;
+        if grant_types
+            .as_ref()
+            .is_some_and(|types| !types.contains(&"authorization_code"))
+        {
+            return Err(invalid("grant_types must include authorization_code"));
+        }
+        if strings(metadata, "response_types")?.is_some_and(|types| !types.contains(&"code")) {
+            return Err(invalid("response_types must include code"));
+        }
+        Ok(Self {
+            client_name: client_name.map(str::to_owned),
+            redirect_uris,
+            auth_method,
+            refresh: grant_types.is_none_or(|types| types.contains(&"refresh_token")),
+        })
+    }
+
+    /// The answer to a registration (RFC 7591 §3.2.1): the effective values, and the secret this one time.
+    #[must_use]
+    pub fn to_registration_answer(
+        &self,
+        client_id: &str,
+        issued_at: u64,
+        client_secret: Option<&str>,
+    ) -> Value {
+        let mut answer = json!({
+            "client_id": client_id,
+            "client_id_issued_at": issued_at,
+            "redirect_uris": self.redirect_uris,
+            "token_endpoint_auth_method": self.auth_method.as_str(),
+            "grant_types": if self.refresh { vec!["authorization_code", "refresh_token"] } else { vec!["authorization_code"] },
+            "response_types": ["code"],
+        });
+        if let Some(name) = &self.client_name {
+            answer["client_name"] = json!(name);
+        }
+        if let Some(secret) = client_secret {
+            answer["client_secret"] = json!(secret);
+            // Zero: it does not expire (RFC 7591 §3.2.1).
+            answer["client_secret_expires_at"] = json!(0);
+        }
+        answer
+    }
+}
+
+/// How a client presents itself at the token or revocation endpoint.
+///
+/// No `Debug`: it may hold a secret.
+#[derive(PartialEq, Eq)]
+pub struct PresentedClient {
+    /// The id.
+    pub client_id: String,
+    /// The method it used.
+    pub method: AuthMethod,
+    /// The secret, if the method has one.
+    pub client_secret: Option<String>,
+}
+
+impl PresentedClient {
+    /// Reads the client's id and secret (RFC 6749 §2.3.1).
+    ///
+    /// # Errors
+    /// `invalid_request` when the id is missing or two methods are used at once, `invalid_client` when the
+    /// `Authorization` header is not readable.
+    pub fn read(headers: &HeaderMap, params: &Params) -> Result<Self, OAuthError> {
+        let in_form = params.once("client_id")?;
+        let secret_in_form = params.once("client_secret")?;
+        if params.once("client_assertion")?.is_some() {
+            return Err(OAuthError::new(
+                ErrorCode::InvalidClient,
+                "client assertions (private_key_jwt) are not supported",
+            ));
+        }
+        let mut authorizations = headers.get_all(AUTHORIZATION).iter();
+        let Some(header) = authorizations.next() else {
+            let Some(client_id) = in_form else {
+                return Err(OAuthError::invalid_request("client_id is missing"));
+            };
+            let method = if secret_in_form.is_some() {
+                AuthMethod::ClientSecretPost
+            } else {
+                AuthMethod::None
+            };
+            return Ok(Self {
+                client_id: client_id.to_owned(),
+                method,
+                client_secret: secret_in_form.map(str::to_owned),
+            });
+        };
+        let unreadable = || {
+            OAuthError::new(
+                ErrorCode::InvalidClient,
+                "the Authorization header is not valid",
+            )
+        };
+        if authorizations.next().is_some() {
+            return Err(unreadable());
+        }
+        if secret_in_form.is_some() {
+            // RFC 6749 §2.3: not more than one method in a request.
+            return Err(OAuthError::invalid_request(
+                "the client authenticates twice",
+            ));
+        }
+        let (client_id, secret) = header
+            .to_str()
+            .ok()
+            .and_then(basic)
+            .ok_or_else(unreadable)?;
+        if in_form.is_some_and(|id| id != client_id) {
+            return Err(OAuthError::invalid_request(
+                "client_id differs from the one in the Authorization header",
+            ));
+        }
+        // `id:` without a secret is how some libraries send a public client.
+        if secret.is_empty() {
+            return Ok(Self {
+                client_id,
+                method: AuthMethod::None,
+                client_secret: None,
+            });
+        }
+        Ok(Self {
+            client_id,
+            method: AuthMethod::ClientSecretBasic,
+            client_secret: Some(secret),
+        })
+    }
+}
+
+/// The pair in a Basic header: base64 of both parts form-encoded (RFC 6749 §2.3.1).
+fn basic(header: &str) -> Option<(String, String)> {
+    let (scheme, credentials) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Basic").then_some(())?;
+    let decoded = String::from_utf8(STANDARD.decode(credentials.trim()).ok()?).ok()?;
+    let (id, secret) = decoded.split_once(':')?;
+    let decode = |text: &str| {
+        // Through the form parser, which is strict; `&` and `=` must not split a value here.
+        let escaped = text.replace('&', "%26").replace('=', "%3D");
+        Params::parse(format!("v={escaped}").as_bytes())
+            .ok()?
+            .all("v")
+            .next()
+            .map(str::to_owned)
+    };
+    let (id, secret) = (decode(id)?, decode(secret)?);
+    (!id.is_empty()).then_some((id, secret))
+}
+
+fn invalid(description: &'static str) -> OAuthError {
+    OAuthError::new(ErrorCode::InvalidClientMetadata, description)
+}
+
+fn object(body: &[u8]) -> Result<Map<String, Value>, OAuthError> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(map)) => Ok(map),
+        _ => Err(invalid("the metadata is not a JSON object")),
+    }
+}
+
+/// A string field; `null` and absence are one.
+fn text<'a>(metadata: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, OAuthError> {
+    match metadata.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(OAuthError::new(
+            ErrorCode::InvalidClientMetadata,
+            format!("{name} must be a string"),
+        )),
+    }
+}
+
+/// An array of strings; `null` and absence are one.
+fn strings<'a>(
+    metadata: &'a Map<String, Value>,
+    name: &str,
+) -> Result<Option<Vec<&'a str>>, OAuthError> {
+    let wrong = || {
+        OAuthError::new(
+            ErrorCode::InvalidClientMetadata,
+            format!("{name} must be an array of strings"),
+        )
+    };
+    match metadata.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Array(values)) => values
+            .iter()
+            .map(Value::as_str)
+            .collect::<Option<_>>()
+            .map(Some)
+            .ok_or_else(wrong),
+        Some(_) => Err(wrong()),
+    }
+}
+
+/// Whether a published key set holds a private or symmetric key (RFC 7517 §9.3, RFC 7518 §6): `d`, or `k`.
+fn has_private_key(metadata: &Map<String, Value>) -> bool {
+    let keys = metadata
+        .get("jwks")
+        .and_then(|jwks| jwks.get("keys"))
+        .and_then(Value::as_array);
+    keys.is_some_and(|keys| {
+        keys.iter().any(|key| {
+            ["d", "k", "p", "q"]
+                .iter()
+                .any(|part| key.get(part).is_some())
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn register(body: Value) -> Result<ClientMetadata, &'static str> {
+        ClientMetadata::from_registration(body.to_string().as_bytes())
+            .map_err(|error| error.code.as_str())
+    }
+
+    #[test]
+    fn a_minimal_registration_is_a_public_client_with_refresh() {
+        let client =
+            register(json!({"redirect_uris": ["https://example.com/cb"], "x": {"y": 1}})).unwrap();
+        assert_eq!(client.auth_method, AuthMethod::None);
+        assert!(client.refresh);
+        let answer = client.to_registration_answer("id", 7, None);
+        assert_eq!(
+            answer["grant_types"],
+            json!(["authorization_code", "refresh_token"])
+        );
+        assert_eq!(answer["token_endpoint_auth_method"], "none");
+    }
+
+    #[test]
+    fn grant_types_without_refresh_token_are_honoured_and_unknown_ones_ignored() {
+        let types = json!([
+            "authorization_code",
+            "urn:ietf:params:oauth:grant-type:jwt-bearer"
+        ]);
+        let client =
+            register(json!({"redirect_uris": ["https://example.com/cb"], "grant_types": types}))
+                .unwrap();
+        assert!(!client.refresh);
+    }
+
+    #[test]
+    fn wrong_fields_are_named() {
+        let uris = json!(["https://example.com/cb"]);
+        for (body, code) in [
+            (json!([]), "invalid_client_metadata"),
+            (json!({}), "invalid_redirect_uri"),
+            (json!({"redirect_uris": []}), "invalid_redirect_uri"),
+            (
+                json!({"redirect_uris": "https://example.com"}),
+                "invalid_redirect_uri",
+            ),
+            (json!({"redirect_uris": [1]}), "invalid_redirect_uri"),
+            (
+                json!({"redirect_uris": ["javascript:alert(1)"]}),
+                "invalid_redirect_uri",
+            ),
+            (
+                json!({"redirect_uris": vec!["https://example.com/cb"; 33]}),
+                "invalid_redirect_uri",
+            ),
+            (
+                json!({"redirect_uris": uris, "client_name": "a".repeat(257)}),
+                "invalid_client_metadata",
+            ),
+            (
+                json!({"redirect_uris": uris, "client_name": "a\u{0}b"}),
+                "invalid_client_metadata",
+            ),
+            (
+                json!({"redirect_uris": uris, "client_name": 7}),
+                "invalid_client_metadata",
+            ),
+            (
+                json!({"redirect_uris": uris, "grant_types": ["implicit"]}),
+                "invalid_client_metadata",
+            ),
+            (
+                json!({"redirect_uris": uris, "response_types": ["token"]}),
+                "invalid_client_metadata",
+            ),
+            (
+                json!({"redirect_uris": uris, "token_endpoint_auth_method": "private_key_jwt"}),
+                "invalid_client_metadata",
+            ),
+        ] {
+            assert_eq!(register(body.clone()).unwrap_err(), code, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_document_must_be_about_itself_and_public() {
+        let id = "https://client.example/oauth/client.json";
+        let read = |change: Value| {
+            let mut document = json!({"client_id": id, "client_name": "C", "redirect_uris": ["https://client.example/cb"]});
+            document
+                .as_object_mut()
+                .unwrap()
+                .extend(change.as_object().unwrap().clone());
+            ClientMetadata::from_document(id, document.to_string().as_bytes())
+        };
+        assert!(read(json!({})).is_ok());
+        assert!(
+            read(json!({"token_endpoint_auth_method": "private_key_jwt",
+            "token_endpoint_auth_methods_supported": ["none", "private_key_jwt"]}))
+            .is_ok()
+        );
+        for change in [
+            json!({"client_id": "https://client.example/oauth/client.json/"}),
+            json!({"client_name": null}),
+            json!({"client_secret": "x"}),
+            json!({"token_endpoint_auth_method": "private_key_jwt"}),
+            json!({"token_endpoint_auth_method": "client_secret_post"}),
+            json!({"jwks": {"keys": [{"kty": "EC", "d": "x"}]}}),
+            json!({"redirect_uris": ["javascript:1"]}),
+        ] {
+            assert!(read(change.clone()).is_err(), "{change}");
+        }
+    }
+
+    fn present(
+        authorization: Option<&str>,
+        form: &str,
+    ) -> Result<(String, AuthMethod, Option<String>), &'static str> {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = authorization {
+            headers.insert(AUTHORIZATION, value.parse().unwrap());
+        }
+        let params = Params::parse(form.as_bytes()).ok().unwrap();
+        PresentedClient::read(&headers, &params)
+            .map(|client| (client.client_id, client.method, client.client_secret))
+            .map_err(|error| error.code.as_str())
+    }
+
+    #[test]
+    fn each_method_is_read_from_its_place() {
+        let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
+        assert_eq!(
+            present(None, "client_id=a"),
+            Ok(("a".into(), AuthMethod::None, None))
+        );
+        assert_eq!(
+            present(None, "client_id=a&client_secret=s"),
+            Ok(("a".into(), AuthMethod::ClientSecretPost, Some("s".into())))
+        );
+        assert_eq!(
+            present(Some(&basic("a%3Ab:s%2B=&x")), ""),
+            Ok((
+                "a:b".into(),
+                AuthMethod::ClientSecretBasic,
+                Some("s+=&x".into())
+            ))
+        );
+        assert_eq!(
+            present(Some(&basic("a:")), "client_id=a"),
+            Ok(("a".into(), AuthMethod::None, None))
+        );
+    }
+
+    #[test]
+    fn mixed_and_broken_presentations_are_refused() {
+        let basic = format!("Basic {}", STANDARD.encode("a:s"));
+        assert_eq!(present(None, ""), Err("invalid_request"));
+        assert_eq!(
+            present(Some(&basic), "client_secret=s"),
+            Err("invalid_request")
+        );
+        assert_eq!(present(Some(&basic), "client_id=b"), Err("invalid_request"));
+        assert_eq!(present(Some("Basic !!!"), ""), Err("invalid_client"));
+        assert_eq!(
+            present(Some("Bearer x"), "client_id=a"),
+            Err("invalid_client")
+        );
+        assert_eq!(
+            present(None, "client_id=a&client_assertion=x"),
+            Err("invalid_client")
+        );
+    }
+}

@@ -1,0 +1,70 @@
+//! The two discovery documents. They list what exists, and nothing else.
+
+use serde_json::{Value, json};
+
+use super::{client::AuthMethod, resource::BaseUrl, scope};
+
+/// Where the two documents are found (RFC 9728 §3, RFC 8414 §3).
+pub const PROTECTED_RESOURCE: &str = "/.well-known/oauth-protected-resource";
+/// RFC 8414 §3.
+pub const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
+/// `OpenID` Connect Discovery §4: clients ask here too, and find the same document.
+pub const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
+
+/// What the authorization server can do, as far as it depends on configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Features {
+    /// Whether `/register` is open.
+    pub registration: bool,
+    /// Whether client-id documents are accepted.
+    pub client_documents: bool,
+}
+
+/// The authorization server's document (RFC 8414 §2).
+#[must_use]
+pub fn authorization_server(base: &BaseUrl, features: Features) -> Value {
+    let methods: Vec<_> = AuthMethod::ALL
+        .into_iter()
+        .map(AuthMethod::as_str)
+        .collect();
+    let mut document = json!({
+        "issuer": base.as_str(),
+        "authorization_endpoint": base.join("/authorize"),
+        "token_endpoint": base.join("/token"),
+        "revocation_endpoint": base.join("/revoke"),
+        "scopes_supported": [scope::MCP, scope::OFFLINE_ACCESS],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "token_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_methods_supported": methods,
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": true,
+    });
+    if features.registration {
+        document["registration_endpoint"] = json!(base.join("/register"));
+    }
+    if features.client_documents {
+        document["client_id_metadata_document_supported"] = json!(true);
+    }
+    document
+}
+
+/// The document of the resource at `path` (RFC 9728 §2). It names exactly the URL it was asked about (§3.3).
+#[must_use]
+pub fn protected_resource(base: &BaseUrl, path: &str, upstream: &str) -> Value {
+    json!({
+        "resource": base.join(path),
+        "authorization_servers": [base.as_str()],
+        "scopes_supported": [scope::MCP],
+        "bearer_methods_supported": ["header"],
+        "resource_name": format!("MCP server at {upstream}"),
+    })
+}
+
+/// The URL of the resource document for an MCP path: path-inserted (RFC 9728 §3.1).
+#[must_use]
+pub fn protected_resource_url(base: &BaseUrl, path: &str) -> String {
+    let path = if path == "/" { "" } else { path };
+    base.join(&format!("{PROTECTED_RESOURCE}{path}"))
+}

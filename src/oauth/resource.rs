@@ -1,0 +1,243 @@
+//! The protected resource: our base URLs, and the paths which are this one MCP endpoint.
+
+use url::Url;
+
+/// An origin under which this server is reached: `https://host`, without a trailing slash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl(String);
+
+impl BaseUrl {
+    /// Reads a base URL: an https origin, or an http origin on a loopback name.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let url = Url::parse(text).map_err(|_| "is not a URL")?;
+        let origin = url.origin().ascii_serialization();
+        if text.trim_end_matches('/') != origin {
+            return Err(
+                "must be an origin, such as https://mcp.example.com: no path, no query, lower case",
+            );
+        }
+        let loopback = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        if url.scheme() == "https" || (url.scheme() == "http" && loopback) {
+            Ok(Self(origin))
+        } else {
+            Err("must begin with https:// (http only on a loopback address)")
+        }
+    }
+
+    /// The origin.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether browsers reach it by TLS: decides about `Secure` cookies.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https:")
+    }
+
+    /// An absolute URL below it.
+    #[must_use]
+    pub fn join(&self, path: &str) -> String {
+        format!("{}{path}", self.0)
+    }
+
+    /// The host, with the port if it is written.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.0
+            .split_once("://")
+            .map_or("", |(_, authority)| authority)
+    }
+}
+
+/// A path that is the MCP endpoint. All of them are one resource: a token for any is good on all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum McpPath<'a> {
+    /// `/`: MCP clients have been seen to fall back to it.
+    Root,
+    /// `/mcp`, `/mcp/…`, or an alias `/mcp-<label>` of either; holds what follows, slash included.
+    Mcp(&'a str),
+}
+
+impl<'a> McpPath<'a> {
+    /// Reads a request's path as sent; `None` when it is none of ours, or when two servers could read it
+    /// differently: dot segments, encoded slashes, backslashes, double encoding, empty segments.
+    #[must_use]
+    pub fn parse(path: &'a str) -> Option<Self> {
+        if path == "/" || path.is_empty() {
+            return Some(Self::Root);
+        }
+        let rest = path.strip_prefix("/mcp")?;
+        let rest = match rest.strip_prefix('-') {
+            None => rest,
+            Some(alias) => {
+                let end = alias.find('/').unwrap_or(alias.len());
+                let label = &alias[..end];
+                let well_formed = (1..=64).contains(&label.len())
+                    && label
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+                well_formed.then_some(&alias[end..])?
+            }
+        };
+        (rest.is_empty() || (rest.starts_with('/') && is_unambiguous(rest)))
+            .then_some(Self::Mcp(rest))
+    }
+}
+
+fn is_unambiguous(path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    let plain = path
+        .bytes()
+        .all(|b| b.is_ascii_graphic() && b != b'\\' && b != b'#' && b != b'?');
+    // Encoded dot, slash, percent, backslash, NUL and the other control characters.
+    let encoded = ["%2e", "%2f", "%25", "%5c", "%0", "%1", "%7f"]
+        .iter()
+        .any(|bad| lower.contains(bad));
+    let dots = path.split('/').any(|segment| {
+        // `;` begins path parameters for some servers: `..;` is `..` to them.
+        matches!(segment.split(';').next(), Some("." | ".."))
+    });
+    plain && !encoded && !dots && !path.contains("//") && valid_escapes(path)
+}
+
+fn valid_escapes(path: &str) -> bool {
+    path.split('%').skip(1).all(|after| {
+        after
+            .as_bytes()
+            .get(..2)
+            .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    })
+}
+
+/// Whether a `resource` parameter (RFC 8707 §2) names this server, under any of its bases.
+#[must_use]
+pub fn is_ours<'b>(resource: &str, bases: impl IntoIterator<Item = &'b BaseUrl>) -> bool {
+    let Ok(url) = Url::parse(resource) else {
+        return false;
+    };
+    if url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        return false;
+    }
+    let origin = url.origin().ascii_serialization();
+    McpPath::parse(url.path()).is_some() && bases.into_iter().any(|base| base.as_str() == origin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_is_an_origin() {
+        for good in [
+            "https://mcp.example.com",
+            "https://mcp.example.com/",
+            "http://127.0.0.1:8787",
+            "http://[::1]:1",
+        ] {
+            let base = BaseUrl::parse(good).unwrap();
+            assert_eq!(base.as_str(), good.trim_end_matches('/'));
+        }
+        for bad in [
+            "",
+            "mcp.example.com",
+            "http://mcp.example.com",
+            "https://mcp.example.com/mcp",
+            "https://a@example.com",
+            "https://example.com?x",
+            "HTTPS://example.com",
+            "https://example.com:443",
+            "ftp://example.com",
+        ] {
+            assert!(BaseUrl::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_the_endpoint_is_known() {
+        assert_eq!(McpPath::parse("/"), Some(McpPath::Root));
+        for (path, rest) in [
+            ("/mcp", ""),
+            ("/mcp/", "/"),
+            ("/mcp-2", ""),
+            ("/mcp-home/", "/"),
+            ("/mcp/x/repos", "/x/repos"),
+            ("/mcp-a_b/readonly", "/readonly"),
+            ("/mcp/caf%C3%A9", "/caf%C3%A9"),
+        ] {
+            assert_eq!(McpPath::parse(path), Some(McpPath::Mcp(rest)), "{path}");
+        }
+    }
+
+    #[test]
+    fn ambiguous_and_foreign_paths_are_not() {
+        for path in [
+            "/mcpx",
+            "/mc",
+            "/MCP",
+            "/mcp-",
+            "/mcp-a.b",
+            "/mcp-%41",
+            "/sse",
+            "/authorize",
+            "mcp",
+            "//mcp",
+            "/mcp/..",
+            "/mcp/../x",
+            "/mcp/./x",
+            "/mcp/%2e%2e/x",
+            "/mcp/%2E./x",
+            "/mcp/..%2fx",
+            "/mcp/x%2Fy",
+            "/mcp/%252e%252e/x",
+            "/mcp/..\\x",
+            "/mcp/%5c..",
+            "/mcp//evil.example",
+            "/mcp/x//y",
+            "/mcp/%00",
+            "/mcp/%0d%0a",
+            "/mcp/..;/x",
+            "/mcp/ ",
+            "/mcp/%",
+            "/mcp/%zz",
+            "/mcp/\u{e9}",
+            "/mcp/x?y",
+            "/mcp/x#y",
+        ] {
+            assert_eq!(McpPath::parse(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn resources_are_compared_by_origin_and_endpoint() {
+        let bases = [BaseUrl::parse("https://mcp.example.com").unwrap()];
+        for good in [
+            "https://mcp.example.com",
+            "https://mcp.example.com/",
+            "https://mcp.example.com/mcp",
+            "https://mcp.example.com/mcp/",
+            "https://MCP.example.com:443/mcp-2",
+            "https://mcp.example.com/mcp/x/y",
+        ] {
+            assert!(is_ours(good, &bases), "{good}");
+        }
+        for bad in [
+            "",
+            "mcp",
+            "/mcp",
+            "http://mcp.example.com/mcp",
+            "https://mcp.example.com:8443/mcp",
+            "https://mcp.example.com/mcp#x",
+            "https://mcp.example.com.evil.example/mcp",
+            "https://a@mcp.example.com/mcp",
+            "https://mcp.example.com/other",
+            "https://other.example/mcp",
+        ] {
+            assert!(!is_ours(bad, &bases), "{bad}");
+        }
+    }
+}

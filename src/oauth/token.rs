@@ -1,0 +1,257 @@
+//! The token request (RFC 6749 §4.1.3, §6), the token answer (§5.1), and the rules of refreshing.
+
+use serde_json::{Value, json};
+
+use super::{
+    error::{ErrorCode, OAuthError},
+    params::Params,
+    redirect_uri::RedirectUri,
+};
+use crate::credential::{Code, Fingerprint, RefreshToken};
+
+/// Times that a refresh within the grace may be repeated, after the first moments.
+pub const MOST_REPEATS: u64 = 10;
+/// Seconds after a rotation in which repeats are not counted: parallel requests of one client, all sent
+/// before any answer arrived.
+pub const UNCOUNTED_SECONDS: u64 = 10;
+
+/// A token request by its grant.
+///
+/// No `Debug`: it holds a verifier.
+pub enum TokenRequest {
+    /// RFC 6749 §4.1.3.
+    AuthorizationCode {
+        /// The presented code; `None` when it has not the form of one, so that the client is judged first.
+        code: Option<Code>,
+        /// Must equal the one of the authorization request if it is given; OAuth 2.1 no longer asks for it.
+        redirect_uri: Option<String>,
+        /// RFC 7636 §4.5; always needed, since every authorization has a challenge.
+        code_verifier: String,
+    },
+    /// RFC 6749 §6.
+    RefreshToken {
+        /// The presented token; `None` when it has not the form of one.
+        refresh_token: Option<RefreshToken>,
+    },
+}
+
+impl TokenRequest {
+    /// Reads the grant.
+    ///
+    /// # Errors
+    /// `invalid_request` or `unsupported_grant_type`.
+    pub fn parse(params: &Params) -> Result<Self, OAuthError> {
+        params.no_duplicates()?;
+        match params.required("grant_type")? {
+            "authorization_code" => Ok(Self::AuthorizationCode {
+                code: Code::parse(params.required("code")?),
+                redirect_uri: params.once("redirect_uri")?.map(str::to_owned),
+                code_verifier: params.required("code_verifier")?.to_owned(),
+            }),
+            "refresh_token" => Ok(Self::RefreshToken {
+                refresh_token: RefreshToken::parse(params.required("refresh_token")?),
+            }),
+            _ => Err(OAuthError::new(
+                ErrorCode::UnsupportedGrantType,
+                "grant_type must be authorization_code or refresh_token",
+            )),
+        }
+    }
+}
+
+/// Whether the redirect URI of the token request is the one of the authorization request (RFC 6749 §4.1.3).
+#[must_use]
+pub fn same_redirect_uri(authorized: &RedirectUri, presented: Option<&str>) -> bool {
+    presented.is_none_or(|presented| presented == authorized.as_str())
+}
+
+/// The body of a successful token answer (RFC 6749 §5.1).
+#[must_use]
+pub fn answer(
+    access_token: &str,
+    expires_in: u64,
+    refresh_token: Option<&str>,
+    scope: &str,
+) -> Value {
+    let mut body = json!({
+        "access_token": access_token,
+        "token_type": "Bearer",
+        "expires_in": expires_in,
+        "scope": scope,
+    });
+    if let Some(refresh_token) = refresh_token {
+        body["refresh_token"] = json!(refresh_token);
+    }
+    body
+}
+
+/// What is remembered of a connection's refresh tokens.
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    /// Fingerprint of the family part, the same for every member.
+    pub family: Fingerprint,
+    /// Fingerprint of the token that is good now.
+    pub current: Fingerprint,
+    /// Fingerprint of the one before.
+    pub previous: Option<Fingerprint>,
+    /// When the previous one was exchanged for the current one, in unix seconds.
+    pub rotated_at: u64,
+    /// How often that exchange was repeated since, apart from the first moments.
+    pub repeats: u64,
+}
+
+/// What a presented refresh token is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The current token: rotate.
+    Current,
+    /// The previous one within the grace: the same pair again. Counted, unless it comes in the first moments.
+    Repeat {
+        /// Whether this repeat uses up one of the ten.
+        counted: bool,
+    },
+    /// Refused and nothing else: a guess, or a slow honest process within the grace of the last rotation.
+    Refused,
+    /// An old member of the family long after its time: somebody holds a stolen copy, so the connection
+    /// ends (RFC 9700 §4.14.2).
+    Replay,
+}
+
+impl Rotation {
+    /// Judges a presented token. `now` and `grace` in seconds.
+    #[must_use]
+    pub fn judge(&self, presented: &RefreshToken, now: u64, grace: u64) -> Verdict {
+        let fingerprint = presented.fingerprint();
+        if fingerprint == self.current {
+            return Verdict::Current;
+        }
+        if presented.family() != self.family {
+            return Verdict::Refused;
+        }
+        let age = now.saturating_sub(self.rotated_at);
+        if age >= grace {
+            return Verdict::Replay;
+        }
+        if self.previous.as_ref() != Some(&fingerprint) {
+            return Verdict::Refused;
+        }
+        match (age < UNCOUNTED_SECONDS, self.repeats < MOST_REPEATS) {
+            (true, _) => Verdict::Repeat { counted: false },
+            (false, true) => Verdict::Repeat { counted: true },
+            (false, false) => Verdict::Refused,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::{ConnectionId, Nonce, Randomness};
+
+    const GRACE: u64 = 120;
+
+    struct Family {
+        stranger: RefreshToken,
+        oldest: RefreshToken,
+        previous: RefreshToken,
+        current: RefreshToken,
+        rotation: Rotation,
+    }
+
+    fn family() -> Family {
+        let randomness = Randomness::system();
+        let id = ConnectionId::draw(&randomness);
+        let nonce = Nonce::draw(&randomness);
+        let oldest = RefreshToken::draw(&id, &randomness);
+        let previous = oldest.successors(&nonce, 1).1;
+        let current = previous.successors(&nonce, 2).1;
+        let rotation = Rotation {
+            family: current.family(),
+            current: current.fingerprint(),
+            previous: Some(previous.fingerprint()),
+            rotated_at: 1000,
+            repeats: 0,
+        };
+        Family {
+            stranger: RefreshToken::draw(&id, &randomness),
+            oldest,
+            previous,
+            current,
+            rotation,
+        }
+    }
+
+    #[test]
+    fn the_current_token_rotates_at_any_time() {
+        let f = family();
+        for now in [0, 1000, 1_000_000] {
+            assert_eq!(f.rotation.judge(&f.current, now, GRACE), Verdict::Current);
+        }
+    }
+
+    #[test]
+    fn the_previous_token_repeats_within_the_grace_and_is_a_replay_after_it() {
+        let mut f = family();
+        assert_eq!(
+            f.rotation.judge(&f.previous, 1009, GRACE),
+            Verdict::Repeat { counted: false }
+        );
+        assert_eq!(
+            f.rotation.judge(&f.previous, 1010, GRACE),
+            Verdict::Repeat { counted: true }
+        );
+        assert_eq!(
+            f.rotation.judge(&f.previous, 1119, GRACE),
+            Verdict::Repeat { counted: true }
+        );
+        assert_eq!(f.rotation.judge(&f.previous, 1120, GRACE), Verdict::Replay);
+        f.rotation.repeats = MOST_REPEATS;
+        assert_eq!(f.rotation.judge(&f.previous, 1119, GRACE), Verdict::Refused);
+    }
+
+    #[test]
+    fn an_older_member_is_a_replay_unless_the_last_rotation_is_fresh() {
+        let f = family();
+        assert_eq!(f.rotation.judge(&f.oldest, 1119, GRACE), Verdict::Refused);
+        assert_eq!(f.rotation.judge(&f.oldest, 1120, GRACE), Verdict::Replay);
+    }
+
+    #[test]
+    fn a_guess_changes_nothing() {
+        let f = family();
+        assert_eq!(f.rotation.judge(&f.stranger, 5000, GRACE), Verdict::Refused);
+    }
+
+    #[test]
+    fn grant_types_are_told_apart() {
+        let parse = |form: &str| {
+            TokenRequest::parse(&Params::parse(form.as_bytes()).ok().unwrap())
+                .map_err(|error| error.code.as_str())
+        };
+        assert!(matches!(
+            parse("grant_type=authorization_code&code=x&code_verifier=v"),
+            Ok(TokenRequest::AuthorizationCode {
+                code: None,
+                redirect_uri: None,
+                ..
+            })
+        ));
+        assert_eq!(
+            parse("grant_type=authorization_code&code=x").err(),
+            Some("invalid_request")
+        );
+        assert_eq!(
+            parse("grant_type=refresh_token").err(),
+            Some("invalid_request")
+        );
+        assert_eq!(
+            parse("grant_type=password").err(),
+            Some("unsupported_grant_type")
+        );
+        assert_eq!(parse("code=x").err(), Some("invalid_request"));
+        assert_eq!(
+            parse("grant_type=refresh_token&refresh_token=a&refresh_token=b").err(),
+            Some("invalid_request")
+        );
+    }
+}

@@ -1,0 +1,332 @@
+//! Connections: issuing and redeeming a code, rotating the refresh token, ending.
+
+use aws_sdk_dynamodb::{
+    operation::put_item::PutItemError,
+    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+};
+
+use super::{
+    Store, item, parse,
+    record::{Connection, Stage},
+    table::{Update, Written, settle, unavailable},
+};
+use crate::{
+    credential::{ConnectionId, Fingerprint},
+    error::Unavailable,
+};
+
+const CONNECTION: &str = "connection";
+
+/// How issuing a code ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Issued {
+    /// The connection stands in stage `code`.
+    Code,
+    /// Its earlier code was redeemed already: nothing was changed.
+    AlreadyConnected,
+}
+
+/// How redeeming a code ended.
+#[derive(Debug)]
+pub enum Redeemed {
+    /// This request won.
+    Done,
+    /// Another request redeemed the code, or the connection is gone.
+    Lost(Option<Box<Connection>>),
+}
+
+/// What the first tokens, or the next ones, change in a connection.
+#[derive(Debug)]
+pub struct Rotation<'a> {
+    /// The new access token.
+    pub access: &'a Fingerprint,
+    /// Its end.
+    pub access_expires_at: u64,
+    /// The new refresh token, if there is one.
+    pub refresh: Option<&'a Fingerprint>,
+    /// The salt from which both were derived; none for the first tokens.
+    pub nonce: Option<&'a str>,
+    /// When the connection ends unless it is used.
+    pub expires_at: u64,
+    /// Unix seconds.
+    pub now: u64,
+}
+
+/// How a rotation ended.
+#[derive(Debug)]
+pub enum Rotated {
+    /// This request won.
+    Done,
+    /// The token was rotated meanwhile, or the connection is gone: judge again.
+    Lost(Option<Box<Connection>>),
+}
+
+impl Store {
+    /// Writes a connection in stage `code`. A second consent on the same page before redemption replaces the
+    /// code; after it, nothing changes.
+    ///
+    /// # Errors
+    /// When the table cannot be written, as for every method here.
+    pub async fn issue_code(&self, connection: &Connection) -> Result<Issued, Unavailable> {
+        let attempt = self.randomness.id();
+        let mut item = item(
+            CONNECTION,
+            connection.id.as_str(),
+            connection,
+            connection.expires_at,
+        )?;
+        item.insert("attempt".to_owned(), AttributeValue::S(attempt.clone()));
+        let sent = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(#pk) OR #stage = :code")
+            .expression_attribute_names("#pk", "pk")
+            .expression_attribute_names("#stage", "stage")
+            .expression_attribute_values(":code", AttributeValue::S("code".to_owned()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        let Err(error) = sent else {
+            return Ok(Issued::Code);
+        };
+        let Some(PutItemError::ConditionalCheckFailedException(failed)) = error.as_service_error()
+        else {
+            return Err(unavailable(&error));
+        };
+        Ok(match settle(failed.item().cloned(), Some(&attempt)) {
+            Written::Done(_) => Issued::Code,
+            Written::Refused(_) => Issued::AlreadyConnected,
+        })
+    }
+
+    /// The connection with this id, unless it has ended.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn connection(
+        &self,
+        id: &ConnectionId,
+        now: u64,
+    ) -> Result<Option<Connection>, Unavailable> {
+        let connection: Option<Connection> = self
+            .get(CONNECTION, id.as_str())
+            .await?
+            .map(parse)
+            .transpose()?;
+        Ok(connection.filter(|connection| now < connection.expires_at))
+    }
+
+    /// Exchanges the code for the first tokens: one conditional write, made after every check.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn redeem_code(
+        &self,
+        id: &ConnectionId,
+        code: &Fingerprint,
+        family: Option<&Fingerprint>,
+        tokens: &Rotation<'_>,
+    ) -> Result<Redeemed, Unavailable> {
+        let written = Update::of(CONNECTION, id.as_str())
+            .set("stage", "live")
+            .set("access", tokens.access)
+            .set("access_expires_at", tokens.access_expires_at)
+            .set_or_remove("family", family)
+            .set_or_remove("refresh", tokens.refresh)
+            .set("last_used_at", tokens.now)
+            .set("rotated_at", tokens.now)
+            .set("expires_at", tokens.expires_at)
+            .when("stage", "=", "code")
+            .when("code", "=", code)
+            .attempt(self.randomness.id())
+            .send(&self.client, &self.table)
+            .await?;
+        Ok(match written {
+            Written::Done(_) => Redeemed::Done,
+            Written::Refused(old) => Redeemed::Lost(old.map(parse).transpose()?.map(Box::new)),
+        })
+    }
+
+    /// Exchanges the current refresh token for its successors: one conditional write. `seen` is the
+    /// connection as it was judged.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn rotate_refresh_token(
+        &self,
+        seen: &Connection,
+        presented: &Fingerprint,
+        next: &Rotation<'_>,
+    ) -> Result<Rotated, Unavailable> {
+        let written = Update::of(CONNECTION, seen.id.as_str())
+            .set_or_remove("access_previous", seen.access.as_ref())
+            .set("access_previous_expires_at", seen.access_expires_at)
+            .set("access", next.access)
+            .set("access_expires_at", next.access_expires_at)
+            .set("refresh_previous", presented)
+            .set_or_remove("refresh", next.refresh)
+            .set_or_remove("nonce", next.nonce)
+            .set("rotated_at", next.now)
+            .set("generation", seen.generation + 1)
+            .set("repeats", 0)
+            .set("last_used_at", next.now)
+            .set("client_extended_at", seen.client_extended_at)
+            .set("expires_at", next.expires_at)
+            .when("stage", "=", "live")
+            .when("refresh", "=", presented)
+            .attempt(self.randomness.id())
+            .send(&self.client, &self.table)
+            .await?;
+        Ok(match written {
+            Written::Done(_) => Rotated::Done,
+            Written::Refused(old) => Rotated::Lost(old.map(parse).transpose()?.map(Box::new)),
+        })
+    }
+
+    /// Counts one more repeat of the last rotation; `false` when there was one too many or a newer rotation.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn count_repeat(&self, seen: &Connection, most: u64) -> Result<bool, Unavailable> {
+        let written = Update::of(CONNECTION, seen.id.as_str())
+            .add("repeats", 1)
+            .when("stage", "=", "live")
+            .when("generation", "=", seen.generation)
+            .when_absent_or("repeats", "<", most)
+            .attempt(self.randomness.id())
+            .send(&self.client, &self.table)
+            .await?;
+        Ok(matches!(written, Written::Done(_)))
+    }
+
+    /// Ends a connection: effective at the next request, on every instance. `true` if it existed.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn end_connection(&self, id: &ConnectionId) -> Result<(), Unavailable> {
+        self.client
+            .delete_item()
+            .table_name(&self.table)
+            .key("pk", AttributeValue::S(CONNECTION.to_owned()))
+            .key("sk", AttributeValue::S(id.as_str().to_owned()))
+            .send()
+            .await
+            .map_err(|error| unavailable(&error))?;
+        Ok(())
+    }
+
+    /// Withdraws a code that was not redeemed yet; a live connection stays.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn withdraw_code(&self, id: &ConnectionId) -> Result<(), Unavailable> {
+        let sent = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .key("pk", AttributeValue::S(CONNECTION.to_owned()))
+            .key("sk", AttributeValue::S(id.as_str().to_owned()))
+            .condition_expression("#stage = :code")
+            .expression_attribute_names("#stage", "stage")
+            .expression_attribute_values(":code", AttributeValue::S("code".to_owned()))
+            .send()
+            .await;
+        match sent {
+            Ok(_) => Ok(()),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|e| e.is_conditional_check_failed_exception()) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// Lets the previous access token die, and nothing else.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn end_previous_access_token(
+        &self,
+        id: &ConnectionId,
+        token: &Fingerprint,
+    ) -> Result<(), Unavailable> {
+        Update::of(CONNECTION, id.as_str())
+            .remove("access_previous")
+            .when("access_previous", "=", token)
+            .send(&self.client, &self.table)
+            .await
+            .map(drop)
+    }
+
+    /// Lets the previous refresh token die at once: no more repeats of the last rotation.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn end_previous_refresh_token(
+        &self,
+        id: &ConnectionId,
+        token: &Fingerprint,
+    ) -> Result<(), Unavailable> {
+        Update::of(CONNECTION, id.as_str())
+            .remove("refresh_previous")
+            .when("refresh_previous", "=", token)
+            .send(&self.client, &self.table)
+            .await
+            .map(drop)
+    }
+
+    /// Notes that a connection was used. Never brings back one that has ended.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn note_use(&self, id: &ConnectionId, now: u64) -> Result<(), Unavailable> {
+        Update::of(CONNECTION, id.as_str())
+            .set("last_used_at", now)
+            .when("stage", "=", "live")
+            .send(&self.client, &self.table)
+            .await
+            .map(drop)
+    }
+
+    /// Every live connection, oldest first.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn connections(&self, now: u64) -> Result<Vec<Connection>, Unavailable> {
+        let mut connections = Vec::<Connection>::new();
+        let mut from = None;
+        loop {
+            let page = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("#pk = :connection")
+                .expression_attribute_names("#pk", "pk")
+                .expression_attribute_values(
+                    ":connection",
+                    AttributeValue::S(CONNECTION.to_owned()),
+                )
+                .consistent_read(true)
+                .set_exclusive_start_key(from)
+                .send()
+                .await
+                .map_err(|error| unavailable(&error))?;
+            for item in page.items.unwrap_or_default() {
+                connections.push(parse(item)?);
+            }
+            from = page.last_evaluated_key.filter(|key| !key.is_empty());
+            if from.is_none() {
+                break;
+            }
+        }
+        connections
+            .retain(|connection| connection.stage == Stage::Live && now < connection.expires_at);
+        connections.sort_by_key(|connection| connection.created_at);
+        Ok(connections)
+    }
+}

@@ -1,0 +1,234 @@
+//! The store: DynamoDB lives here and only here, behind verbs of the protocol.
+//!
+//! Reads that decide anything are strongly consistent, expiry is compared in code, only fingerprints are kept,
+//! and every update of a connection requires that it still exists: an update must not bring a revoked one back.
+//! See [`record`] for the schema.
+
+mod connection;
+mod pin;
+pub mod record;
+pub mod table;
+
+use aws_sdk_dynamodb::{Client as DynamoDb, types::AttributeValue};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
+
+pub use connection::{Issued, Redeemed, Rotated, Rotation};
+pub use pin::Judged;
+
+use crate::{credential::Randomness, error::Unavailable};
+use record::{Client, Document, Pending, Session, VERSION};
+use table::{Item, unavailable};
+
+/// The table, and the randomness for attempt ids. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    client: DynamoDb,
+    table: String,
+    randomness: Randomness,
+}
+
+impl Store {
+    /// A store on an existing table.
+    #[must_use]
+    pub fn new(client: DynamoDb, table: String, randomness: Randomness) -> Self {
+        Self {
+            client,
+            table,
+            randomness,
+        }
+    }
+
+    /// Opens the connection to DynamoDB before it is needed.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn warm_up(&self) -> Result<(), Unavailable> {
+        self.get("warm#up", "-").await.map(drop)
+    }
+
+    /// Keeps a client.
+    ///
+    /// # Errors
+    /// When the table cannot be written, as for every method here.
+    pub async fn put_client(&self, client: &Client) -> Result<(), Unavailable> {
+        self.put(
+            &format!("client#{}", client.client_id),
+            client,
+            client.expires_at,
+        )
+        .await
+    }
+
+    /// The client with this id, unless it has expired.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn client(&self, client_id: &str, now: u64) -> Result<Option<Client>, Unavailable> {
+        let client: Option<Client> = self.read(&format!("client#{client_id}")).await?;
+        Ok(client.filter(|client| now < client.expires_at))
+    }
+
+    /// Lets a client live until `expires_at`, if it still exists.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn extend_client(&self, client_id: &str, expires_at: u64) -> Result<(), Unavailable> {
+        table::Update::of(format!("client#{client_id}"), "-")
+            .set("expires_at", expires_at)
+            .when("expires_at", "<", expires_at)
+            .send(&self.client, &self.table)
+            .await
+            .map(drop)
+    }
+
+    /// Keeps a copy of a client's document.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn put_document(&self, url: &str, document: &Document) -> Result<(), Unavailable> {
+        self.put(&format!("document#{url}"), document, document.expires_at)
+            .await
+    }
+
+    /// The kept copy of a client's document.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn document(&self, url: &str, now: u64) -> Result<Option<Document>, Unavailable> {
+        let document: Option<Document> = self.read(&format!("document#{url}")).await?;
+        Ok(document.filter(|document| now < document.expires_at))
+    }
+
+    /// Keeps what a shown consent page stands for.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn put_pending(&self, page: &str, pending: &Pending) -> Result<(), Unavailable> {
+        self.put(&format!("pending#{page}"), pending, pending.expires_at)
+            .await
+    }
+
+    /// What a shown consent page stands for, unless it has expired.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn pending(&self, page: &str, now: u64) -> Result<Option<Pending>, Unavailable> {
+        let pending: Option<Pending> = self.read(&format!("pending#{page}")).await?;
+        Ok(pending.filter(|pending| now < pending.expires_at))
+    }
+
+    /// Forgets a consent page.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn delete_pending(&self, page: &str) -> Result<(), Unavailable> {
+        self.delete(&format!("pending#{page}")).await
+    }
+
+    /// Keeps a session of the connections page.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn put_session(&self, cookie: &str, session: &Session) -> Result<(), Unavailable> {
+        self.put(&format!("session#{cookie}"), session, session.expires_at)
+            .await
+    }
+
+    /// The session with this cookie's fingerprint, unless it has expired.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn session(&self, cookie: &str, now: u64) -> Result<Option<Session>, Unavailable> {
+        let session: Option<Session> = self.read(&format!("session#{cookie}")).await?;
+        Ok(session.filter(|session| now < session.expires_at))
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn delete_session(&self, cookie: &str) -> Result<(), Unavailable> {
+        self.delete(&format!("session#{cookie}")).await
+    }
+
+    async fn get(&self, pk: &str, sk: &str) -> Result<Option<Item>, Unavailable> {
+        // DynamoDB refuses keys beyond 2048 bytes; nothing of ours is that long, so nothing can be there.
+        if pk.len() > 2048 {
+            return Ok(None);
+        }
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("pk", AttributeValue::S(pk.to_owned()))
+            .key("sk", AttributeValue::S(sk.to_owned()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| unavailable(&error))?;
+        Ok(output.item)
+    }
+
+    async fn read<T: DeserializeOwned>(&self, pk: &str) -> Result<Option<T>, Unavailable> {
+        self.get(pk, "-").await?.map(parse).transpose()
+    }
+
+    async fn put<T: Serialize>(
+        &self,
+        pk: &str,
+        record: &T,
+        expires_at: u64,
+    ) -> Result<(), Unavailable> {
+        let item = item(pk, "-", record, expires_at)?;
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .send()
+            .await
+            .map_err(|error| unavailable(&error))?;
+        Ok(())
+    }
+
+    async fn delete(&self, pk: &str) -> Result<(), Unavailable> {
+        self.client
+            .delete_item()
+            .table_name(&self.table)
+            .key("pk", AttributeValue::S(pk.to_owned()))
+            .key("sk", AttributeValue::S("-".to_owned()))
+            .send()
+            .await
+            .map_err(|error| unavailable(&error))?;
+        Ok(())
+    }
+}
+
+fn item<T: Serialize>(
+    pk: &str,
+    sk: &str,
+    record: &T,
+    expires_at: u64,
+) -> Result<Item, Unavailable> {
+    let mut item: Item = to_item(record).map_err(|error| malformed(&error))?;
+    item.insert("pk".to_owned(), AttributeValue::S(pk.to_owned()));
+    item.insert("sk".to_owned(), AttributeValue::S(sk.to_owned()));
+    item.insert("v".to_owned(), AttributeValue::N(VERSION.to_string()));
+    item.insert(
+        "expires_at".to_owned(),
+        AttributeValue::N(expires_at.to_string()),
+    );
+    Ok(item)
+}
+
+fn parse<T: DeserializeOwned>(item: Item) -> Result<T, Unavailable> {
+    from_item(item).map_err(|error| malformed(&error))
+}
+
+fn malformed(error: &serde_dynamo::Error) -> Unavailable {
+    Unavailable {
+        what: "store",
+        operator: true,
+        detail: format!("an item does not fit the schema: {error}").into(),
+    }
+}

@@ -1,0 +1,299 @@
+//! The table itself: making it on one machine, and writing to it under conditions.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::{
+    Client,
+    error::{DisplayErrorContext, SdkError},
+    operation::update_item::UpdateItemError,
+    types::{
+        AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ReturnValue,
+        ReturnValuesOnConditionCheckFailure, ScalarAttributeType, TimeToLiveSpecification,
+    },
+};
+
+use crate::error::Unavailable;
+
+/// An item as DynamoDB gives it.
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// Makes the table if it is not there, TTL setting included. On AWS the template does this.
+///
+/// # Errors
+/// When the engine refuses.
+pub async fn create(client: &Client, table: &str) -> Result<(), Unavailable> {
+    match client.describe_table().table_name(table).send().await {
+        Ok(_) => return Ok(()),
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(|e| e.is_resource_not_found_exception()) => {}
+        Err(error) => return Err(unavailable(&error)),
+    }
+    let key = |name: &str, key_type: KeyType| {
+        KeySchemaElement::builder()
+            .attribute_name(name)
+            .key_type(key_type)
+            .build()
+            .expect("both fields are set")
+    };
+    let attribute = |name: &str| {
+        AttributeDefinition::builder()
+            .attribute_name(name)
+            .attribute_type(ScalarAttributeType::S)
+            .build()
+            .expect("both fields are set")
+    };
+    let created = client
+        .create_table()
+        .table_name(table)
+        .billing_mode(BillingMode::PayPerRequest)
+        .key_schema(key("pk", KeyType::Hash))
+        .key_schema(key("sk", KeyType::Range))
+        .attribute_definitions(attribute("pk"))
+        .attribute_definitions(attribute("sk"))
+        .send()
+        .await;
+    match created {
+        Ok(_) => {}
+        // Another process was quicker.
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(|e| e.is_resource_in_use_exception()) =>
+        {
+            return Ok(());
+        }
+        Err(error) => return Err(unavailable(&error)),
+    }
+    let ttl = TimeToLiveSpecification::builder()
+        .attribute_name("expires_at")
+        .enabled(true)
+        .build()
+        .expect("both fields are set");
+    client
+        .update_time_to_live()
+        .table_name(table)
+        .time_to_live_specification(ttl)
+        .send()
+        .await
+        .map_err(|error| unavailable(&error))?;
+    Ok(())
+}
+
+/// How a conditional write ended.
+pub(super) enum Written {
+    /// Done, now or by an attempt whose answer was lost; the item as it is now.
+    Done(Item),
+    /// The condition did not hold; the item as it is, if there is one.
+    Refused(Option<Item>),
+}
+
+/// One conditional update, assembled clause by clause. Every name and value goes through a placeholder, so
+/// reserved words never bite.
+pub(super) struct Update {
+    key: (String, String),
+    attempt: Option<String>,
+    names: HashMap<String, String>,
+    values: HashMap<String, AttributeValue>,
+    sets: Vec<String>,
+    removes: Vec<String>,
+    adds: Vec<String>,
+    conditions: Vec<String>,
+}
+
+impl Update {
+    pub(super) fn of(pk: impl Into<String>, sk: impl Into<String>) -> Self {
+        Self {
+            key: (pk.into(), sk.into()),
+            attempt: None,
+            names: HashMap::new(),
+            values: HashMap::new(),
+            sets: Vec::new(),
+            removes: Vec::new(),
+            adds: Vec::new(),
+            conditions: Vec::new(),
+        }
+    }
+
+    fn name(&mut self, name: &str) -> String {
+        let placeholder = format!("#{name}");
+        self.names.insert(placeholder.clone(), name.to_owned());
+        placeholder
+    }
+
+    fn value(&mut self, value: AttributeValue) -> String {
+        let placeholder = format!(":{}", self.values.len());
+        self.values.insert(placeholder.clone(), value);
+        placeholder
+    }
+
+    pub(super) fn set(mut self, name: &str, value: impl Into<Value>) -> Self {
+        let clause = format!("{} = {}", self.name(name), self.value(value.into().0));
+        self.sets.push(clause);
+        self
+    }
+
+    /// Sets the attribute, or removes it when there is no value.
+    pub(super) fn set_or_remove(self, name: &str, value: Option<impl Into<Value>>) -> Self {
+        match value {
+            Some(value) => self.set(name, value),
+            None => self.remove(name),
+        }
+    }
+
+    pub(super) fn remove(mut self, name: &str) -> Self {
+        let name = self.name(name);
+        self.removes.push(name);
+        self
+    }
+
+    /// Adds to a number, which counts as zero while absent.
+    pub(super) fn add(mut self, name: &str, delta: i64) -> Self {
+        let clause = format!(
+            "{} {}",
+            self.name(name),
+            self.value(AttributeValue::N(delta.to_string()))
+        );
+        self.adds.push(clause);
+        self
+    }
+
+    /// Only if the attribute compares as said.
+    pub(super) fn when(mut self, name: &str, operator: &str, value: impl Into<Value>) -> Self {
+        let clause = format!(
+            "{} {operator} {}",
+            self.name(name),
+            self.value(value.into().0)
+        );
+        self.conditions.push(clause);
+        self
+    }
+
+    /// Only if the attribute is absent or compares as said.
+    pub(super) fn when_absent_or(
+        mut self,
+        name: &str,
+        operator: &str,
+        value: impl Into<Value>,
+    ) -> Self {
+        let name = self.name(name);
+        let clause = format!(
+            "(attribute_not_exists({name}) OR {name} {operator} {})",
+            self.value(value.into().0)
+        );
+        self.conditions.push(clause);
+        self
+    }
+
+    /// Only if the attribute is absent.
+    pub(super) fn when_absent(mut self, name: &str) -> Self {
+        let clause = format!("attribute_not_exists({})", self.name(name));
+        self.conditions.push(clause);
+        self
+    }
+
+    /// Marks the write, and refuses a second application of it: the SDK repeats a write whose answer was lost,
+    /// and then finds its own mark, which counts as success.
+    pub(super) fn attempt(mut self, attempt: String) -> Self {
+        self = self
+            .set("attempt", &*attempt)
+            .when_absent_or("attempt", "<>", &*attempt);
+        self.attempt = Some(attempt);
+        self
+    }
+
+    pub(super) async fn send(self, client: &Client, table: &str) -> Result<Written, Unavailable> {
+        let mut expression = String::new();
+        for (keyword, clauses) in [
+            ("SET", &self.sets),
+            ("REMOVE", &self.removes),
+            ("ADD", &self.adds),
+        ] {
+            if !clauses.is_empty() {
+                expression += &format!("{keyword} {} ", clauses.join(", "));
+            }
+        }
+        let condition =
+            Some(self.conditions.join(" AND ")).filter(|condition| !condition.is_empty());
+        let sent = client
+            .update_item()
+            .table_name(table)
+            .key("pk", AttributeValue::S(self.key.0))
+            .key("sk", AttributeValue::S(self.key.1))
+            .update_expression(expression.trim_end())
+            .set_condition_expression(condition)
+            .set_expression_attribute_names(Some(self.names))
+            .set_expression_attribute_values(Some(self.values).filter(|values| !values.is_empty()))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match sent {
+            Ok(output) => Ok(Written::Done(output.attributes.unwrap_or_default())),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    let item = failed.item().cloned();
+                    Ok(settle(item, self.attempt.as_deref()))
+                }
+                _ => Err(unavailable(&error)),
+            },
+        }
+    }
+}
+
+/// A failed condition whose old item carries our own attempt id is a success whose answer was lost.
+pub(super) fn settle(item: Option<Item>, attempt: Option<&str>) -> Written {
+    match item {
+        Some(item)
+            if attempt.is_some()
+                && item
+                    .get("attempt")
+                    .and_then(|a| a.as_s().ok())
+                    .map(String::as_str)
+                    == attempt =>
+        {
+            Written::Done(item)
+        }
+        item => Written::Refused(item),
+    }
+}
+
+/// A value for an expression.
+pub(super) struct Value(pub(super) AttributeValue);
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self(AttributeValue::S(text.to_owned()))
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Self(AttributeValue::N(number.to_string()))
+    }
+}
+
+impl From<&crate::credential::Fingerprint> for Value {
+    fn from(fingerprint: &crate::credential::Fingerprint) -> Self {
+        fingerprint.as_str().into()
+    }
+}
+
+/// Words an SDK error for the log. Items hold fingerprints alone, so nothing here is a secret.
+pub(super) fn unavailable<E, R>(error: &SdkError<E, R>) -> Unavailable
+where
+    E: std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    // Missing rights or a missing table will not mend themselves.
+    let detail = DisplayErrorContext(error).to_string();
+    let operator = ["AccessDenied", "ResourceNotFound", "UnrecognizedClient"]
+        .iter()
+        .any(|e| detail.contains(e));
+    Unavailable {
+        what: "store",
+        operator,
+        detail: detail.into(),
+    }
+}
