@@ -1,7 +1,13 @@
-//! OAuth 2.1 in front of an MCP server that only takes a personal access token.
 //! (modules being laid)
+pub mod app;
+pub mod clock;
+pub mod config;
 pub mod credential;
+pub mod endpoint;
 pub mod error;
 pub mod oauth;
+pub mod page;
 pub mod pin;
+pub mod secrets;
 pub mod store;
+pub mod upstream;

@@ -26,10 +26,12 @@ pub enum AuthMethod {
     ClientSecretBasic,
     /// Id and secret in the form.
     ClientSecretPost,
+    /// Either of the two: for clients registered by hand, of whom nobody said which. Cannot be asked for.
+    ClientSecret,
 }
 
 impl AuthMethod {
-    /// Every method, in the order in which the metadata lists them.
+    /// Every method that a client may register, in the order in which the metadata lists them.
     pub const ALL: [Self; 3] = [Self::None, Self::ClientSecretBasic, Self::ClientSecretPost];
 
     /// The method's registered name.
@@ -38,8 +40,14 @@ impl AuthMethod {
         match self {
             Self::None => "none",
             Self::ClientSecretBasic => "client_secret_basic",
-            Self::ClientSecretPost => "client_secret_post",
+            Self::ClientSecretPost | Self::ClientSecret => "client_secret_post",
         }
+    }
+
+    /// Whether a client registered with this method may use the presented one.
+    #[must_use]
+    pub fn admits(self, presented: Self) -> bool {
+        self == presented || (self == Self::ClientSecret && presented != Self::None)
     }
 
     fn parse(name: &str) -> Option<Self> {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{
     Store, parse,
-    table::{Update, Written},
+    table::{Update, Value, Written},
 };
 use crate::{
     error::Unavailable,
@@ -69,6 +69,7 @@ impl Store {
             self.give_back_overall(window).await?;
             return Ok(Judged::Right);
         }
+        self.remember(&pin::address_key(address), now).await?;
         let tries = known.counted(now) + 1;
         Ok(Judged::Wrong {
             left: Tries::left_after(tries),
@@ -145,7 +146,7 @@ impl Store {
             let opened = Update::of(OVERALL, "-")
                 .set("started_at", now)
                 .set("tries", 1)
-                .set("expires_at", now + 2 * DAY)
+                .set("expires_at", now + KEPT_FOR)
                 .set("v", super::VERSION)
                 .attempt(self.randomness.id());
             let opened = match started_at {
@@ -192,17 +193,63 @@ impl Store {
             .map(drop)
     }
 
-    /// Wrong tries per address that are still remembered are not listed: the overall count is enough to see
-    /// that something is going on. When the day began and how many tries it has seen.
+    /// The last wrong tries, newest first, for the connections page.
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn wrong_tries_today(&self, now: u64) -> Result<u64, Unavailable> {
+    pub async fn wrong_tries(&self, now: u64) -> Result<Vec<WrongTry>, Unavailable> {
         let window: Option<Window> = self.read(OVERALL).await?;
-        Ok(window
-            .filter(|window| now.saturating_sub(window.started_at) < DAY)
-            .map_or(0, |window| window.tries))
+        let mut tries = window.map(|window| window.recent).unwrap_or_default();
+        tries.retain(|tried| now.saturating_sub(tried.at) < KEPT_FOR);
+        tries.reverse();
+        Ok(tries)
     }
+
+    /// Remembers a wrong try among the last ten; tries of one address in a row are one entry. Two at once may
+    /// lose one of them: this list is for the eye, the counts are elsewhere.
+    async fn remember(&self, address: &str, now: u64) -> Result<(), Unavailable> {
+        let window: Option<Window> = self.read(OVERALL).await?;
+        let mut recent = window.map(|window| window.recent).unwrap_or_default();
+        match recent.last_mut() {
+            Some(last) if last.address == address => {
+                *last = WrongTry {
+                    at: now,
+                    count: last.count + 1,
+                    ..last.clone()
+                }
+            }
+            _ => recent.push(WrongTry {
+                at: now,
+                address: address.to_owned(),
+                count: 1,
+            }),
+        }
+        let from = recent.len().saturating_sub(REMEMBERED);
+        let recent = serde_dynamo::to_attribute_value(&recent[from..])
+            .map_err(|error| super::malformed(&error))?;
+        Update::of(OVERALL, "-")
+            .set("recent", Value(recent))
+            .set("expires_at", now + KEPT_FOR)
+            .send(&self.client, &self.table)
+            .await
+            .map(drop)
+    }
+}
+
+/// Wrong tries that the connections page shows.
+const REMEMBERED: usize = 10;
+/// And for how long.
+const KEPT_FOR: u64 = 30 * DAY;
+
+/// A wrong try, or several in a row from one address.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct WrongTry {
+    /// The last of them, in unix seconds.
+    pub at: u64,
+    /// Where from, IPv6 by its /64.
+    pub address: String,
+    /// How many.
+    pub count: u32,
 }
 
 /// The tries of a day over all addresses: `pin#overall`.
@@ -211,4 +258,6 @@ struct Window {
     started_at: u64,
     #[serde(default)]
     tries: u64,
+    #[serde(default)]
+    recent: Vec<WrongTry>,
 }

@@ -1,0 +1,302 @@
+//! Writes every page in every state into a directory, for the browser checks in `tests/e2e/pages`.
+//!
+//! `cargo run --example pages -- <directory>` writes `<state>.html` with `<state>.csp` beside it.
+
+use std::path::Path;
+use std::{env, fs, io};
+
+use lambda_oauth_mcp_proxy::page::{
+    Connected, ConnectionRow, Connections, Consent, ErrorPage, Landing, Moment, Notice, Page,
+    SignIn, WrongTries,
+};
+
+const READ_ONLY: &str = "read-only (X-MCP-Readonly: true)";
+const TOOLSETS: &str =
+    "only the toolsets issues, pull_requests (X-MCP-Toolsets: issues,pull_requests)";
+const HOSTILE: &str = "\u{202e}\"'--></style></title><script>window.__pwned=1</script>\
+    <img src=x onerror=\"window.__pwned=1\">\u{2067}\u{200b}\u{0301}\u{0301}\u{0301}\u{0301}\u{0301}\u{0301}";
+
+fn main() -> io::Result<()> {
+    let Some(directory) = env::args_os().nth(1) else {
+        return Err(io::Error::other("usage: pages <directory>"));
+    };
+    let directory = Path::new(&directory);
+    fs::create_dir_all(directory)?;
+    for (state, page) in consents()
+        .into_iter()
+        .chain(refused())
+        .chain(others())
+        .chain(lists())
+    {
+        fs::write(directory.join(state).with_extension("html"), page.html)?;
+        fs::write(
+            directory.join(state).with_extension("csp"),
+            page.content_security_policy,
+        )?;
+    }
+    Ok(())
+}
+
+fn consent<'a>() -> Consent<'a> {
+    Consent {
+        page_id: "Zm9yIHRoZSBicm93c2VyIGNoZWNrcw",
+        client_name: Some("Claude"),
+        verified_host: Some("claude.ai"),
+        redirect_host: "claude.ai",
+        redirect_uri: "https://claude.ai/api/mcp/auth_callback",
+        loopback_only: false,
+        upstream_host: "api.githubcopilot.com",
+        restrictions: &[],
+        lifetime: "30 days after its last use",
+        notice: None,
+    }
+}
+
+fn consents() -> Vec<(&'static str, Page)> {
+    let restrictions = [READ_ONLY.to_owned(), TOOLSETS.to_owned()];
+    let hostile = vec![HOSTILE.to_owned()];
+    let long_uri = format!(
+        "https://client.example/callback?state={}",
+        "ab12&".repeat(300)
+    );
+    let long_host = format!("claude.ai.{}.example", "long-label-that-goes-on.".repeat(9));
+    let long_name = format!("Claude {}", "W\u{0301}\u{0489}\u{0489}\u{0489}".repeat(60));
+    vec![
+        ("consent", consent().render()),
+        (
+            "consent-restricted",
+            Consent {
+                restrictions: &restrictions,
+                ..consent()
+            }
+            .render(),
+        ),
+        (
+            "consent-unverified-loopback",
+            Consent {
+                client_name: Some("MCP Inspector"),
+                verified_host: None,
+                redirect_host: "localhost:6274",
+                redirect_uri: "http://localhost:6274/oauth/callback",
+                loopback_only: true,
+                ..consent()
+            }
+            .render(),
+        ),
+        (
+            "consent-app",
+            Consent {
+                client_name: Some("Cursor"),
+                verified_host: None,
+                redirect_host: "cursor:",
+                redirect_uri: "cursor://anysphere.cursor-mcp/oauth/callback",
+                ..consent()
+            }
+            .render(),
+        ),
+        (
+            "consent-nameless",
+            Consent {
+                client_name: None,
+                verified_host: None,
+                ..consent()
+            }
+            .render(),
+        ),
+        (
+            "consent-right-to-left",
+            Consent {
+                client_name: Some("עוזר אישי (Claude)"),
+                verified_host: None,
+                redirect_host: "client.example",
+                ..consent()
+            }
+            .render(),
+        ),
+        (
+            "consent-long",
+            Consent {
+                client_name: Some(&long_name),
+                verified_host: None,
+                redirect_host: &long_host,
+                redirect_uri: &long_uri,
+                restrictions: &restrictions,
+                loopback_only: true,
+                ..consent()
+            }
+            .render(),
+        ),
+        (
+            "consent-hostile",
+            Consent {
+                page_id: HOSTILE,
+                client_name: Some(HOSTILE),
+                verified_host: Some(HOSTILE),
+                redirect_host: HOSTILE,
+                redirect_uri: HOSTILE,
+                loopback_only: true,
+                upstream_host: HOSTILE,
+                restrictions: &hostile,
+                lifetime: HOSTILE,
+                notice: Some(Notice::WrongPin { tries_left: 1 }),
+            }
+            .render(),
+        ),
+    ]
+}
+
+fn refused() -> Vec<(&'static str, Page)> {
+    let notice = |notice| {
+        Consent {
+            notice: Some(notice),
+            ..consent()
+        }
+        .render()
+    };
+    vec![
+        (
+            "consent-wrong-pin",
+            notice(Notice::WrongPin { tries_left: 3 }),
+        ),
+        ("consent-wait", notice(Notice::Wait { seconds: 480 })),
+        ("consent-closed", notice(Notice::ClosedForToday)),
+    ]
+}
+
+fn others() -> Vec<(&'static str, Page)> {
+    vec![
+        (
+            "error",
+            ErrorPage {
+                title: "This client is not known here",
+                what: "The app that sent you here registered long ago or with another server, and is no longer on file.",
+                todo: "Remove the connector from the app and add it again.",
+                details: Some("unknown client_id 0b7f6f0e-6f0a-4a51-9d4b-0c7d5a0f3c11"),
+                reference: "1-6742c1f0-3a5c9d2e7b",
+            }
+            .render(),
+        ),
+        (
+            "error-hostile",
+            ErrorPage { title: HOSTILE, what: HOSTILE, todo: HOSTILE, details: Some(HOSTILE), reference: HOSTILE }.render(),
+        ),
+        ("connected", Connected { client_name: Some("Claude") }.render()),
+        ("sign-in", SignIn { notice: None, message: None }.render()),
+        ("sign-in-signed-out", SignIn { notice: None, message: Some("You are signed out.") }.render()),
+        ("sign-in-wrong-pin", SignIn { notice: Some(Notice::WrongPin { tries_left: 1 }), message: None }.render()),
+        ("sign-in-wait", SignIn { notice: Some(Notice::Wait { seconds: 30 }), message: None }.render()),
+        ("sign-in-closed", SignIn { notice: Some(Notice::ClosedForToday), message: None }.render()),
+        (
+            "landing",
+            Landing {
+                connector_url: "https://connector.example/mcp",
+                connector_name: "github",
+                upstream_host: "api.githubcopilot.com",
+                show_connections_link: true,
+            }
+            .render(),
+        ),
+        (
+            "landing-hostile",
+            Landing { connector_url: HOSTILE, connector_name: HOSTILE, upstream_host: HOSTILE, show_connections_link: false }.render(),
+        ),
+    ]
+}
+
+fn row<'a>(
+    id: &'a str,
+    name: &'a str,
+    verified: Option<&'a str>,
+    went_to: &'a str,
+) -> ConnectionRow<'a> {
+    ConnectionRow {
+        id,
+        client_name: Some(name),
+        verified_host: verified,
+        redirect_host: went_to,
+        created: Moment {
+            text: "2 Nov 2026, 08:31 UTC",
+            datetime: "2026-11-02T08:31:07Z",
+        },
+        last_used: Some(Moment {
+            text: "23 Nov 2026, 12:00 UTC",
+            datetime: "2026-11-23T12:00:00Z",
+        }),
+        address: "203.0.113.24",
+        expires: Moment {
+            text: "23 Dec 2026, 12:00 UTC",
+            datetime: "2026-12-23T12:00:00Z",
+        },
+    }
+}
+
+fn lists() -> Vec<(&'static str, Page)> {
+    let never_used = ConnectionRow {
+        last_used: None,
+        address: "2001:db8:4006:812::200e",
+        ..row("c3RhdGUtb2YtdGhlLWE", "Cursor", None, "cursor:")
+    };
+    let rows = [
+        row(
+            "Zmlyc3QtY29ubmVjdGlvbg",
+            "Claude",
+            Some("claude.ai"),
+            "claude.ai",
+        ),
+        row(
+            "c2Vjb25kLWNvbm5lY3Rpb24",
+            "Claude Code",
+            Some("claude.ai"),
+            "localhost",
+        ),
+        never_used,
+    ];
+    let hostile_row = row("aWQ", HOSTILE, None, HOSTILE);
+    let hostile = [
+        ConnectionRow {
+            address: HOSTILE,
+            ..hostile_row
+        },
+        ConnectionRow {
+            verified_host: Some(HOSTILE),
+            ..hostile_row
+        },
+    ];
+    let tries = [
+        WrongTries {
+            time: Moment {
+                text: "22 Nov 2026, 23:10 UTC",
+                datetime: "2026-11-22T23:10:44Z",
+            },
+            address: "198.51.100.7",
+            count: 4,
+        },
+        WrongTries {
+            time: Moment {
+                text: "20 Nov 2026, 06:02 UTC",
+                datetime: "2026-11-20T06:02:10Z",
+            },
+            address: "2001:db8:17::/64",
+            count: 1,
+        },
+    ];
+    let csrf = "c2Vzc2lvbi1mb3ItdGhlLWJyb3dzZXItY2hlY2tz";
+    let list = |rows, wrong_tries, notice| {
+        Connections {
+            rows,
+            csrf,
+            wrong_tries,
+            notice,
+        }
+        .render()
+    };
+    vec![
+        ("connections", list(&rows, &tries, None)),
+        (
+            "connections-ended",
+            list(&rows[..2], &[], Some("The connection of Cursor was ended.")),
+        ),
+        ("connections-empty", list(&[], &[], None)),
+        ("connections-hostile", list(&hostile, &tries, Some(HOSTILE))),
+    ]
+}

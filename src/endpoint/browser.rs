@@ -1,0 +1,62 @@
+//! The person's browser: the cookie that binds a page to it, and whether a form came from our own page.
+
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue, header::COOKIE, header::SET_COOKIE};
+
+use crate::{
+    app::{App, Caller},
+    credential::ConnectionId,
+};
+
+/// The cookie's name: `__Host-` where TLS protects it; over plain http the port tells servers on one machine
+/// apart, and browsers would drop the prefix.
+fn cookie_name(caller: &Caller, kind: &str) -> String {
+    if caller.base.is_https() {
+        return format!("__Host-{kind}");
+    }
+    let port = caller.base.as_str().rsplit(':').next().unwrap_or_default();
+    format!("{kind}_{port}")
+}
+
+/// The value of our cookie, if it is one that we could have set: 128 bits of base64url.
+pub fn cookie(caller: &Caller, headers: &HeaderMap, kind: &str) -> Option<String> {
+    let name = cookie_name(caller, kind);
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(key, value)| *key == name && ConnectionId::parse(value).is_some())
+        .map(|(_, value)| value.to_owned())
+}
+
+/// The browser's value, reused while it is well-formed: two open pages share one.
+pub fn cookie_or_new(app: &App, caller: &Caller, headers: &HeaderMap, kind: &str) -> String {
+    cookie(caller, headers, kind).unwrap_or_else(|| app.randomness.id())
+}
+
+/// Sets our cookie for so many seconds; zero removes it. `Lax`, because the page is opened by a link from
+/// the client's site.
+pub fn set_cookie(answer: &mut Response, caller: &Caller, kind: &str, value: &str, seconds: u64) {
+    let secure = if caller.base.is_https() {
+        "; Secure"
+    } else {
+        ""
+    };
+    let name = cookie_name(caller, kind);
+    let cookie =
+        format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+        answer.headers_mut().append(SET_COOKIE, cookie);
+    }
+}
+
+/// Whether a form was sent by a page of ours, as far as the browser says (Fetch Metadata). `Origin` cannot be
+/// asked: under `Referrer-Policy: no-referrer` it is `null`.
+pub fn from_our_page(headers: &HeaderMap) -> bool {
+    headers
+        .get_all("sec-fetch-site")
+        .iter()
+        .all(|site| site == "same-origin" || site == "none")
+}

@@ -1,0 +1,141 @@
+//! Finding a client, wherever it is known from, and letting it prove itself.
+
+use subtle::ConstantTimeEq as _;
+
+use super::answer::Refusal;
+use crate::{
+    app::App,
+    config::Registration,
+    credential::{Fingerprint, Plain},
+    error::Unavailable,
+    oauth::{
+        client::{AuthMethod, PresentedClient},
+        error::{ErrorCode, OAuthError},
+        redirect_uri::RedirectUri,
+    },
+    secrets::PreRegistered,
+    store::record::Client,
+};
+
+/// Seconds a client lives from its last grant or refresh.
+pub const USED: u64 = 365 * 86_400;
+
+/// Whether the id is the URL of a client-id document.
+pub fn is_document(client_id: &str) -> bool {
+    client_id.starts_with("https://")
+}
+
+/// A client that registered or was registered by hand; documents are another matter.
+pub async fn registered(app: &App, client_id: &str) -> Result<Option<Client>, Unavailable> {
+    // Ids of ours are 36 characters; the bound keeps hostile ones out of the store's keys.
+    if client_id.len() > 512 || is_document(client_id) {
+        return Ok(None);
+    }
+    let secret = app.secrets.get().await?;
+    if let Some(client) = secret
+        .clients
+        .iter()
+        .find(|client| client.client_id == client_id)
+    {
+        return Ok(by_hand(client));
+    }
+    if app.config.registration != Registration::Open {
+        return Ok(None);
+    }
+    app.store.client(client_id, app.clock.now()).await
+}
+
+fn by_hand(client: &PreRegistered) -> Option<Client> {
+    let redirect_uris = client
+        .redirect_uris
+        .iter()
+        .map(|uri| RedirectUri::parse(uri))
+        .collect::<Result<_, _>>()
+        .ok()?;
+    Some(Client {
+        client_id: client.client_id.clone(),
+        client_name: client.client_name.clone(),
+        redirect_uris,
+        auth_method: if client.client_secret.is_some() {
+            AuthMethod::ClientSecret
+        } else {
+            AuthMethod::None
+        },
+        secret: client.client_secret.as_ref().map(Plain::fingerprint),
+        refresh: true,
+        verified_host: None,
+        // Not in the store, so never to be extended there.
+        expires_at: u64::MAX,
+    })
+}
+
+/// Lets a client prove itself by the method it registered with (RFC 6749 §3.2.1).
+pub fn authenticate(
+    presented: &PresentedClient,
+    registered: AuthMethod,
+    secret: Option<&Fingerprint>,
+) -> Result<(), OAuthError> {
+    let right = match (&presented.client_secret, secret) {
+        (None, None) => registered == AuthMethod::None,
+        (Some(presented), Some(secret)) => {
+            let presented = Fingerprint::of(presented);
+            bool::from(
+                presented
+                    .as_str()
+                    .as_bytes()
+                    .ct_eq(secret.as_str().as_bytes()),
+            )
+        }
+        // A public client that sends a secret, or a confidential one without.
+        _ => false,
+    };
+    if right && registered.admits(presented.method) {
+        Ok(())
+    } else {
+        Err(OAuthError::new(
+            ErrorCode::InvalidClient,
+            "the client could not be authenticated as it is registered",
+        ))
+    }
+}
+
+/// The same on the failing path, where no connection says how the client is registered.
+pub async fn authenticate_alone(app: &App, presented: &PresentedClient) -> Result<(), Refusal> {
+    if is_document(&presented.client_id) {
+        // Clients with a document are public; its content does not matter here.
+        return Ok(authenticate(presented, AuthMethod::None, None)?);
+    }
+    match registered(app, &presented.client_id).await? {
+        Some(client) => Ok(authenticate(
+            presented,
+            client.auth_method,
+            client.secret.as_ref(),
+        )?),
+        None => Err(OAuthError::new(
+            ErrorCode::InvalidClient,
+            "the client is not known here; register again",
+        )
+        .into()),
+    }
+}
+
+/// Why there is no client to go on with.
+pub enum Unknown {
+    /// Nobody registered this id.
+    NotHere,
+    /// Its document cannot be had or is not acceptable; a sentence for the page.
+    Document(String),
+    /// We, or the operator, must act.
+    Ours(Unavailable),
+}
+
+impl From<Unavailable> for Unknown {
+    fn from(error: Unavailable) -> Self {
+        Self::Ours(error)
+    }
+}
+
+/// The client with this id, wherever it is known from.
+pub async fn find(app: &App, client_id: &str) -> Result<Client, Unknown> {
+    registered(app, client_id).await?.ok_or(Unknown::NotHere)
+}

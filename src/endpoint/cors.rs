@@ -1,0 +1,53 @@
+//! Cross-origin requests: clients that run in a browser may use everything but the pages. Never with
+//! credentials, so `*` gives away nothing: without a bearer token there is nothing to have.
+
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+const ALLOWED: &str = "authorization, content-type, accept, mcp-protocol-version, mcp-session-id, last-event-id, \
+                       mcp-method, mcp-name";
+const EXPOSED: &str = "WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After";
+
+/// The answer to a preflight request.
+pub fn preflight(asked: &HeaderMap) -> Response {
+    let mut allowed = ALLOWED.to_owned();
+    // `mcp-param-<name>` (MCP 2026-07-28): the names are the client's, so those asked for are allowed.
+    let asked = asked
+        .get("access-control-request-headers")
+        .and_then(|names| names.to_str().ok())
+        .unwrap_or_default();
+    for name in asked
+        .split(',')
+        .map(|name| name.trim().to_ascii_lowercase())
+        .take(64)
+    {
+        let token = name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        if name.starts_with("mcp-param-") && token {
+            allowed += ", ";
+            allowed += &name;
+        }
+    }
+    let mut answer = StatusCode::NO_CONTENT.into_response();
+    let headers = answer.headers_mut();
+    headers.insert(
+        "access-control-allow-methods",
+        HeaderValue::from_static("GET, POST, DELETE, OPTIONS"),
+    );
+    headers.insert("access-control-max-age", HeaderValue::from_static("86400"));
+    if let Ok(allowed) = HeaderValue::from_str(&allowed) {
+        headers.insert("access-control-allow-headers", allowed);
+    }
+    answer
+}
+
+/// Opens an answer to every origin.
+pub fn open(answer: &mut Response) {
+    let headers = answer.headers_mut();
+    headers.insert("access-control-allow-origin", HeaderValue::from_static("*"));
+    headers.insert(
+        "access-control-expose-headers",
+        HeaderValue::from_static(EXPOSED),
+    );
+}

@@ -1,0 +1,195 @@
+//! The host on one machine: a listener, who calls and under which name, and an orderly end.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::ConnectInfo,
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderMap, HeaderName, Request, StatusCode, header::HOST};
+use tokio::net::TcpListener;
+
+use crate::{
+    app::{App, Caller},
+    endpoint,
+    oauth::resource::BaseUrl,
+};
+
+/// How long running answers may take to finish once the program was asked to stop.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Under which names this listener is reached.
+#[derive(Clone, Debug)]
+pub enum Names {
+    /// `BASE_URL` is set: that one, whatever the Host header says.
+    Configured(BaseUrl),
+    /// A loopback listener: exactly these three, chosen by the Host header. Any other Host is refused, so that
+    /// a web page cannot reach us under a name of its own (DNS rebinding).
+    Loopback([BaseUrl; 3]),
+}
+
+impl Names {
+    /// The names of a listener on a loopback address.
+    ///
+    /// # Panics
+    /// Never: the three are well-formed.
+    #[must_use]
+    pub fn of_loopback(port: u16) -> Self {
+        Self::Loopback(["127.0.0.1", "localhost", "[::1]"].map(|host| {
+            BaseUrl::parse(&format!("http://{host}:{port}")).expect("a loopback origin is a base URL")
+        }))
+    }
+
+    /// The name of this request, and the others; `None` when the Host header holds none of them.
+    fn of_request(&self, headers: &HeaderMap) -> Option<(BaseUrl, Vec<BaseUrl>)> {
+        match self {
+            Self::Configured(base) => Some((base.clone(), Vec::new())),
+            Self::Loopback(names) => {
+                let host = headers.get(HOST)?.to_str().ok()?.to_ascii_lowercase();
+                // Port 80 is not written by clients.
+                let name = names.iter().find(|name| {
+                    name.authority() == host || name.authority().strip_suffix(":80") == Some(&host)
+                })?;
+                Some((name.clone(), names.iter().filter(|other| *other != name).cloned().collect()))
+            }
+        }
+    }
+}
+
+/// The whole service of one machine, ready for a listener.
+pub fn router(app: App, names: Names) -> Router {
+    let host = Arc::new(Host {
+        names,
+        trusted_proxy_header: app.config.trusted_proxy_header.clone(),
+        randomness: app.randomness.clone(),
+    });
+    endpoint::router(app).layer(middleware::from_fn(move |request, next| identify(host.clone(), request, next)))
+}
+
+struct Host {
+    names: Names,
+    trusted_proxy_header: Option<HeaderName>,
+    randomness: crate::credential::Randomness,
+}
+
+/// Adds the [`Caller`] to the request.
+async fn identify(host: Arc<Host>, mut request: Request<Body>, next: Next) -> Response {
+    let Some((base, aliases)) = host.names.of_request(request.headers()) else {
+        let body = "This server answers under the address it was started with.\n";
+        return (StatusCode::MISDIRECTED_REQUEST, body).into_response();
+    };
+    let socket = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let address = match &host.trusted_proxy_header {
+        Some(name) => forwarded(request.headers(), name),
+        None => socket,
+    };
+    let request_id = host.randomness.id();
+    request.extensions_mut().insert(Caller { base, aliases, address, request_id, deadline: None });
+    next.run(request).await
+}
+
+/// The client's address as the trusted tunnel states it. Of a list the last entry counts: it is the one that
+/// the nearest proxy added, and those before it are the client's own words.
+fn forwarded(headers: &HeaderMap, name: &HeaderName) -> Option<IpAddr> {
+    let last = headers.get_all(name).iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
+    last.parse().ok().or_else(|| last.parse::<SocketAddr>().ok().map(|address| address.ip()))
+}
+
+/// Serves until `stop` resolves; then running answers may finish and new connections are refused.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+    let (stopped, mut draining) = tokio::sync::watch::channel(false);
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
+        stop.await;
+        let _ = stopped.send(true);
+    });
+    tokio::select! {
+        served = serving.into_future() => served,
+        // An event stream may never end by itself.
+        () = async {
+            let _ = draining.wait_for(|stopped| *stopped).await;
+            tokio::time::sleep(DRAIN).await;
+        } => Ok(()),
+    }
+}
+
+/// Resolves at SIGINT or SIGTERM.
+///
+/// # Errors
+/// When the signals cannot be listened to.
+#[cfg(unix)]
+pub fn signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Resolves at Ctrl-C.
+///
+/// # Errors
+/// None here.
+#[cfg(not(unix))]
+pub fn signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    Ok(async move {
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+const _: fn() = || {
+    fn is_service<T: tower::Service<Request<Body>, Error = Infallible>>() {}
+    is_service::<Router>();
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(n, v)| (HeaderName::from_static(n), v.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_loopback_listener_has_exactly_three_names() {
+        let names = Names::of_loopback(8787);
+        for (host, base) in [
+            ("127.0.0.1:8787", "http://127.0.0.1:8787"),
+            ("LocalHost:8787", "http://localhost:8787"),
+            ("[::1]:8787", "http://[::1]:8787"),
+        ] {
+            let (name, others) = names.of_request(&headers(&[("host", host)])).unwrap();
+            assert_eq!(name.as_str(), base);
+            assert_eq!(others.len(), 2);
+        }
+        for host in ["evil.example:8787", "localhost", "localhost:8788", "127.0.0.2:8787", "localhost.:8787", ""] {
+            assert!(names.of_request(&headers(&[("host", host)])).is_none(), "{host}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_proxys_word_counts() {
+        let name = HeaderName::from_static("x-forwarded-for");
+        let read = |value| forwarded(&headers(&[("x-forwarded-for", value)]), &name).map(|a| a.to_string());
+        assert_eq!(read("203.0.113.9"), Some("203.0.113.9".to_owned()));
+        assert_eq!(read("198.51.100.1, 203.0.113.9"), Some("203.0.113.9".to_owned()));
+        assert_eq!(read("203.0.113.9:4711"), Some("203.0.113.9".to_owned()));
+        assert_eq!(read("unknown"), None);
+    }
+}

@@ -1,0 +1,47 @@
+//! What a browser sees at the root: what this is, and how to connect to it.
+
+use askama::Template;
+
+use super::{Page, client_setup, text};
+
+/// Everything here is public; nothing tells who is connected.
+#[derive(Debug, Template)]
+#[template(path = "landing.html")]
+pub struct Landing<'a> {
+    /// What a person types into a client: `https://host.example/mcp`.
+    pub connector_url: &'a str,
+    /// A short name for it in clients; letters, digits, `-` and `_`, other characters become `-`.
+    pub connector_name: &'a str,
+    /// What it leads to.
+    pub upstream_host: &'a str,
+    /// Whether `/connections` exists.
+    pub show_connections_link: bool,
+}
+
+impl Landing<'_> {
+    /// The page as HTML.
+    #[must_use]
+    pub fn render(&self) -> Page {
+        super::page_with_copy_button(self)
+    }
+
+    fn url(&self) -> String {
+        text::uri(self.connector_url)
+    }
+
+    fn claude_code_command(&self) -> String {
+        client_setup::claude_code_command(self.connector_name, &self.url())
+    }
+
+    fn cursor_link(&self) -> String {
+        client_setup::cursor_link(self.connector_name, &self.url())
+    }
+
+    fn vs_code_link(&self) -> String {
+        client_setup::vs_code_link(self.connector_name, &self.url())
+    }
+
+    fn mcp_json(&self) -> String {
+        client_setup::mcp_json(self.connector_name, &self.url())
+    }
+}

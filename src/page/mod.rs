@@ -1,0 +1,87 @@
+//! What people see: consent, errors, connections and the landing page.
+//!
+//! Compile-time templates that escape by default. A page is HTML plus the Content-Security-Policy it
+//! needs; it loads nothing, and works without script. Whatever a stranger may have written goes through
+//! [`text`] first, then through the escaper, then into a `<bdi>`.
+
+mod client_setup;
+mod connections;
+mod consent;
+mod landing;
+mod message;
+mod notice;
+pub mod text;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::LazyLock;
+
+use askama::Template;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
+
+pub use connections::{ConnectionRow, Connections, Moment, SignIn, WrongTries};
+pub use consent::Consent;
+pub use landing::Landing;
+pub use message::{Connected, ErrorPage};
+pub use notice::Notice;
+pub use text::display;
+
+/// The one style sheet, inlined in every page.
+const STYLE: &str = include_str!("style.css");
+
+/// The copy button of the landing page: the only script there is.
+const COPY_SCRIPT: &str = include_str!("copy.js");
+
+/// `sha256-…` of [`STYLE`], as a policy names it (CSP 3 §2.3.1).
+static STYLE_HASH: LazyLock<String> = LazyLock::new(|| hash_source(STYLE));
+
+/// `sha256-…` of [`COPY_SCRIPT`].
+static COPY_SCRIPT_HASH: LazyLock<String> = LazyLock::new(|| hash_source(COPY_SCRIPT));
+
+/// A rendered page and the policy it must be sent with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The whole document, UTF-8.
+    pub html: String,
+    /// The value of its `Content-Security-Policy` header.
+    pub content_security_policy: String,
+}
+
+/// Renders a page that has no script.
+fn page(template: &impl Template) -> Page {
+    finish(template, None)
+}
+
+/// Renders a page whose only script is the copy button's.
+fn page_with_copy_button(template: &impl Template) -> Page {
+    finish(template, Some(&COPY_SCRIPT_HASH))
+}
+
+fn finish(template: &impl Template, script_hash: Option<&str>) -> Page {
+    // Writing into a `String` cannot fail; were it ever to, a bare page is better than none.
+    let html = template.render().unwrap_or_else(|_| BARE_PAGE.to_owned());
+    Page {
+        html,
+        content_security_policy: content_security_policy(script_hash),
+    }
+}
+
+const BARE_PAGE: &str = "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Page not available</title></head>\
+    <body><p>This page could not be shown. Please go back and try again.</p></body></html>\n";
+
+/// Never `form-action`: browsers apply it to the whole redirect chain after the consent form, up to the
+/// client's own private-use scheme, and would strand the person there.
+fn content_security_policy(script_hash: Option<&str>) -> String {
+    let style = STYLE_HASH.as_str();
+    let script = script_hash.map_or_else(String::new, |hash| format!("script-src '{hash}'; "));
+    format!(
+        "default-src 'none'; style-src '{style}'; {script}base-uri 'none'; frame-ancestors 'none'"
+    )
+}
+
+fn hash_source(text: &str) -> String {
+    format!("sha256-{}", STANDARD.encode(Sha256::digest(text)))
+}

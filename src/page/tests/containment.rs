@@ -1,0 +1,148 @@
+//! Hostile text stays text, pages stay small, and the policy fits.
+
+use super::super::{
+    COPY_SCRIPT, ConnectionRow, Connections, Consent, STYLE, content_security_policy, hash_source,
+};
+use super::{MOMENT, consent, every_page, row};
+
+/// Breaks out of text, of a quoted attribute, of a comment, of a style sheet; and turns the line around.
+const HOSTILE: &str = "\u{202e}\"'--></style></title></details><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}&amp;";
+
+/// What stands between the only `<tag>` and its end.
+fn element<'a>(html: &'a str, tag: &str) -> &'a str {
+    let (_, rest) = html
+        .split_once(&format!("<{tag}>"))
+        .expect("the element opens");
+    let (text, after) = rest
+        .split_once(&format!("</{tag}>"))
+        .expect("the element closes");
+    assert!(!after.contains(&format!("</{tag}>")), "only one <{tag}>");
+    text
+}
+
+/// How often each tag opens: what must not depend on the text inside.
+fn tags(html: &str) -> Vec<&str> {
+    html.split('<')
+        .skip(1)
+        .map(|rest| rest.split([' ', '>', '\n']).next().unwrap_or_default())
+        .collect()
+}
+
+#[test]
+fn hostile_text_stays_text_in_every_field() {
+    for (hostile, harmless) in every_page(HOSTILE).iter().zip(every_page("harmless")) {
+        assert_eq!(tags(&hostile.html), tags(&harmless.html));
+        for forbidden in [
+            "<script>alert",
+            "<img",
+            "onerror=alert(1)>",
+            "\"'--",
+            "\u{202e}",
+            ">49",
+        ] {
+            assert!(
+                !hostile.html.contains(forbidden),
+                "{forbidden} in {}",
+                hostile.html
+            );
+        }
+        assert_eq!(
+            hostile.content_security_policy,
+            harmless.content_security_policy
+        );
+    }
+}
+
+#[test]
+fn every_page_is_small_even_with_long_text_in_every_field() {
+    for text in ["&".repeat(40), "👩".repeat(60)] {
+        for page in every_page(&text) {
+            assert!(page.html.len() < 15_000, "{} bytes", page.html.len());
+        }
+    }
+}
+
+#[test]
+fn a_stranger_cannot_make_the_consent_page_large() {
+    let text = "&".repeat(5000);
+    let page = Consent {
+        client_name: Some(&text),
+        verified_host: Some(&text),
+        redirect_host: &text,
+        redirect_uri: &text,
+        loopback_only: true,
+        ..consent()
+    }
+    .render();
+    assert!(page.html.len() < 15_000, "{} bytes", page.html.len());
+}
+
+#[test]
+fn eight_connections_fit_into_a_small_page() {
+    let one = ConnectionRow {
+        id: "MTI4IGJpdHMgb2YgaWQgIQ",
+        created: MOMENT,
+        last_used: Some(MOMENT),
+        expires: MOMENT,
+        ..row("client.example")
+    };
+    let page = Connections {
+        rows: &[one; 8],
+        csrf: "MjU2IGJpdHMgb2YgcmFuZG9tbmVzcyBmb3IgYSBmb3Jt",
+        wrong_tries: &[],
+        notice: None,
+    }
+    .render();
+    assert!(page.html.len() < 15_000, "{} bytes", page.html.len());
+}
+
+#[test]
+fn the_policy_names_the_exact_style_and_script_of_the_page() {
+    for page in every_page("text") {
+        let style = hash_source(element(&page.html, "style"));
+        assert!(
+            page.content_security_policy
+                .contains(&format!("style-src '{style}'"))
+        );
+        if page.html.contains("<script") {
+            let script = hash_source(element(&page.html, "script"));
+            assert!(
+                page.content_security_policy
+                    .contains(&format!("script-src '{script}'"))
+            );
+        } else {
+            assert!(!page.content_security_policy.contains("script-src"));
+        }
+    }
+    // The parser turns CR LF into LF before the browser hashes: a checkout with CR would match nothing.
+    assert!(!STYLE.contains('\r') && !COPY_SCRIPT.contains('\r'));
+    assert!(!STYLE.contains("</") && !COPY_SCRIPT.contains("</"));
+}
+
+#[test]
+fn a_hash_is_written_as_the_policy_wants_it() {
+    assert_eq!(
+        hash_source("abc"),
+        "sha256-ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="
+    );
+}
+
+#[test]
+fn the_policy_allows_nothing_else_and_never_restricts_form_action() {
+    let policy = content_security_policy(None);
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"));
+    assert!(policy.ends_with("'; base-uri 'none'; frame-ancestors 'none'"));
+    for page in every_page("text") {
+        assert!(!page.content_security_policy.contains("form-action"));
+        assert!(!page.content_security_policy.contains("unsafe"));
+        assert!(!page.html.contains(" style="), "no inline style");
+        assert!(
+            !page
+                .html
+                .split_whitespace()
+                .any(|word| word.starts_with("on") && word.contains('=')),
+            "no inline handler"
+        );
+        assert!(!page.html.contains("src="), "nothing loaded");
+    }
+}

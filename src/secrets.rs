@@ -1,0 +1,362 @@
+//! The secret: the upstream's credential and the PIN, with a cached value.
+//!
+//! On Lambda it is one JSON document in AWS Secrets Manager; on one machine it comes from the environment.
+//! The last good value serves while Secrets Manager fails, for a day at most.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use http::{HeaderName, HeaderValue};
+use serde::Deserialize;
+
+use crate::{clock::Clock, config::parse_headers, credential::Plain, error::Unavailable, pin::Pin};
+
+/// What the template puts where the token belongs.
+pub const PLACEHOLDER: &str = "REPLACE-WITH-YOUR-TOKEN";
+
+/// Seconds for which a value is used without asking again.
+const FRESH: u64 = 300;
+/// Seconds for which the last good value serves while Secrets Manager fails.
+const STALE: u64 = 86_400;
+/// Seconds between two re-reads that an upstream's 401 asks for.
+const REREAD: u64 = 30;
+
+/// What the secret holds.
+#[derive(Debug)]
+pub struct Secret {
+    /// The credential that the upstream takes.
+    pub upstream_token: Plain,
+    /// The PIN.
+    pub pin: Pin,
+    /// Further pinned headers, such as a second key.
+    pub upstream_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Clients registered by hand.
+    pub clients: Vec<PreRegistered>,
+    /// What a distribution in front of us must send along.
+    pub origin_secret: Option<Plain>,
+}
+
+/// A client registered by hand.
+#[derive(Debug)]
+pub struct PreRegistered {
+    /// Its id.
+    pub client_id: String,
+    /// Its secret; without one it is public.
+    pub client_secret: Option<Plain>,
+    /// Its name for the consent page.
+    pub client_name: Option<String>,
+    /// Its redirect URIs.
+    pub redirect_uris: Vec<String>,
+}
+
+impl Secret {
+    /// Reads the JSON document.
+    ///
+    /// # Errors
+    /// A sentence for the operator, without any of the values.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Raw {
+            upstream_token: Option<String>,
+            auth_pin: Option<String>,
+            #[serde(default)]
+            upstream_headers: BTreeMap<String, String>,
+            #[serde(default)]
+            clients: Vec<RawClient>,
+            origin_secret: Option<String>,
+        }
+        #[derive(Deserialize)]
+        struct RawClient {
+            client_id: String,
+            client_secret: Option<String>,
+            client_name: Option<String>,
+            redirect_uris: Vec<String>,
+        }
+        // serde's own message may quote the document.
+        let raw: Raw = serde_json::from_str(text).map_err(|error| {
+            format!(
+                "the secret is not a JSON object of the documented form (line {}, column {})",
+                error.line(),
+                error.column()
+            )
+        })?;
+        let token = raw.upstream_token.unwrap_or_default();
+        let token = token.trim();
+        if token.is_empty() || token == PLACEHOLDER {
+            return Err("the secret's upstream_token is not set yet".to_owned());
+        }
+        if HeaderValue::from_str(token).is_err() {
+            return Err(
+                "the secret's upstream_token holds characters that no header can carry".to_owned(),
+            );
+        }
+        let pin = Pin::parse(&raw.auth_pin.unwrap_or_default())
+            .map_err(|what| format!("the secret's auth_pin {what}"))?;
+        let headers = serde_json::to_string(&raw.upstream_headers).unwrap_or_default();
+        let clients = raw
+            .clients
+            .into_iter()
+            .map(|client| {
+                if client.client_id.is_empty() || client.redirect_uris.is_empty() {
+                    return Err(
+                        "a client in the secret needs a client_id and redirect_uris".to_owned()
+                    );
+                }
+                Ok(PreRegistered {
+                    client_id: client.client_id,
+                    client_secret: client
+                        .client_secret
+                        .filter(|secret| !secret.is_empty())
+                        .map(Plain::new),
+                    client_name: client.client_name,
+                    redirect_uris: client.redirect_uris,
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            upstream_token: Plain::new(token.to_owned()),
+            pin,
+            upstream_headers: parse_headers(&headers)
+                .map_err(|what| format!("the secret's upstream_headers {what}"))?,
+            clients,
+            origin_secret: raw
+                .origin_secret
+                .filter(|secret| !secret.is_empty())
+                .map(Plain::new),
+        })
+    }
+}
+
+/// Where the secret comes from, and its last good value.
+#[derive(Clone, Debug)]
+pub struct Secrets(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    source: Source,
+    clock: Clock,
+    cached: Mutex<Option<Cached>>,
+    /// One refresh at a time beside the requests.
+    refreshing: AtomicBool,
+    /// And one first read at a time before them.
+    first: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Fixed(Arc<Secret>),
+    Manager {
+        client: aws_sdk_secretsmanager::Client,
+        arn: String,
+    },
+}
+
+#[derive(Clone, Debug)]
+struct Cached {
+    secret: Arc<Secret>,
+    read_at: u64,
+    /// The last attempt, successful or not.
+    tried_at: u64,
+}
+
+impl Secrets {
+    /// A secret that does not change: on one machine, and in tests.
+    #[must_use]
+    pub fn fixed(secret: Secret) -> Self {
+        Self::new(Source::Fixed(Arc::new(secret)), Clock::from_fn(|| 0))
+    }
+
+    /// The secret in Secrets Manager.
+    #[must_use]
+    pub fn manager(client: aws_sdk_secretsmanager::Client, arn: String, clock: Clock) -> Self {
+        Self::new(Source::Manager { client, arn }, clock)
+    }
+
+    fn new(source: Source, clock: Clock) -> Self {
+        Self(Arc::new(Inner {
+            source,
+            clock,
+            cached: Mutex::new(None),
+            refreshing: AtomicBool::new(false),
+            first: tokio::sync::Mutex::new(()),
+        }))
+    }
+
+    /// The secret. A value older than five minutes is used once more while one request beside it asks for the
+    /// next: nobody waits for Secrets Manager except the first.
+    ///
+    /// # Errors
+    /// When there is no value, or none younger than a day.
+    pub async fn get(&self) -> Result<Arc<Secret>, Unavailable> {
+        if let Source::Fixed(secret) = &self.0.source {
+            return Ok(secret.clone());
+        }
+        let now = self.0.clock.now();
+        if let Some(cached) = self.usable(now) {
+            let due = now.saturating_sub(cached.read_at) >= FRESH
+                && now.saturating_sub(cached.tried_at) >= REREAD;
+            if due && !self.0.refreshing.swap(true, Ordering::AcqRel) {
+                let this = self.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = this.read().await {
+                        tracing::error!(event = "secret_unavailable", detail = %error, "the last good secret serves on");
+                    }
+                    this.0.refreshing.store(false, Ordering::Release);
+                });
+            }
+            return Ok(cached.secret);
+        }
+        let _one_at_a_time = self.0.first.lock().await;
+        match self.usable(now) {
+            Some(cached) => Ok(cached.secret),
+            None => self.read().await,
+        }
+    }
+
+    /// Reads the secret anew because the upstream refused it; `Some` if it has changed. At most every 30 s.
+    pub async fn reread(&self, refused: &Plain) -> Option<Arc<Secret>> {
+        if let Source::Fixed(_) = &self.0.source {
+            return None;
+        }
+        let _one_at_a_time = self.0.first.lock().await;
+        let cached = self.cached();
+        let changed = |secret: &Secret| !secret.upstream_token.is(refused.expose());
+        if let Some(cached) = &cached {
+            if changed(&cached.secret) {
+                return Some(cached.secret.clone());
+            }
+            if self.0.clock.now().saturating_sub(cached.tried_at) < REREAD {
+                return None;
+            }
+        }
+        match self.read().await {
+            Ok(secret) => changed(&secret).then_some(secret),
+            Err(error) => {
+                tracing::error!(event = "secret_unavailable", detail = %error, "the secret could not be re-read");
+                None
+            }
+        }
+    }
+
+    fn cached(&self) -> Option<Cached> {
+        self.0
+            .cached
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+
+    fn usable(&self, now: u64) -> Option<Cached> {
+        self.cached()
+            .filter(|cached| now.saturating_sub(cached.read_at) < STALE)
+    }
+
+    async fn read(&self) -> Result<Arc<Secret>, Unavailable> {
+        let now = self.0.clock.now();
+        if let Some(cached) = &mut *self
+            .0
+            .cached
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        {
+            cached.tried_at = now;
+        }
+        let Source::Manager { client, arn } = &self.0.source else {
+            return Err(unavailable(false, "no source".to_owned()));
+        };
+        let output = client
+            .get_secret_value()
+            .secret_id(arn)
+            .send()
+            .await
+            .map_err(|error| {
+                let detail = aws_sdk_secretsmanager::error::DisplayErrorContext(&error).to_string();
+                unavailable(
+                    detail.contains("AccessDenied") || detail.contains("ResourceNotFound"),
+                    detail,
+                )
+            })?;
+        let text = output.secret_string.unwrap_or_default();
+        let secret = Arc::new(Secret::parse(&text).map_err(|what| unavailable(true, what))?);
+        *self
+            .0
+            .cached
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Cached {
+            secret: secret.clone(),
+            read_at: now,
+            tried_at: now,
+        });
+        Ok(secret)
+    }
+}
+
+fn unavailable(operator: bool, detail: String) -> Unavailable {
+    Unavailable {
+        what: "secret",
+        operator,
+        detail: detail.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_good_document_is_read() {
+        let secret = Secret::parse(
+            r#"{"upstream_token":" tok ","auth_pin":"abc123","upstream_headers":{"X-Key":"k"},"origin_secret":"",
+                "clients":[{"client_id":"c","client_secret":"s","redirect_uris":["https://client.example/cb"]}]}"#,
+        )
+        .unwrap();
+        assert!(secret.upstream_token.is("tok"));
+        assert!(secret.pin.is("abc123"));
+        assert!(secret.origin_secret.is_none());
+        assert_eq!(secret.clients[0].client_id, "c");
+        let shown = format!("{secret:?}");
+        assert!(
+            !shown.contains("tok\"") && !shown.contains("abc123") && !shown.contains("\"s\""),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn each_fault_is_named_without_its_value() {
+        for (text, what) in [
+            ("", "not a JSON object"),
+            ("[]", "not a JSON object"),
+            ("{}", "upstream_token is not set"),
+            (
+                r#"{"upstream_token":"REPLACE-WITH-YOUR-TOKEN","auth_pin":"abc123"}"#,
+                "upstream_token is not set",
+            ),
+            (
+                "{\"upstream_token\":\"s\\necret\",\"auth_pin\":\"abc123\"}",
+                "no header can carry",
+            ),
+            (r#"{"upstream_token":"x"}"#, "auth_pin must be"),
+            (
+                r#"{"upstream_token":"x","auth_pin":"sec"}"#,
+                "auth_pin must be",
+            ),
+            (
+                r#"{"upstream_token":"x","auth_pin":"abc123","upstream_headers":{"host":"sec"}}"#,
+                "must not set host",
+            ),
+        ] {
+            let problem = Secret::parse(text).unwrap_err();
+            assert!(
+                problem.contains(what)
+                    && !problem.contains("sec\"")
+                    && !problem.contains("ecret\n"),
+                "{problem}"
+            );
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Which headers pass, in both directions. Allow-lists: a header that nobody thought of stays behind.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CONNECTION, CONTENT_LENGTH},
+};
+
+use crate::config::is_reserved_header;
+
+/// Client headers that go upstream.
+const UP: [&str; 10] = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "content-type",
+    "content-encoding",
+    "last-event-id",
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "user-agent",
+];
+
+/// Upstream headers that go to the client.
+const DOWN: [&str; 18] = [
+    "content-type",
+    "content-encoding",
+    "content-language",
+    "content-disposition",
+    "cache-control",
+    "vary",
+    "etag",
+    "last-modified",
+    "allow",
+    "retry-after",
+    "x-accel-buffering",
+    "link",
+    "deprecation",
+    "sunset",
+    "x-request-id",
+    "x-github-request-id",
+    "traceresponse",
+    "content-length",
+];
+
+/// The headers of the upstream request: what may pass of the client's, then the pinned ones, which win, then
+/// our credential, which nothing can replace.
+#[must_use]
+pub fn up(
+    client: &HeaderMap,
+    forward: &[HeaderName],
+    pinned: &[(HeaderName, HeaderValue)],
+    credential: (&HeaderName, HeaderValue),
+) -> HeaderMap {
+    let hop_by_hop = named_by_connection(client);
+    let mut headers = HeaderMap::new();
+    for (name, value) in client {
+        let text = name.as_str();
+        let allowed = UP.contains(&text)
+            || text.starts_with("mcp-")
+            || text.starts_with("x-mcp-")
+            || forward.contains(name);
+        if allowed && !is_reserved_header(name) && !hop_by_hop.contains(name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    for (name, value) in pinned {
+        headers.insert(name.clone(), value.clone());
+    }
+    headers.insert(credential.0.clone(), credential.1);
+    headers
+}
+
+/// The headers of our answer: what may pass of the upstream's. Repeated ones become one line, because Lambda
+/// turns repeated lines into a JSON array. `content-length` only goes with a body that is not changed.
+#[must_use]
+pub fn down(upstream: &HeaderMap, body_unchanged: bool) -> HeaderMap {
+    let hop_by_hop = named_by_connection(upstream);
+    let mut headers = HeaderMap::new();
+    for name in upstream.keys() {
+        let text = name.as_str();
+        let allowed = DOWN.contains(&text)
+            || ["mcp-", "ratelimit", "x-ratelimit-"]
+                .iter()
+                .any(|prefix| text.starts_with(prefix));
+        if !allowed || hop_by_hop.contains(name) || (name == CONTENT_LENGTH && !body_unchanged) {
+            continue;
+        }
+        let mut values = upstream.get_all(name).iter();
+        let Some(first) = values.next() else { continue };
+        let joined = values.fold(first.as_bytes().to_vec(), |mut joined, value| {
+            joined.extend_from_slice(b", ");
+            joined.extend_from_slice(value.as_bytes());
+            joined
+        });
+        if let Ok(value) = HeaderValue::from_bytes(&joined) {
+            headers.insert(name.clone(), value);
+        }
+    }
+    headers
+}
+
+/// "Intermediaries MUST parse a received Connection header field before a message is forwarded and, for each
+/// connection-option in this field, remove any header field from the message with the same name"
+/// (RFC 9110 §7.6.1). There may be several such headers.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<String> {
+        let mut names: Vec<_> = headers
+            .iter()
+            .map(|(n, v)| format!("{n}: {}", v.to_str().unwrap()))
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn only_listed_headers_go_up_and_our_credential_replaces_the_clients() {
+        let client = map(&[
+            ("authorization", "Bearer client"),
+            ("cookie", "a=b"),
+            ("x-forwarded-for", "203.0.113.9"),
+            ("x-amzn-trace-id", "x"),
+            ("forwarded", "for=203.0.113.9"),
+            ("origin", "https://client.example"),
+            ("host", "mcp.example.com"),
+            ("accept", "application/json"),
+            ("mcp-session-id", "s"),
+            ("mcp-param-owner", "p"),
+            ("x-mcp-readonly", "false"),
+            ("x-mine", "1"),
+            ("x-other", "2"),
+            ("mcp-hop", "h"),
+            ("connection", "keep-alive"),
+            ("connection", "Mcp-Hop, upgrade"),
+        ]);
+        let forward = ["x-mine".parse().unwrap(), "cookie".parse().unwrap()];
+        let pinned = [(
+            "x-mcp-readonly".parse().unwrap(),
+            HeaderValue::from_static("true"),
+        )];
+        let credential = (
+            &http::header::AUTHORIZATION,
+            HeaderValue::from_static("Bearer pat"),
+        );
+        assert_eq!(
+            names(&up(&client, &forward, &pinned, credential)),
+            [
+                "accept: application/json",
+                "authorization: Bearer pat",
+                "mcp-param-owner: p",
+                "mcp-session-id: s",
+                "x-mcp-readonly: true",
+                "x-mine: 1"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_client_cannot_set_the_credential_header_even_when_it_is_another_one() {
+        let client = map(&[("x-mcp-key", "client"), ("authorization", "Bearer client")]);
+        let name = "x-mcp-key".parse().unwrap();
+        let headers = up(&client, &[], &[], (&name, HeaderValue::from_static("pat")));
+        assert_eq!(names(&headers), ["x-mcp-key: pat"]);
+    }
+
+    #[test]
+    fn only_listed_headers_come_down_each_on_one_line() {
+        let upstream = map(&[
+            ("content-type", "text/event-stream"),
+            ("set-cookie", "a=b"),
+            ("www-authenticate", "Bearer"),
+            ("location", "https://evil.example"),
+            ("server", "x"),
+            ("access-control-allow-origin", "*"),
+            ("mcp-session-id", "s"),
+            ("vary", "a"),
+            ("vary", "b"),
+            ("x-ratelimit-remaining", "9"),
+            ("content-length", "7"),
+            ("connection", "etag"),
+            ("etag", "e"),
+        ]);
+        let kept = [
+            "content-type: text/event-stream",
+            "mcp-session-id: s",
+            "vary: a, b",
+            "x-ratelimit-remaining: 9",
+        ];
+        assert_eq!(names(&down(&upstream, false)), kept);
+        assert_eq!(down(&upstream, true)["content-length"], "7");
+    }
+}

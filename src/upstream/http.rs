@@ -1,0 +1,144 @@
+//! The one HTTP stack: reqwest on rustls with ring and bundled roots, for the upstream and for the AWS SDK.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use aws_smithy_runtime_api::client::{
+    http::{
+        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+        SharedHttpConnector,
+    },
+    orchestrator::{HttpRequest, HttpResponse},
+    result::ConnectorError,
+    runtime_components::RuntimeComponents,
+};
+use aws_smithy_types::body::SdkBody;
+
+use crate::clock::Clock;
+
+/// A gap in which nothing was sent and after which pooled connections are not trusted: a frozen function's
+/// peers may have hung up without our noticing.
+const GAP: u64 = 30;
+
+/// A TLS client configuration: TLS 1.2 and 1.3, ring, Mozilla's roots compiled in.
+#[must_use]
+pub fn tls() -> rustls::ClientConfig {
+    let roots = rustls::RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    tls_with_roots(roots)
+}
+
+/// The same with other roots: the seam through which tests bring their own authority.
+///
+/// # Panics
+/// Never: ring supports the protocol versions asked for.
+#[must_use]
+pub fn tls_with_roots(roots: rustls::RootCertStore) -> rustls::ClientConfig {
+    rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring supports the default protocol versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+/// A pooled client which begins anew after a long gap. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Http(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    tls: rustls::ClientConfig,
+    clock: Clock,
+    pool: Mutex<Pool>,
+}
+
+#[derive(Debug)]
+struct Pool {
+    client: reqwest::Client,
+    last_used_at: u64,
+}
+
+impl Http {
+    /// A client with its own pool.
+    #[must_use]
+    pub fn new(tls: rustls::ClientConfig, clock: Clock) -> Self {
+        let pool = Mutex::new(Pool {
+            client: client(&tls),
+            last_used_at: clock.now(),
+        });
+        Self(Arc::new(Inner { tls, clock, pool }))
+    }
+
+    /// The client to use now.
+    #[must_use]
+    pub fn client(&self) -> reqwest::Client {
+        let now = self.0.clock.now();
+        let mut pool = self.0.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.abs_diff(pool.last_used_at) > GAP {
+            pool.client = client(&self.0.tls);
+        }
+        pool.last_used_at = now;
+        pool.client.clone()
+    }
+
+    /// The same client for the AWS SDK.
+    #[must_use]
+    pub fn for_sdk(&self) -> SharedHttpClient {
+        SharedHttpClient::new(Sdk(self.clone()))
+    }
+}
+
+/// No redirects, no proxy from the environment, nothing decompressed: bytes pass as they are.
+fn client(tls: &rustls::ClientConfig) -> reqwest::Client {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls.clone())
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(Duration::from_secs(10))
+        .pool_idle_timeout(Duration::from_secs(60))
+        .tcp_nodelay(true)
+        .build()
+        .expect("a preconfigured TLS backend always builds")
+}
+
+#[derive(Clone, Debug)]
+struct Sdk(Http);
+
+impl HttpClient for Sdk {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        // The SDK's own time-outs (operation, attempt) wrap each call.
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Sdk {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let client = self.0.client();
+        HttpConnectorFuture::new(async move {
+            let request = request
+                .try_into_http1x()
+                .map_err(|error| ConnectorError::user(error.into()))?;
+            let (parts, body) = request.into_parts();
+            let request = http::Request::from_parts(parts, reqwest::Body::wrap(body));
+            let request = reqwest::Request::try_from(request)
+                .map_err(|error| ConnectorError::user(error.into()))?;
+            let response = client.execute(request).await.map_err(|error| {
+                if error.is_timeout() || error.is_connect() {
+                    ConnectorError::timeout(error.into())
+                } else {
+                    ConnectorError::io(error.into())
+                }
+            })?;
+            let response = http::Response::from(response).map(SdkBody::from_body_1_x);
+            HttpResponse::try_from(response)
+                .map_err(|error| ConnectorError::other(error.into(), None))
+        })
+    }
+}

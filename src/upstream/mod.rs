@@ -1,0 +1,192 @@
+//! The outgoing side: our credential in, the client's out, everything else through allow-lists.
+
+pub mod headers;
+pub mod http;
+pub mod target;
+
+use std::time::Duration;
+
+use ::http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{CONTENT_LENGTH, LOCATION},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use url::Url;
+
+use crate::{
+    config::{AuthScheme, UpstreamConfig},
+    credential::Plain,
+    secrets::Secret,
+};
+
+/// Most redirects followed on the upstream's own origin.
+const MOST_REDIRECTS: usize = 3;
+
+/// A request body.
+pub enum Body {
+    /// Whole in memory: may be sent again.
+    Kept(Bytes),
+    /// On its way: can be sent once. With its length if the client said it, else in chunks.
+    Streamed(reqwest::Body, Option<u64>),
+}
+
+/// Why there is no answer to pass on.
+#[derive(Debug)]
+pub enum Failure {
+    /// No connection, or it broke before an answer.
+    Unreachable(String),
+    /// No answer within `UPSTREAM_FIRST_BYTE_SECONDS`.
+    Silent(Duration),
+    /// A redirect that is not followed: to another origin, or one that would change the method.
+    Redirect(StatusCode),
+    /// The upstream refused our credential (401). Never the client's business.
+    CredentialRefused,
+    /// The client's own body broke off.
+    ClientGone,
+}
+
+/// The outgoing side, with its connection pool.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    http: http::Http,
+    config: UpstreamConfig,
+}
+
+impl Upstream {
+    /// An upstream as configured.
+    #[must_use]
+    pub fn new(http: http::Http, config: UpstreamConfig) -> Self {
+        Self { http, config }
+    }
+
+    /// Its configuration.
+    #[must_use]
+    pub fn config(&self) -> &UpstreamConfig {
+        &self.config
+    }
+
+    /// Its host, for people.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.config.url.host_str().unwrap_or_default()
+    }
+
+    /// Opens a connection before it is needed, without our credential.
+    pub async fn warm_up(&self) {
+        let _ = self
+            .http
+            .client()
+            .request(Method::OPTIONS, self.config.url.clone())
+            .send()
+            .await;
+    }
+
+    /// Sends one request and waits for the head of the answer. Redirects are followed for 307 and 308 on the
+    /// same origin only: anywhere else our credential would travel with them.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn send(
+        &self,
+        method: &Method,
+        mut target: Url,
+        client_headers: &HeaderMap,
+        mut body: Body,
+        secret: &Secret,
+    ) -> Result<reqwest::Response, Failure> {
+        let mut pinned = self.config.headers.clone();
+        pinned.extend(secret.upstream_headers.iter().cloned());
+        let credential = (
+            &self.config.auth_header,
+            self.credential(&secret.upstream_token),
+        );
+        let mut headers = headers::up(
+            client_headers,
+            &self.config.forward_headers,
+            &pinned,
+            credential,
+        );
+        if let Body::Streamed(_, Some(length)) = body {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
+        let asked = target.clone();
+        for _ in 0..=MOST_REDIRECTS {
+            let (this, again) = match body {
+                Body::Kept(bytes) => (reqwest::Body::from(bytes.clone()), Some(bytes)),
+                Body::Streamed(body, _) => (body, None),
+            };
+            let mut request = self
+                .http
+                .client()
+                .request(method.clone(), target.clone())
+                .headers(headers.clone());
+            // A bodiless GET stays bodiless instead of gaining `content-length: 0`.
+            if again.as_ref().is_none_or(|bytes| !bytes.is_empty()) || *method == Method::POST {
+                request = request.body(this);
+            }
+            let answer = tokio::time::timeout(self.config.first_byte, request.send())
+                .await
+                .map_err(|_| Failure::Silent(self.config.first_byte))?
+                .map_err(|error| Failure::from(&error))?;
+            let status = answer.status();
+            if status == StatusCode::UNAUTHORIZED {
+                return Err(Failure::CredentialRefused);
+            }
+            if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
+                return Ok(answer);
+            }
+            let next = answer
+                .headers()
+                .get(LOCATION)
+                .and_then(|to| to.to_str().ok())
+                .and_then(|to| target.join(to).ok());
+            let keeps_method = matches!(
+                status,
+                StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
+            );
+            match (next, again) {
+                (Some(next), Some(bytes)) if keeps_method && next.origin() == asked.origin() => {
+                    target = next;
+                    body = Body::Kept(bytes);
+                }
+                _ => return Err(Failure::Redirect(status)),
+            }
+        }
+        Err(Failure::Redirect(StatusCode::TEMPORARY_REDIRECT))
+    }
+
+    fn credential(&self, token: &Plain) -> HeaderValue {
+        let token = token.expose();
+        let text = match self.config.auth_scheme {
+            AuthScheme::Bearer => format!("Bearer {token}"),
+            AuthScheme::Basic if token.contains(':') => format!("Basic {}", STANDARD.encode(token)),
+            AuthScheme::Basic => format!("Basic {token}"),
+            AuthScheme::None => token.to_owned(),
+        };
+        // The secret was checked when it was read; a value that does not fit is sent as nothing.
+        let mut value =
+            HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""));
+        value.set_sensitive(true);
+        value
+    }
+}
+
+impl From<&reqwest::Error> for Failure {
+    fn from(error: &reqwest::Error) -> Self {
+        // Causes, outermost first, without the URL: its query may hold a key.
+        let mut causes = Vec::new();
+        let mut cause = std::error::Error::source(error);
+        while let Some(error) = cause {
+            causes.push(error.to_string());
+            cause = error.source();
+        }
+        if causes.iter().any(|cause| cause.contains(CLIENT_GONE)) {
+            return Self::ClientGone;
+        }
+        Self::Unreachable(causes.join(": "))
+    }
+}
+
+/// The text of the error that a streamed client body ends with when the client breaks off.
+pub const CLIENT_GONE: &str = "the client's body broke off";

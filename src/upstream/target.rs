@@ -1,0 +1,104 @@
+//! Where a request goes: the upstream's URL with what the client asked for below it, and nowhere else.
+
+use url::{Url, form_urlencoded};
+
+/// The URL for the part of the path behind `/mcp` (already known to be unambiguous) and the client's query.
+/// An empty rest and `/` mean the upstream exactly as written. The upstream's own query comes first and the
+/// client's cannot override a key of it. `None` when the result would not be what was put together.
+#[must_use]
+pub fn resolve(upstream: &Url, rest: &str, query: Option<&str>) -> Option<Url> {
+    let mut text = upstream.origin().ascii_serialization();
+    if rest.is_empty() || rest == "/" {
+        text += upstream.path();
+    } else {
+        text += upstream.path().trim_end_matches('/');
+        text += rest;
+    }
+    let path_end = text.len();
+    let query = join(upstream.query(), query.unwrap_or_default());
+    if !query.is_empty() {
+        text += "?";
+        text += &query;
+    }
+    let url = Url::parse(&text).ok()?;
+    // The parser must not have rewritten the path: what was judged is what is sent.
+    let as_judged = url.origin() == upstream.origin()
+        && url.path() == &text[upstream.origin().ascii_serialization().len()..path_end]
+        && url.fragment().is_none();
+    as_judged.then_some(url)
+}
+
+fn join(ours: Option<&str>, theirs: &str) -> String {
+    let keys = |query: &str| -> Vec<String> {
+        form_urlencoded::parse(query.as_bytes())
+            .map(|(key, _)| key.into_owned())
+            .collect()
+    };
+    let ours = ours.unwrap_or_default();
+    let fixed = keys(ours);
+    let added = theirs
+        .split('&')
+        .filter(|pair| !pair.is_empty() && !keys(pair).iter().any(|key| fixed.contains(key)));
+    let pairs: Vec<_> = ours
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .chain(added)
+        .collect();
+    pairs.join("&").replace('#', "%23")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(upstream: &str, rest: &str, query: Option<&str>) -> String {
+        resolve(&Url::parse(upstream).unwrap(), rest, query)
+            .map(|url| url.to_string())
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn the_endpoint_itself_is_the_upstream_as_written() {
+        for upstream in [
+            "https://up.example/mcp",
+            "https://up.example/mcp/",
+            "https://up.example/",
+            "https://up.example:8443/a/b?k=v",
+        ] {
+            assert_eq!(resolved(upstream, "", None), upstream);
+            assert_eq!(resolved(upstream, "/", None), upstream);
+        }
+    }
+
+    #[test]
+    fn sub_paths_go_below_it() {
+        assert_eq!(
+            resolved("https://up.example/mcp/", "/x/repos", None),
+            "https://up.example/mcp/x/repos"
+        );
+        assert_eq!(
+            resolved("https://up.example/mcp", "/readonly/", None),
+            "https://up.example/mcp/readonly/"
+        );
+        assert_eq!(
+            resolved("https://up.example", "/x", Some("a=1")),
+            "https://up.example/x?a=1"
+        );
+    }
+
+    #[test]
+    fn the_clients_query_is_appended_and_overrides_nothing() {
+        let upstream = "https://up.example/mcp?key=ours&x=1";
+        assert_eq!(
+            resolved(upstream, "", Some("a=2&key=theirs&k%65y=theirs&b")),
+            "https://up.example/mcp?key=ours&x=1&a=2&b"
+        );
+    }
+
+    #[test]
+    fn what_the_parser_would_rewrite_is_refused() {
+        for rest in ["/../x", "/%2e%2e/x", "/a/./b", "/a b", "\\x"] {
+            assert_eq!(resolved("https://up.example/mcp", rest, None), "", "{rest}");
+        }
+    }
+}

@@ -1,0 +1,347 @@
+"""Checks what the linters do not see: the CloudFormation that SAM makes of template.yaml, its twin
+infra/backing.yaml, samconfig.toml and events/. No credentials and no network are needed.
+
+    pip install -r tests/templates/requirements.txt
+    python tests/templates/check.py
+"""
+
+import json
+import logging
+import os
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+# The translator complains that nobody collects its own usage metrics.
+logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
+
+from samcli.cli.types import CfnParameterOverridesType  # noqa: E402
+from samcli.yamlhelper import yaml_parse  # noqa: E402
+from samtranslator.translator.transform import transform  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# design.md's settings for Lambda; the local host's own (UPSTREAM_TOKEN, AUTH_PIN, TRUSTED_PROXY_HEADER) must not
+# appear.
+VARIABLES = set(
+    """BASE_URL ALSO_BASE_URLS UPSTREAM_MCP UPSTREAM_TRANSPORT UPSTREAM_AUTH_HEADER UPSTREAM_AUTH_SCHEME
+    UPSTREAM_HEADERS FORWARD_HEADERS GET_STREAMS STREAM_MAX_SECONDS UPSTREAM_FIRST_BYTE_SECONDS ACCESS_TOKEN_SECONDS
+    REFRESH_TOKEN_SECONDS REFRESH_GRACE_SECONDS REGISTRATION LANDING_PAGE LOG_FORMAT TABLE_NAME SECRET_ARN""".split()
+)
+ACTIONS = {
+    "State": ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"],
+    "Secret": ["secretsmanager:GetSecretValue"],
+    "Logs": ["logs:CreateLogStream", "logs:PutLogEvents"],
+}
+OUR_METRICS = {
+    "WrongPinAlarm",
+    "ClientAuthorized",
+    "ReplayFound",
+    "UpstreamCredentialRefused",
+    "SecretUnavailable",
+    "ServerError",
+}
+PLACEHOLDER = "REPLACE-WITH-YOUR-TOKEN"
+
+checks = 0
+
+
+def check(holds, what):
+    global checks
+    assert holds, what
+    checks += 1
+
+
+def equal(found, wanted, what):
+    check(found == wanted, f"{what}: expected {wanted!r}, found {found!r}")
+
+
+def readable(text, what):
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise AssertionError(f"{what} is not JSON: {error}") from None
+
+
+def source(name):
+    """The template as written, short forms (!Ref) spelled out."""
+    return yaml_parse((ROOT / name).read_text(encoding="utf-8"))
+
+
+def translated(**parameters):
+    """Plain CloudFormation, as AWS makes it of template.yaml."""
+    template = source("template.yaml")
+    # Packaging puts an address in S3 here; the translator takes no local path.
+    template["Resources"]["Proxy"]["Properties"]["CodeUri"] = "s3://bucket.example/key"
+
+    class NoManagedPolicies:
+        def load(self):
+            return {}
+
+    return transform(template, parameters, NoManagedPolicies())
+
+
+def of_type(template, kind):
+    return {name: r["Properties"] for name, r in template["Resources"].items() if r["Type"] == kind}
+
+
+def statements(role):
+    found = [s for policy in role["Policies"] for s in policy["PolicyDocument"]["Statement"]]
+    return {s["Sid"]: s for s in found}
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def strings(node):
+    if isinstance(node, dict):
+        for value in node.values():
+            yield from strings(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from strings(value)
+    elif isinstance(node, str):
+        yield node
+
+
+def check_function(template):
+    functions = of_type(template, "AWS::Lambda::Function")
+    equal(list(functions), ["Proxy"], "the functions")
+    function = functions["Proxy"]
+    equal(function["Runtime"], "provided.al2023", "the runtime")
+    equal(function["Handler"], "bootstrap", "the handler")
+    equal(function["Architectures"], [{"Ref": "Architecture"}], "the architecture follows the parameter")
+    equal(function["Timeout"], {"Ref": "Timeout"}, "the time-out follows the parameter")
+    equal(function["MemorySize"], {"Ref": "MemorySize"}, "the memory follows the parameter")
+    equal(function["Role"], {"Fn::GetAtt": ["Role", "Arn"]}, "the role is our own")
+    equal(function["LoggingConfig"], {"LogFormat": "Text", "LogGroup": {"Ref": "LogGroup"}}, "the log group is our own")
+    reserved = ["HasReservedConcurrency", {"Ref": "ReservedConcurrency"}, {"Ref": "AWS::NoValue"}]
+    equal(function["ReservedConcurrentExecutions"], {"Fn::If": reserved}, "no concurrency is reserved unless asked for")
+    variables = function["Environment"]["Variables"]
+    equal(set(variables), VARIABLES, "the environment variables")
+    equal(variables["TABLE_NAME"], {"Ref": "Table"}, "TABLE_NAME")
+    equal(variables["SECRET_ARN"], {"Ref": "Secret"}, "SECRET_ARN")
+    for name, value in variables.items():
+        known = value == "json" or value.get("Ref") in template["Parameters"] or value.get("Ref") in ("Table", "Secret")
+        check(known, f"{name} comes from {value!r}, which is neither a parameter nor a resource of the stack")
+        parameter = "".join(word.capitalize() for word in name.split("_"))
+        if parameter in template["Parameters"]:
+            equal(value, {"Ref": parameter}, f"{name} follows the parameter of its name")
+    text = json.dumps([function[key] for key in function if key != "Architectures"])
+    check("ProxyUrl" not in text, "the function must not refer to its own URL: a circle")
+
+
+def check_url(template):
+    urls = of_type(template, "AWS::Lambda::Url")
+    equal(len(urls), 1, "the number of function URLs")
+    (url,) = urls.values()
+    equal(url["AuthType"], "NONE", "the URL's authentication")
+    equal(url["InvokeMode"], "RESPONSE_STREAM", "the URL's invoke mode")
+    check("Cors" not in url, "the URL must have no CORS block: the program answers preflights itself")
+    permissions = list(of_type(template, "AWS::Lambda::Permission").values())
+    equal(len(permissions), 2, "the number of permissions")
+    by_action = {permission["Action"]: permission for permission in permissions}
+    equal(set(by_action), {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}, "the public's two permissions")
+    for permission in permissions:
+        equal(permission["Principal"], "*", "who may call the URL")
+        equal(permission["FunctionName"], {"Ref": "Proxy"}, "which function the permission is for")
+    equal(by_action["lambda:InvokeFunctionUrl"]["FunctionUrlAuthType"], "NONE", "the condition on the URL's authentication")
+    check(by_action["lambda:InvokeFunction"]["InvokedViaFunctionUrl"] is True, "the public may invoke through the URL alone")
+
+
+def check_architecture():
+    parameter = source("template.yaml")["Parameters"]["Architecture"]
+    equal(parameter["Default"], "arm64", "the default architecture")
+    equal(parameter["AllowedValues"], ["arm64", "x86_64"], "the architectures")
+    for architecture in parameter["AllowedValues"]:
+        function = of_type(translated(Architecture=architecture), "AWS::Lambda::Function")["Proxy"]
+        equal(function["Architectures"], [{"Ref": "Architecture"}], f"the architecture for {architecture}")
+    metadata = source("template.yaml")["Resources"]["Proxy"]["Metadata"]
+    # A makefile is not told the architecture; this method is.
+    equal(metadata["BuildMethod"], "rust-cargolambda", "the build method")
+
+
+def check_standing(name, template):
+    """Table, secret, log group and role: the same in both templates."""
+    (table,) = of_type(template, "AWS::DynamoDB::Table").values()
+    equal(table["BillingMode"], "PAY_PER_REQUEST", f"{name}: how the table is billed")
+    equal(table["TimeToLiveSpecification"], {"AttributeName": "expires_at", "Enabled": True}, f"{name}: the TTL attribute")
+    keys = [(key["AttributeName"], key["KeyType"]) for key in table["KeySchema"]]
+    equal(keys, [("pk", "HASH"), ("sk", "RANGE")], f"{name}: the table's keys")
+    kinds = {a["AttributeName"]: a["AttributeType"] for a in table["AttributeDefinitions"]}
+    equal(kinds, {"pk": "S", "sk": "S"}, f"{name}: the keys' types")
+    check("GlobalSecondaryIndexes" not in table, f"{name}: the role covers no index")
+    check("TableName" not in table, f"{name}: a fixed table name would stand in the way of a second stack")
+
+    (secret,) = of_type(template, "AWS::SecretsManager::Secret").values()
+    check("Name" not in secret, f"{name}: a deleted secret blocks its name for 30 days")
+    check("SecretString" not in secret, f"{name}: the secret's value must not stand in the template")
+    generate = secret["GenerateSecretString"]
+    check(isinstance(generate["SecretStringTemplate"], str), f"{name}: the secret's template takes no parameter")
+    found = readable(generate["SecretStringTemplate"], f"{name}: the secret's template")
+    equal(found, {"upstream_token": PLACEHOLDER}, f"{name}: the secret's template")
+    equal(generate["GenerateStringKey"], "auth_pin", f"{name}: what is generated")
+    equal(generate["PasswordLength"], 10, f"{name}: the PIN's length")
+    check(generate["ExcludePunctuation"] and generate["ExcludeUppercase"], f"{name}: the PIN has letters and digits only")
+    check(set("01OIilo") <= set(generate["ExcludeCharacters"]), f"{name}: the PIN has no look-alikes")
+
+    (group,) = of_type(template, "AWS::Logs::LogGroup").values()
+    equal(group["RetentionInDays"], {"Ref": "LogRetentionDays"}, f"{name}: log retention")
+
+    (role,) = of_type(template, "AWS::IAM::Role").values()
+    check("ManagedPolicyArns" not in role, f"{name}: managed policies are wider than needed")
+    trust = role["AssumeRolePolicyDocument"]["Statement"]
+    equal([s["Principal"] for s in trust], [{"Service": "lambda.amazonaws.com"}], f"{name}: who may take the role")
+    found = statements(role)
+    equal({sid: listed(s["Action"]) for sid, s in found.items()}, ACTIONS, f"{name}: what the function may do")
+    resources = {
+        "State": {"Fn::GetAtt": ["Table", "Arn"]},
+        "Secret": {"Ref": "Secret"},
+        "Logs": {"Fn::GetAtt": ["LogGroup", "Arn"]},
+    }
+    equal({sid: s["Resource"] for sid, s in found.items()}, resources, f"{name}: to what")
+
+    for kind in ("AWS::IAM::Role", "AWS::IAM::ManagedPolicy"):
+        for resource in of_type(template, kind).values():
+            policies = [p["PolicyDocument"] for p in resource.get("Policies", [])]
+            policies += [resource["PolicyDocument"]] if "PolicyDocument" in resource else []
+            for statement in (s for policy in policies for s in policy["Statement"]):
+                for key in ("Action", "Resource"):
+                    check("*" not in "".join(strings([statement[key]])), f"{name}: no wildcard in a policy's {key}")
+                check("NotAction" not in statement and "NotResource" not in statement, f"{name}: policies say what, not what not")
+    for resource, entry in template["Resources"].items():
+        if entry["Type"] in ("AWS::DynamoDB::Table", "AWS::SecretsManager::Secret", "AWS::Logs::LogGroup"):
+            equal(entry.get("DeletionPolicy"), "Delete", f"{name}: removing the stack removes {resource}")
+
+
+def check_parameters(name, template):
+    for parameter, entry in template["Parameters"].items():
+        lower = parameter.lower()
+        secret = re.search(r"(pin|secret|password|credential|pat|apikey|upstreamtoken)$", lower)
+        check(not secret, f"{name}: {parameter} looks like a secret, and a parameter is no place for one")
+        check("NoEcho" not in entry, f"{name}: {parameter} is hidden, so it is a secret")
+        check("Default" in entry, f"{name}: {parameter} has no default")
+        check(entry.get("Description"), f"{name}: {parameter} is not described")
+        check(f'"Ref": "{parameter}"' in json.dumps(template) or f"${{{parameter}}}" in json.dumps(template), f"{name}: {parameter} is not used")
+
+
+def check_alarms(template):
+    alarms = of_type(template, "AWS::CloudWatch::Alarm")
+    for alarm, entry in alarms.items():
+        equal(entry["Dimensions"], [{"Name": "FunctionName", "Value": {"Ref": "Proxy"}}], f"{alarm}: the dimension")
+        notify = {"Fn::If": ["HasNotification", [{"Ref": "Notifications"}], {"Ref": "AWS::NoValue"}]}
+        equal(entry["AlarmActions"], notify, f"{alarm}: it notifies only if there is an address")
+        equal(entry["TreatMissingData"], "notBreaching", f"{alarm}: silence is good")
+        equal(template["Resources"][alarm]["Condition"], "HasAlarms", f"{alarm}: it can be switched off")
+    by_namespace = {}
+    for entry in alarms.values():
+        by_namespace.setdefault(entry["Namespace"], set()).add(entry["MetricName"])
+    wanted = {"LambdaOAuthMcpProxy": OUR_METRICS, "AWS/Lambda": {"Errors", "Throttles", "Duration"}}
+    equal(by_namespace, wanted, "the metrics with an alarm")
+    timeout = alarms["TimeoutAlarm"]
+    equal(timeout["Statistic"], "Maximum", "time-outs are seen in the longest run")
+    equal(timeout["Threshold"], {"Fn::Sub": "${Timeout}000"}, "a time-out is a run of Timeout seconds, in milliseconds")
+    (topic,) = (name for name, r in template["Resources"].items() if r["Type"] == "AWS::SNS::Topic")
+    equal(template["Resources"][topic]["Condition"], "HasNotification", "no topic without an address")
+
+
+def check_outputs(name, template, wanted):
+    outputs = template["Outputs"]
+    equal(set(outputs), wanted, f"{name}: the outputs")
+    command = outputs["SetTokenCommand"]["Value"]["Fn::Sub"]
+    check("getpass" in command, f"{name}: the token is typed, not an argument")
+    check("file:///dev/stdin" in command, f"{name}: the new value travels by standard input")
+    check('s["upstream_token"]' in command and "get-secret-value" in command, f"{name}: the PIN survives")
+    check("\n" not in command, f"{name}: the command is one line")
+    check(PLACEHOLDER not in json.dumps(outputs), f"{name}: no value of the secret is an output")
+    check("auth_pin" in outputs["ShowPinCommand"]["Value"]["Fn::Sub"], f"{name}: the PIN can be shown")
+    check("resolve:secretsmanager" not in json.dumps(template), f"{name}: secrets are not resolved into the stack")
+
+
+def check_deploy_policy(template):
+    (policy,) = of_type(template, "AWS::IAM::ManagedPolicy").values()
+    found = {s["Sid"]: s for s in policy["PolicyDocument"]["Statement"]}
+    lambda_actions = """AddPermission CreateFunction CreateFunctionUrlConfig GetFunction GetFunctionUrlConfig
+        UpdateFunctionCode UpdateFunctionConfiguration UpdateFunctionUrlConfig""".split()
+    equal(found["Function"]["Action"], [f"lambda:{action}" for action in lambda_actions], "what a deployment may do")
+    equal(found["Role"]["Resource"], {"Fn::GetAtt": ["Role", "Arn"]}, "which role a deployment may hand on")
+    equal(found["Role"]["Condition"], {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}, "and to whom")
+
+
+def check_twins(template, backing):
+    for kind in ("AWS::DynamoDB::Table", "AWS::IAM::Role"):
+        (ours,), (theirs,) = of_type(template, kind).values(), of_type(backing, kind).values()
+        ours, theirs = ({k: v for k, v in p.items() if k != "Description"} for p in (ours, theirs))
+        equal(theirs, ours, f"{kind} is the same in both templates")
+    (ours,), (theirs,) = (of_type(t, "AWS::SecretsManager::Secret").values() for t in (template, backing))
+    equal(theirs["GenerateSecretString"], ours["GenerateSecretString"], "the secret is the same in both templates")
+
+
+def check_samconfig(template):
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))
+    environments = {name: value for name, value in config.items() if name != "version"}
+    check({"default", "linear"} <= set(environments), "samconfig.toml has both environments")
+    names = [value["global"]["parameters"]["stack_name"] for value in environments.values()]
+    equal(len(set(names)), len(names), "every environment has a stack of its own")
+    read = {}
+    for name, value in environments.items():
+        check(value["build"]["parameters"]["beta_features"] is True, f"{name}: sam build needs beta_features")
+        equal(value["deploy"]["parameters"]["capabilities"], "CAPABILITY_IAM", f"{name}: capabilities")
+        overrides = tuple(value["global"]["parameters"]["parameter_overrides"])
+        # SAM's own reading: it stops at a quote that is not quoted itself.
+        read[name] = CfnParameterOverridesType().convert(overrides, None, None)
+        for parameter, text in read[name].items():
+            check(parameter in template["Parameters"], f"{name}: {parameter} is no parameter of the template")
+            pattern = template["Parameters"][parameter].get("AllowedPattern", "")
+            check(re.search(pattern, text), f"{name}: {parameter}={text} does not fit {pattern}")
+    headers = readable(read["default"]["UpstreamHeaders"], "the first stack's UpstreamHeaders")
+    equal(headers, {"X-MCP-Readonly": "true"}, "the first stack is read-only")
+    equal(read["linear"]["UpstreamMcp"], "https://mcp.linear.app/mcp", "the second stack's upstream")
+
+
+def check_events():
+    files = {path.name for path in (ROOT / "events").glob("*.json")} - {"expected.json"}
+    expected = readable((ROOT / "events/expected.json").read_text(encoding="utf-8"), "events/expected.json")
+    equal(set(expected), files, "every event has its expected answer")
+    readme = (ROOT / "events/README.md").read_text(encoding="utf-8")
+    for name, answer in expected.items():
+        event = readable((ROOT / "events" / name).read_text(encoding="utf-8"), name)
+        equal(event["version"], "2.0", f"{name}: the payload's version")
+        http = event["requestContext"]["http"]
+        equal(http["path"], event["rawPath"], f"{name}: the two paths")
+        check(set(answer) <= {"status", "contains", "lacks"}, f"{name}: unknown expectation")
+        row = re.search(rf"^\| `{re.escape(name)}` \|.*\| (\w+) \| (\d+) \|$", readme, re.MULTILINE)
+        check(row is not None, f"{name}: no row in events/README.md")
+        equal(row.groups(), (http["method"], str(answer["status"])), f"{name}: its row in events/README.md")
+        check(re.match(r"203\.0\.113\.|2001:db8:", http["sourceIp"]), f"{name}: addresses come from the documentation ranges")
+
+
+def main():
+    template, backing = translated(), source("infra/backing.yaml")
+    shared = {"SetTokenCommand", "ShowPinCommand", "SecretArn", "TableName", "LogGroupName"}
+    check_function(template)
+    check_url(template)
+    check_architecture()
+    check_alarms(template)
+    for name, document in (("template.yaml", template), ("infra/backing.yaml", backing)):
+        check_standing(name, document)
+        check_parameters(name, document)
+    check_outputs("template.yaml", template, shared | {"ConnectorUrl", "FunctionName"})
+    equal(template["Outputs"]["ConnectorUrl"]["Value"], {"Fn::Sub": "${ProxyUrl.FunctionUrl}mcp"}, "the connector URL")
+    check_outputs("infra/backing.yaml", backing, shared | {"RoleArn", "DeployPolicyArn", "InvokeModeCommand"})
+    check("RESPONSE_STREAM" in json.dumps(backing["Outputs"]["InvokeModeCommand"]), "the step that makes the URL stream")
+    check_deploy_policy(backing)
+    check_twins(template, backing)
+    check_samconfig(template)
+    check_events()
+    print(f"{checks} checks passed")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except AssertionError as failed:
+        sys.exit(f"FAILED: {failed}")
