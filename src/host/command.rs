@@ -1,4 +1,4 @@
-//! The command line: `demo` and `serve`.
+//! The command line: `serve`.
 
 use std::{
     io::Write as _,
@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 use dynoxide::Database;
 use tokio::net::TcpListener;
 
-use super::{aws, demo, engine, local, log};
+use super::{aws, engine, local, log};
 use crate::{
     app::App,
     clock::Clock,
@@ -21,15 +21,22 @@ use crate::{
     pin::Pin,
     secrets::{Secret, Secrets},
     store::{Store, table},
-    upstream::{Upstream, http::{Http, tls}},
+    upstream::{
+        Upstream,
+        http::{Http, tls},
+    },
 };
 
 /// OAuth 2.1 in front of an MCP server that only takes a personal access token.
 #[derive(Debug, Parser)]
-#[command(version, about, arg_required_else_help = true, after_help = "\
-Try it:          lambda-oauth-mcp-proxy demo
+#[command(
+    version,
+    about,
+    arg_required_else_help = true,
+    after_help = "\
 For your server: UPSTREAM_MCP=https://… UPSTREAM_TOKEN=… lambda-oauth-mcp-proxy serve
-All settings are in the README.")]
+All settings are in the README."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -37,12 +44,6 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// A small MCP server which insists on a token, and the proxy before it. Needs nothing set.
-    Demo {
-        /// Where to listen.
-        #[arg(long, default_value = "127.0.0.1:8787", value_name = "ADDRESS:PORT")]
-        listen: SocketAddr,
-    },
     /// The proxy for an upstream of yours, set by the environment.
     Serve {
         /// Where to listen; anything but a loopback address needs BASE_URL with https.
@@ -64,13 +65,15 @@ enum Trouble {
 pub async fn run(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
-        Command::Demo { listen } => demo(listen, lookup).await,
         Command::Serve { listen, state } => serve(listen, state, lookup).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Trouble::Settings(problems)) => {
-            let list: String = problems.iter().map(|problem| format!("  * {problem}\n")).collect();
+            let list: String = problems
+                .iter()
+                .map(|problem| format!("  * {problem}\n"))
+                .collect();
             say_error(&format!("These settings need mending:\n{list}"));
             ExitCode::from(2)
         }
@@ -81,33 +84,6 @@ pub async fn run(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
     }
 }
 
-async fn demo(listen: SocketAddr, lookup: impl Fn(&str) -> Option<String>) -> Result<(), Trouble> {
-    let upstream = bind(([127, 0, 0, 1], 0).into()).await?;
-    let upstream_url = format!("http://{}/mcp", address(&upstream)?);
-    let randomness = Randomness::system();
-    let token = Plain::draw("demo_", &randomness);
-    let pin = lookup("AUTH_PIN").filter(|pin| !pin.is_empty());
-    let config = Config::read(Host::Local, |name| match name {
-        "UPSTREAM_MCP" => Some(upstream_url.clone()),
-        "LOG_FORMAT" | "GET_STREAMS" => lookup(name),
-        _ => None,
-    })
-    .map_err(Trouble::Settings)?;
-    log::start(config.log_format, lookup("RUST_LOG").as_deref());
-
-    let (stop, stopped) = tokio::sync::watch::channel(());
-    let mut upstream_stopped = stopped.clone();
-    let served = tokio::spawn(demo::serve(upstream, token.expose().to_owned(), async move {
-        let _ = upstream_stopped.changed().await;
-    }));
-    let run = Run { config, listen, state: "memory".to_owned(), upstream_token: token, pin, demo: true };
-    let done = run.start(randomness).await;
-    drop(stop);
-    drop(stopped);
-    let _ = served.await;
-    done
-}
-
 async fn serve(
     listen: SocketAddr,
     state: Option<String>,
@@ -115,36 +91,58 @@ async fn serve(
 ) -> Result<(), Trouble> {
     let set = |name| lookup(name).filter(|text: &String| !text.trim().is_empty());
     let mut problems = Vec::new();
-    let config = Config::read(Host::Local, &lookup).map_err(|found| problems.extend(found)).ok();
+    let config = Config::read(Host::Local, &lookup)
+        .map_err(|found| problems.extend(found))
+        .ok();
     let upstream_token = set("UPSTREAM_TOKEN");
     if upstream_token.is_none() {
-        problems.push("UPSTREAM_TOKEN is not set: the access token that the upstream takes (for GitHub: \
+        problems.push(
+            "UPSTREAM_TOKEN is not set: the access token that the upstream takes (for GitHub: \
                        Settings → Developer settings → Personal access tokens)"
-            .to_owned());
+                .to_owned(),
+        );
     }
     if let Some(pin) = set("AUTH_PIN")
         && let Err(what) = Pin::parse(&pin)
     {
         problems.push(format!("AUTH_PIN {what}"));
     }
-    if !listen.ip().is_loopback() && !config.as_ref().is_some_and(|c| c.base_url.as_ref().is_some_and(|b| b.is_https())) {
+    if !listen.ip().is_loopback()
+        && !config
+            .as_ref()
+            .is_some_and(|c| c.base_url.as_ref().is_some_and(|b| b.is_https()))
+    {
         problems.push(format!(
             "BASE_URL must be set to the https origin that clients use, because {listen} is not a loopback address"
         ));
     }
     let state = match state {
         Some(state) => Some(state),
-        None => config.as_ref().and_then(|config| default_state(&lookup, config)),
+        None => config
+            .as_ref()
+            .and_then(|config| default_state(&lookup, config)),
     };
     if state.is_none() && config.is_some() {
-        problems.push("--state needs a path, because neither XDG_STATE_HOME nor HOME is set".to_owned());
+        problems.push(
+            "--state needs a path, because neither XDG_STATE_HOME nor HOME is set".to_owned(),
+        );
     }
-    let (Some(config), Some(token), Some(state), true) = (config, upstream_token, state, problems.is_empty()) else {
+    let (Some(config), Some(token), Some(state), true) =
+        (config, upstream_token, state, problems.is_empty())
+    else {
         return Err(Trouble::Settings(problems));
     };
     log::start(config.log_format, lookup("RUST_LOG").as_deref());
     let upstream_token = Plain::new(token.trim().to_owned());
-    Run { config, listen, state, upstream_token, pin: set("AUTH_PIN"), demo: false }.start(Randomness::system()).await
+    Run {
+        config,
+        listen,
+        state,
+        upstream_token,
+        pin: set("AUTH_PIN"),
+    }
+    .start(Randomness::system())
+    .await
 }
 
 struct Run {
@@ -153,7 +151,6 @@ struct Run {
     state: String,
     upstream_token: Plain,
     pin: Option<String>,
-    demo: bool,
 }
 
 impl Run {
@@ -163,10 +160,18 @@ impl Run {
         let dynamodb = open_state(&self.state, &http)?;
         table::create(&dynamodb, &self.config.table_name)
             .await
-            .map_err(|error| Trouble::Failure(format!("the state at {} cannot be used: {error}", self.state)))?;
+            .map_err(|error| {
+                Trouble::Failure(format!(
+                    "the state at {} cannot be used: {error}",
+                    self.state
+                ))
+            })?;
 
         let generated = self.pin.is_none().then(|| Pin::generate(&randomness));
-        let pin = generated.as_ref().map_or_else(|| self.pin.clone().unwrap_or_default(), |pin| pin.expose().to_owned());
+        let pin = generated.as_ref().map_or_else(
+            || self.pin.clone().unwrap_or_default(),
+            |pin| pin.expose().to_owned(),
+        );
         let bad_pin = |what| Trouble::Settings(vec![format!("AUTH_PIN {what}")]);
         let secret = Secret {
             upstream_token: self.upstream_token.clone(),
@@ -192,7 +197,11 @@ impl Run {
             config: Arc::new(self.config.clone()),
         };
         let stop = local::signal().map_err(|error| Trouble::Failure(error.to_string()))?;
-        self.greet(&names, generated.is_some().then_some(pin.as_str()), &self.state);
+        self.greet(
+            &names,
+            generated.is_some().then_some(pin.as_str()),
+            &self.state,
+        );
         local::serve(listener, local::router(app, names), stop)
             .await
             .map_err(|error| Trouble::Failure(error.to_string()))
@@ -211,22 +220,12 @@ impl Run {
         } else {
             text += "PIN: the one in AUTH_PIN\n";
         }
-        if self.demo {
-            text += &format!(
-                "\nThe demo's MCP server runs behind it and takes only its own token. Connect a client, for example:\n\
-                 \n  claude mcp add --transport http demo {url}      then /mcp in Claude Code\
-                 \n  npx @modelcontextprotocol/inspector              transport: Streamable HTTP, URL as above\
-                 \n\nA page opens in your browser: type the PIN there. {base} in a browser shows more ways.\n\
-                 Nothing is kept after the end. Ctrl-C stops.\n",
-                base = base.as_str(),
-            );
-        } else {
-            text += &format!(
-                "Upstream: {}\nState: {state}\nAdd the connector URL to your MCP client; {} in a browser shows how. Ctrl-C stops.\n",
-                shown(&self.config.upstream.url),
-                base.as_str(),
-            );
-        }
+        text += &format!(
+            "Upstream: {}\nState: {state}\nAdd the connector URL to your MCP client; {} in a browser shows how. Ctrl-C stops.\n",
+            shown(&self.config.upstream.url),
+            base.as_str(),
+        );
+
         if self.config.log_format == LogFormat::Human {
             text += "\n";
         }
@@ -245,28 +244,55 @@ fn open_state(state: &str, http: &Http) -> Result<aws_sdk_dynamodb::Client, Trou
     if state.starts_with("http://") || state.starts_with("https://") {
         return Ok(aws::local_dynamodb(http.for_sdk(), state));
     }
-    let failure = |error: String| Trouble::Failure(format!("the state at {state} cannot be opened: {error}"));
+    let failure =
+        |error: String| Trouble::Failure(format!("the state at {state} cannot be opened: {error}"));
     let database = if state == "memory" {
         Database::memory().map_err(|error| failure(error.to_string()))?
     } else {
         let path = Path::new(state);
-        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        if let Some(directory) = path
+            .parent()
+            .filter(|directory| !directory.as_os_str().is_empty())
+        {
             private_directory(directory).map_err(|error| failure(error.to_string()))?;
         }
         private_file(path).map_err(|error| failure(error.to_string()))?;
         Database::new(state).map_err(|error| failure(error.to_string()))?
     };
     // The endpoint is never contacted: the engine answers in memory.
-    Ok(aws::local_dynamodb(engine::http_client(database), "http://127.0.0.1"))
+    Ok(aws::local_dynamodb(
+        engine::http_client(database),
+        "http://127.0.0.1",
+    ))
 }
 
 /// One file per upstream, so that a connection made for one is never good for another.
 fn default_state(lookup: impl Fn(&str) -> Option<String>, config: &Config) -> Option<String> {
-    let set = |name| lookup(name).filter(|text: &String| !text.is_empty()).map(PathBuf::from);
-    let base = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")))?;
-    let host = config.upstream.url.host_str().unwrap_or("upstream").replace([':', '[', ']'], "_");
-    let port = config.upstream.url.port().map(|port| format!("-{port}")).unwrap_or_default();
-    Some(base.join("lambda-oauth-mcp-proxy").join(format!("{host}{port}.db")).to_string_lossy().into_owned())
+    let set = |name| {
+        lookup(name)
+            .filter(|text: &String| !text.is_empty())
+            .map(PathBuf::from)
+    };
+    let base =
+        set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")))?;
+    let host = config
+        .upstream
+        .url
+        .host_str()
+        .unwrap_or("upstream")
+        .replace([':', '[', ']'], "_");
+    let port = config
+        .upstream
+        .url
+        .port()
+        .map(|port| format!("-{port}"))
+        .unwrap_or_default();
+    Some(
+        base.join("lambda-oauth-mcp-proxy")
+            .join(format!("{host}{port}.db"))
+            .to_string_lossy()
+            .into_owned(),
+    )
 }
 
 /// The state holds who is connected; it is nobody else's business.
@@ -289,12 +315,16 @@ fn private_file(path: &Path) -> std::io::Result<()> {
 
 async fn bind(listen: SocketAddr) -> Result<TcpListener, Trouble> {
     TcpListener::bind(listen).await.map_err(|error| {
-        Trouble::Failure(format!("cannot listen on {listen}: {error}; choose another address with --listen"))
+        Trouble::Failure(format!(
+            "cannot listen on {listen}: {error}; choose another address with --listen"
+        ))
     })
 }
 
 fn address(listener: &TcpListener) -> Result<SocketAddr, Trouble> {
-    listener.local_addr().map_err(|error| Trouble::Failure(error.to_string()))
+    listener
+        .local_addr()
+        .map_err(|error| Trouble::Failure(error.to_string()))
 }
 
 fn say(text: &str) {

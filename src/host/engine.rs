@@ -32,7 +32,11 @@ impl std::fmt::Debug for Engine {
 }
 
 impl HttpClient for Engine {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
@@ -47,11 +51,16 @@ impl HttpConnector for Engine {
                 .and_then(|target| target.strip_prefix("DynamoDB_20120810."))
                 .unwrap_or_default()
                 .to_owned();
-            let body = request.body().bytes().map(<[u8]>::to_vec).unwrap_or_default();
+            let body = request
+                .body()
+                .bytes()
+                .map(<[u8]>::to_vec)
+                .unwrap_or_default();
             // SQLite blocks.
-            let answered = tokio::task::spawn_blocking(move || answer(&database, &operation, &body))
-                .await
-                .map_err(|error| ConnectorError::other(error.into(), None))?;
+            let answered =
+                tokio::task::spawn_blocking(move || answer(&database, &operation, &body))
+                    .await
+                    .map_err(|error| ConnectorError::other(error.into(), None))?;
             let (status, body) = match answered {
                 Ok(body) => (200, body),
                 Err(error) => (error.status_code(), error.to_json()),
@@ -61,7 +70,8 @@ impl HttpConnector for Engine {
                 .header("content-type", "application/x-amz-json-1.0")
                 .body(SdkBody::from(body))
                 .map_err(|error| ConnectorError::other(error.into(), None))?;
-            HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
+            HttpResponse::try_from(response)
+                .map_err(|error| ConnectorError::other(error.into(), None))
         })
     }
 }
@@ -77,7 +87,9 @@ fn answer(database: &Database, operation: &str, body: &[u8]) -> Result<String, D
         "DescribeTable" => run(body, |request| database.describe_table(request)),
         "CreateTable" => run(body, |request| database.create_table(request)),
         "UpdateTimeToLive" => run(body, |request| database.update_time_to_live(request)),
-        _ => Err(DynoxideError::ValidationException(format!("{operation} is not served here"))),
+        _ => Err(DynoxideError::ValidationException(format!(
+            "{operation} is not served here"
+        ))),
     }
 }
 
@@ -85,7 +97,8 @@ fn run<Q: DeserializeOwned, A: Serialize>(
     body: &[u8],
     operation: impl FnOnce(Q) -> Result<A, DynoxideError>,
 ) -> Result<String, DynoxideError> {
-    let unreadable = |error: serde_json::Error| DynoxideError::SerializationException(error.to_string());
+    let unreadable =
+        |error: serde_json::Error| DynoxideError::SerializationException(error.to_string());
     let answer = operation(serde_json::from_slice(body).map_err(unreadable)?)?;
     serde_json::to_string(&answer).map_err(unreadable)
 }

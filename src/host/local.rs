@@ -46,7 +46,8 @@ impl Names {
     #[must_use]
     pub fn of_loopback(port: u16) -> Self {
         Self::Loopback(["127.0.0.1", "localhost", "[::1]"].map(|host| {
-            BaseUrl::parse(&format!("http://{host}:{port}")).expect("a loopback origin is a base URL")
+            BaseUrl::parse(&format!("http://{host}:{port}"))
+                .expect("a loopback origin is a base URL")
         }))
     }
 
@@ -60,7 +61,14 @@ impl Names {
                 let name = names.iter().find(|name| {
                     name.authority() == host || name.authority().strip_suffix(":80") == Some(&host)
                 })?;
-                Some((name.clone(), names.iter().filter(|other| *other != name).cloned().collect()))
+                Some((
+                    name.clone(),
+                    names
+                        .iter()
+                        .filter(|other| *other != name)
+                        .cloned()
+                        .collect(),
+                ))
             }
         }
     }
@@ -73,7 +81,9 @@ pub fn router(app: App, names: Names) -> Router {
         trusted_proxy_header: app.config.trusted_proxy_header.clone(),
         randomness: app.randomness.clone(),
     });
-    endpoint::router(app).layer(middleware::from_fn(move |request, next| identify(host.clone(), request, next)))
+    endpoint::router(app).layer(middleware::from_fn(move |request, next| {
+        identify(host.clone(), request, next)
+    }))
 }
 
 struct Host {
@@ -88,28 +98,51 @@ async fn identify(host: Arc<Host>, mut request: Request<Body>, next: Next) -> Re
         let body = "This server answers under the address it was started with.\n";
         return (StatusCode::MISDIRECTED_REQUEST, body).into_response();
     };
-    let socket = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let socket = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|info| info.0.ip());
     let address = match &host.trusted_proxy_header {
         Some(name) => forwarded(request.headers(), name),
         None => socket,
     };
     let request_id = host.randomness.id();
-    request.extensions_mut().insert(Caller { base, aliases, address, request_id, deadline: None });
+    request.extensions_mut().insert(Caller {
+        base,
+        aliases,
+        address,
+        request_id,
+        deadline: None,
+    });
     next.run(request).await
 }
 
 /// The client's address as the trusted tunnel states it. Of a list the last entry counts: it is the one that
 /// the nearest proxy added, and those before it are the client's own words.
 fn forwarded(headers: &HeaderMap, name: &HeaderName) -> Option<IpAddr> {
-    let last = headers.get_all(name).iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
-    last.parse().ok().or_else(|| last.parse::<SocketAddr>().ok().map(|address| address.ip()))
+    let last = headers
+        .get_all(name)
+        .iter()
+        .next_back()?
+        .to_str()
+        .ok()?
+        .rsplit(',')
+        .next()?
+        .trim();
+    last.parse()
+        .ok()
+        .or_else(|| last.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 /// Serves until `stop` resolves; then running answers may finish and new connections are refused.
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
     let (stopped, mut draining) = tokio::sync::watch::channel(false);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
@@ -133,7 +166,10 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
 #[cfg(unix)]
 pub fn signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -163,7 +199,10 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(n, v)| (HeaderName::from_static(n), v.parse().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(n, v)| (HeaderName::from_static(n), v.parse().unwrap()))
+            .collect()
     }
 
     #[test]
@@ -178,17 +217,32 @@ mod tests {
             assert_eq!(name.as_str(), base);
             assert_eq!(others.len(), 2);
         }
-        for host in ["evil.example:8787", "localhost", "localhost:8788", "127.0.0.2:8787", "localhost.:8787", ""] {
-            assert!(names.of_request(&headers(&[("host", host)])).is_none(), "{host}");
+        for host in [
+            "evil.example:8787",
+            "localhost",
+            "localhost:8788",
+            "127.0.0.2:8787",
+            "localhost.:8787",
+            "",
+        ] {
+            assert!(
+                names.of_request(&headers(&[("host", host)])).is_none(),
+                "{host}"
+            );
         }
     }
 
     #[test]
     fn the_nearest_proxys_word_counts() {
         let name = HeaderName::from_static("x-forwarded-for");
-        let read = |value| forwarded(&headers(&[("x-forwarded-for", value)]), &name).map(|a| a.to_string());
+        let read = |value| {
+            forwarded(&headers(&[("x-forwarded-for", value)]), &name).map(|a| a.to_string())
+        };
         assert_eq!(read("203.0.113.9"), Some("203.0.113.9".to_owned()));
-        assert_eq!(read("198.51.100.1, 203.0.113.9"), Some("203.0.113.9".to_owned()));
+        assert_eq!(
+            read("198.51.100.1, 203.0.113.9"),
+            Some("203.0.113.9".to_owned())
+        );
         assert_eq!(read("203.0.113.9:4711"), Some("203.0.113.9".to_owned()));
         assert_eq!(read("unknown"), None);
     }

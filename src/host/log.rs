@@ -13,8 +13,16 @@ pub fn start(format: LogFormat, filter: Option<&str>) {
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Json => registry
-            .with(fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false))
+            .with(
+                fmt::layer()
+                    .json()
+                    .flatten_event(true)
+                    .with_current_span(false)
+                    .with_span_list(false),
+            )
             .init(),
-        LogFormat::Human => registry.with(fmt::layer().with_target(false).with_writer(std::io::stderr)).init(),
+        LogFormat::Human => registry
+            .with(fmt::layer().with_target(false).with_writer(std::io::stderr))
+            .init(),
     }
 }

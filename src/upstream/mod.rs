@@ -1,7 +1,13 @@
 //! The outgoing side: our credential in, the client's out, everything else through allow-lists.
 
+pub mod endpoint_event;
+pub mod endpoint_target;
+#[cfg(test)]
+mod event_corpus;
+pub mod event_scanner;
 pub mod headers;
 pub mod http;
+pub mod keep_alive;
 pub mod target;
 
 use std::time::Duration;
