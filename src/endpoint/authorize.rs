@@ -298,9 +298,9 @@ fn consent_page(
     let client = &pending.client;
     let days = app.config.lifetimes.refresh_token / 86_400;
     let lifetime = if client.refresh {
-        format!("until you end it, or {days} days after its last use")
+        format!("{days} days after its last use")
     } else {
-        format!("{days} days, or until you end it")
+        format!("{days} days from now")
     };
     let page = Consent {
         page_id,

@@ -1,4 +1,4 @@
-//! The command line: `serve`.
+//! The command line: `demo` and `serve`.
 
 use std::{
     io::Write as _,
@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 use dynoxide::Database;
 use tokio::net::TcpListener;
 
-use super::{aws, engine, local, log};
+use super::{aws, demo, engine, local, log};
 use crate::{
     app::App,
     clock::Clock,
@@ -34,6 +34,7 @@ use crate::{
     about,
     arg_required_else_help = true,
     after_help = "\
+Try it:          lambda-oauth-mcp-proxy demo
 For your server: UPSTREAM_MCP=https://… UPSTREAM_TOKEN=… lambda-oauth-mcp-proxy serve
 All settings are in the README."
 )]
@@ -44,6 +45,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// The proxy before a small MCP server of its own: nothing to set, nothing kept.
+    Demo {
+        /// Where to listen; a loopback address.
+        #[arg(long, default_value = "127.0.0.1:8787", value_name = "ADDRESS:PORT")]
+        listen: SocketAddr,
+    },
     /// The proxy for an upstream of yours, set by the environment.
     Serve {
         /// Where to listen; anything but a loopback address needs BASE_URL with https.
@@ -65,6 +72,7 @@ enum Trouble {
 pub async fn run(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
+        Command::Demo { listen } => demo(listen, lookup).await,
         Command::Serve { listen, state } => serve(listen, state, lookup).await,
     };
     match done {
@@ -82,6 +90,45 @@ pub async fn run(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+async fn demo(listen: SocketAddr, lookup: impl Fn(&str) -> Option<String>) -> Result<(), Trouble> {
+    if !listen.ip().is_loopback() {
+        return Err(Trouble::Settings(vec![format!(
+            "--listen {listen} is not a loopback address, and the demo is for this machine only"
+        )]));
+    }
+    let upstream = bind(([127, 0, 0, 1], 0).into()).await?;
+    let upstream_url = format!("http://{}/mcp", address(&upstream)?);
+    let randomness = Randomness::system();
+    let token = Plain::draw("demo_", &randomness);
+    let pin = lookup("AUTH_PIN").filter(|pin| !pin.is_empty());
+    let config = Config::read(Host::Local, |name| match name {
+        "UPSTREAM_MCP" => Some(upstream_url.clone()),
+        "LOG_FORMAT" | "GET_STREAMS" => lookup(name),
+        _ => None,
+    })
+    .map_err(Trouble::Settings)?;
+    log::start(config.log_format, lookup("RUST_LOG").as_deref());
+
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let served = tokio::spawn(demo::serve(upstream, token.clone(), async move {
+        let _ = stopped.await;
+    }));
+    let done = Run {
+        config,
+        listen,
+        state: "memory".to_owned(),
+        upstream_token: token,
+        pin,
+        demo: true,
+    }
+    .start(randomness)
+    .await;
+    drop(stop);
+    // Its streams were cancelled; a client that holds its connection open is no reason to stay.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), served).await;
+    done
 }
 
 async fn serve(
@@ -140,6 +187,7 @@ async fn serve(
         state,
         upstream_token,
         pin: set("AUTH_PIN"),
+        demo: false,
     }
     .start(Randomness::system())
     .await
@@ -151,6 +199,7 @@ struct Run {
     state: String,
     upstream_token: Plain,
     pin: Option<String>,
+    demo: bool,
 }
 
 impl Run {
@@ -220,12 +269,22 @@ impl Run {
         } else {
             text += "PIN: the one in AUTH_PIN\n";
         }
-        text += &format!(
-            "Upstream: {}\nState: {state}\nAdd the connector URL to your MCP client; {} in a browser shows how. Ctrl-C stops.\n",
-            shown(&self.config.upstream.url),
-            base.as_str(),
-        );
-
+        if self.demo {
+            text += &format!(
+                "\nA small MCP server runs behind it and takes only its own token. Connect a client, for example:\n\
+                 \n  claude mcp add --transport http demo {url}      then /mcp in Claude Code\
+                 \n  npx @modelcontextprotocol/inspector              transport: Streamable HTTP, URL as above\
+                 \n\nA page opens in your browser: type the PIN there. {base} in a browser shows more ways.\n\
+                 Nothing is kept after the end. Ctrl-C stops.\n",
+                base = base.as_str(),
+            );
+        } else {
+            text += &format!(
+                "Upstream: {}\nState: {state}\nAdd the connector URL to your MCP client; {} in a browser shows how. Ctrl-C stops.\n",
+                shown(&self.config.upstream.url),
+                base.as_str(),
+            );
+        }
         if self.config.log_format == LogFormat::Human {
             text += "\n";
         }

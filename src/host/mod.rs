@@ -2,12 +2,15 @@
 //!
 //! * `local` – a listener on one machine, with the embedded engine
 //! * `command` – the command line
+//! * `demo` – an MCP server to try the proxy with
 
 pub mod aws;
 pub mod log;
 
 #[cfg(feature = "local")]
 pub mod command;
+#[cfg(feature = "local")]
+pub mod demo;
 #[cfg(feature = "local")]
 pub mod engine;
 #[cfg(feature = "local")]
