@@ -5,8 +5,8 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    clock::Clock, config::Config, credential::Randomness, oauth::resource::BaseUrl,
-    secrets::Secrets, store::Store, upstream::Upstream,
+    client_document::Fetcher, clock::Clock, config::Config, credential::Randomness,
+    oauth::resource::BaseUrl, secrets::Secrets, store::Store, upstream::Upstream,
 };
 
 /// The application: configuration and everything that acts. Cheap to clone.
@@ -18,6 +18,8 @@ pub struct App {
     pub store: Store,
     /// The MCP server behind us.
     pub upstream: Upstream,
+    /// Fetches client-id documents.
+    pub documents: Fetcher,
     /// The upstream's credential and the PIN.
     pub secrets: Secrets,
     /// The time.

@@ -15,7 +15,9 @@ use subtle::ConstantTimeEq as _;
 
 /// Where every random value of the program comes from. An argument, so that tests may choose.
 #[derive(Clone)]
-pub struct Randomness(Arc<dyn Fn(&mut [u8]) + Send + Sync>);
+pub struct Randomness(Arc<Fill>);
+
+type Fill = dyn Fn(&mut [u8]) + Send + Sync;
 
 impl Randomness {
     /// The operating system's generator.
@@ -23,9 +25,13 @@ impl Randomness {
     /// # Panics
     /// When drawing, if the operating system cannot give randomness: nothing safe can be done without it.
     #[must_use]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that asks the machine"
+    )]
     pub fn system() -> Self {
         Self::from_fn(|bytes| {
-            getrandom::fill(bytes).expect("the operating system gives randomness")
+            getrandom::fill(bytes).expect("the operating system gives randomness");
         })
     }
 
@@ -265,6 +271,9 @@ impl RefreshToken {
 
     /// The pair that follows this token: always the same for the same nonce and generation, so that a
     /// repeated refresh gets the answer which was lost, and the store still holds no token (RFC 5869).
+    ///
+    /// # Panics
+    /// Never: HKDF gives 32 bytes at any time.
     #[must_use]
     pub fn successors(&self, nonce: &Nonce, generation: u64) -> (AccessToken, Self) {
         let hkdf = Hkdf::<Sha256>::new(Some(&nonce.0), &self.secret);
@@ -353,7 +362,7 @@ mod tests {
     fn counting() -> Randomness {
         let next = std::sync::atomic::AtomicU8::new(1);
         Randomness::from_fn(move |bytes| {
-            bytes.fill(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+            bytes.fill(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
         })
     }
 

@@ -2,7 +2,7 @@
 
 use subtle::ConstantTimeEq as _;
 
-use super::answer::Refusal;
+use super::{answer::Refusal, documents};
 use crate::{
     app::App,
     config::Registration,
@@ -137,5 +137,8 @@ impl From<Unavailable> for Unknown {
 
 /// The client with this id, wherever it is known from.
 pub async fn find(app: &App, client_id: &str) -> Result<Client, Unknown> {
+    if is_document(client_id) && app.config.registration != Registration::Closed {
+        return documents::client(app, client_id).await;
+    }
     registered(app, client_id).await?.ok_or(Unknown::NotHere)
 }

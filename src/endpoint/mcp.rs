@@ -1,6 +1,9 @@
 //! The protected resource: a bearer token in, the upstream's answer out.
 
-use std::{io, time::Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::Body,
@@ -10,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
 use http::{
     HeaderValue, Method, Request, StatusCode,
-    header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE},
+    header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE},
     request::Parts,
 };
 use http_body_util::BodyExt as _;
@@ -23,11 +26,21 @@ use crate::{
     credential::AccessToken,
     oauth::{bearer, error::ErrorCode, metadata, resource::McpPath, scope},
     store::record::{Connection, Stage},
-    upstream::{self, CLIENT_GONE, Failure, headers, target},
+    upstream::{
+        self, CLIENT_GONE, Failure, headers,
+        keep_alive::{CutAt, KeepAlive, Limits},
+        target,
+    },
 };
 
 /// Longest body that is kept in memory, so that the call can be repeated with a new credential.
 const KEPT: usize = 256 * 1024;
+/// Silence on an event stream after which a comment is sent, so that nobody in between takes it for dead.
+const QUIET: Duration = Duration::from_secs(15);
+/// Before the function's end a stream ends at the next place between two events…
+const END_BEFORE: Duration = Duration::from_secs(5);
+/// … and at the latest here: what the runtime cuts is no HTTP answer any more.
+const CUT_BEFORE: Duration = Duration::from_secs(2);
 /// Seconds between two notes that a connection is in use.
 const NOTE_USE: u64 = 3600;
 
@@ -243,23 +256,45 @@ async fn note_use(app: &App, connection: &Connection) {
 
 /// The upstream's answer, streamed.
 fn incoming(app: &App, caller: &Caller, sent: reqwest::Response) -> Response {
-    let is_events = sent
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| {
-            value
-                .trim_start()
-                .to_ascii_lowercase()
-                .starts_with("text/event-stream")
-        });
-    let (status, down) = (sent.status(), headers::down(sent.headers(), !is_events));
-    let _ = (app, caller);
-    let body = Body::from_stream(sent.bytes_stream());
-    let mut answer = Response::new(body);
-    *answer.status_mut() = status;
-    *answer.headers_mut() = down;
+    let plain_events = is_plain_events(sent.headers());
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = sent.status();
+    *answer.headers_mut() = headers::down(sent.headers(), !plain_events);
+
+    let stream = sent
+        .bytes_stream()
+        .map(|chunk| chunk.map_err(io::Error::other));
+    let asked = app
+        .config
+        .stream_max
+        .map(|longest| tokio::time::Instant::now() + longest);
+    let limits = Limits {
+        end_at: asked.into_iter().chain(caller.ends_at(END_BEFORE)).min(),
+        cut_at: caller.ends_at(CUT_BEFORE),
+    };
+    *answer.body_mut() = match limits.cut_at {
+        _ if plain_events => Body::from_stream(KeepAlive::new(stream, QUIET, limits)),
+        Some(at) => Body::from_stream(CutAt::new(
+            stream,
+            at,
+            Some(io::Error::other("out of time")),
+        )),
+        None => Body::from_stream(stream),
+    };
     answer
+}
+
+/// Whether the answer is an event stream that we can read: not encoded.
+fn is_plain_events(headers: &http::HeaderMap) -> bool {
+    let essence = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok()?.split(';').next())
+        .unwrap_or_default();
+    let encoded = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    essence.trim().eq_ignore_ascii_case("text/event-stream") && !encoded
 }
 
 fn failed(

@@ -13,6 +13,7 @@ mod browser;
 mod clients;
 mod connections;
 mod cors;
+mod documents;
 mod log;
 mod mcp;
 mod pin;

@@ -28,16 +28,15 @@ pub fn refusal(
             if overall == ALARM_TRIES {
                 tracing::error!(event = "wrong_pin_alarm", overall, "many wrong PINs today");
             }
-            Some(match wait {
-                Some(seconds) => (
+            Some(if let Some(seconds) = wait {
+                (
                     StatusCode::TOO_MANY_REQUESTS,
                     Notice::Wait { seconds },
                     Some(seconds),
-                ),
-                None => {
-                    let tries_left = u32::try_from(left).unwrap_or(u32::MAX);
-                    (StatusCode::FORBIDDEN, Notice::WrongPin { tries_left }, None)
-                }
+                )
+            } else {
+                let tries_left = u32::try_from(left).unwrap_or(u32::MAX);
+                (StatusCode::FORBIDDEN, Notice::WrongPin { tries_left }, None)
             })
         }
         Judged::Blocked { wait } => {

@@ -61,12 +61,12 @@ pub async fn post(app: &App, caller: &Caller, request: Request<Body>) -> Result<
         Place::PreviousAccess(token) => {
             app.store
                 .end_previous_access_token(&connection.id, token)
-                .await?
+                .await?;
         }
         Place::PreviousRefresh(token) => {
             app.store
                 .end_previous_refresh_token(&connection.id, token)
-                .await?
+                .await?;
         }
     }
     tracing::info!(

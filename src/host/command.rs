@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use super::{aws, demo, engine, local, log};
 use crate::{
     app::App,
+    client_document::Fetcher,
     clock::Clock,
     config::{Config, Host, LogFormat},
     credential::{Plain, Randomness},
@@ -53,7 +54,7 @@ enum Command {
     },
     /// The proxy for an upstream of yours, set by the environment.
     Serve {
-        /// Where to listen; anything but a loopback address needs BASE_URL with https.
+        /// Where to listen; anything but a loopback address needs `BASE_URL` with https.
         #[arg(long, default_value = "127.0.0.1:8787", value_name = "ADDRESS:PORT")]
         listen: SocketAddr,
         /// Where connections are kept: a file, `memory`, or the URL of a DynamoDB endpoint.
@@ -78,11 +79,10 @@ pub async fn run(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Trouble::Settings(problems)) => {
-            let list: String = problems
-                .iter()
-                .map(|problem| format!("  * {problem}\n"))
-                .collect();
-            say_error(&format!("These settings need mending:\n{list}"));
+            say_error(&format!(
+                "These settings need mending:\n  * {}\n",
+                problems.join("\n  * ")
+            ));
             ExitCode::from(2)
         }
         Err(Trouble::Failure(what)) => {
@@ -155,9 +155,11 @@ async fn serve(
         problems.push(format!("AUTH_PIN {what}"));
     }
     if !listen.ip().is_loopback()
-        && !config
-            .as_ref()
-            .is_some_and(|c| c.base_url.as_ref().is_some_and(|b| b.is_https()))
+        && !config.as_ref().is_some_and(|c| {
+            c.base_url
+                .as_ref()
+                .is_some_and(super::super::oauth::resource::BaseUrl::is_https)
+        })
     {
         problems.push(format!(
             "BASE_URL must be set to the https origin that clients use, because {listen} is not a loopback address"
@@ -240,6 +242,7 @@ impl Run {
         let app = App {
             store: Store::new(dynamodb, self.config.table_name.clone(), randomness.clone()),
             upstream,
+            documents: Fetcher::new(tls()),
             secrets: Secrets::fixed(secret),
             clock,
             randomness,
@@ -259,8 +262,7 @@ impl Run {
     /// What the person needs: the connector URL, the PIN, and the next step.
     fn greet(&self, names: &local::Names, pin: Option<&str>, state: &str) {
         let base = match names {
-            local::Names::Configured(base) => base,
-            local::Names::Loopback([base, ..]) => base,
+            local::Names::Configured(base) | local::Names::Loopback([base, ..]) => base,
         };
         let url = base.join("/mcp");
         let mut text = format!("Connector URL: {url}\n");

@@ -1,5 +1,7 @@
 //! Log lines: JSON for machines, plain for a person.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 use crate::config::LogFormat;
@@ -22,7 +24,12 @@ pub fn start(format: LogFormat, filter: Option<&str>) {
             )
             .init(),
         LogFormat::Human => registry
-            .with(fmt::layer().with_target(false).with_writer(std::io::stderr))
+            .with(
+                fmt::layer()
+                    .with_target(false)
+                    .with_ansi(std::io::stderr().is_terminal())
+                    .with_writer(std::io::stderr),
+            )
             .init(),
     }
 }

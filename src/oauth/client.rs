@@ -370,7 +370,7 @@ fn has_private_key(metadata: &Map<String, Value>) -> bool {
 mod tests {
     use super::*;
 
-    fn register(body: Value) -> Result<ClientMetadata, &'static str> {
+    fn register(body: &Value) -> Result<ClientMetadata, &'static str> {
         ClientMetadata::from_registration(body.to_string().as_bytes())
             .map_err(|error| error.code.as_str())
     }
@@ -378,7 +378,7 @@ mod tests {
     #[test]
     fn a_minimal_registration_is_a_public_client_with_refresh() {
         let client =
-            register(json!({"redirect_uris": ["https://example.com/cb"], "x": {"y": 1}})).unwrap();
+            register(&json!({"redirect_uris": ["https://example.com/cb"], "x": {"y": 1}})).unwrap();
         assert_eq!(client.auth_method, AuthMethod::None);
         assert!(client.refresh);
         let answer = client.to_registration_answer("id", 7, None);
@@ -396,7 +396,7 @@ mod tests {
             "urn:ietf:params:oauth:grant-type:jwt-bearer"
         ]);
         let client =
-            register(json!({"redirect_uris": ["https://example.com/cb"], "grant_types": types}))
+            register(&json!({"redirect_uris": ["https://example.com/cb"], "grant_types": types}))
                 .unwrap();
         assert!(!client.refresh);
     }
@@ -446,7 +446,7 @@ mod tests {
                 "invalid_client_metadata",
             ),
         ] {
-            assert_eq!(register(body.clone()).unwrap_err(), code, "{body}");
+            assert_eq!(register(&body).unwrap_err(), code, "{body}");
         }
     }
 

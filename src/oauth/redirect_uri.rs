@@ -101,12 +101,8 @@ impl RedirectUri {
                     return Err("the host of a redirect URI is not written plainly");
                 }
             }
-            "http" => {
-                if !is_loopback_name(host_of(rest)) || !rest.starts_with("//") {
-                    return Err(
-                        "a redirect URI over http must go to localhost, 127.0.0.1 or [::1]",
-                    );
-                }
+            "http" if (!is_loopback_name(host_of(rest)) || !rest.starts_with("//")) => {
+                return Err("a redirect URI over http must go to localhost, 127.0.0.1 or [::1]");
             }
             _ if FORBIDDEN_SCHEMES.contains(&scheme) || scheme.starts_with("ms-") => {
                 return Err("a redirect URI has a scheme that is not an application's own");

@@ -21,13 +21,16 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 ///
 /// # Errors
 /// When the engine refuses.
+///
+/// # Panics
+/// Never: the schema is complete.
 pub async fn create(client: &Client, table: &str) -> Result<(), Unavailable> {
     match client.describe_table().table_name(table).send().await {
         Ok(_) => return Ok(()),
         Err(error)
             if error
                 .as_service_error()
-                .is_some_and(|e| e.is_resource_not_found_exception()) => {}
+                .is_some_and(aws_sdk_dynamodb::operation::describe_table::DescribeTableError::is_resource_not_found_exception) => {}
         Err(error) => return Err(unavailable(&error)),
     }
     let key = |name: &str, key_type: KeyType| {
@@ -60,7 +63,7 @@ pub async fn create(client: &Client, table: &str) -> Result<(), Unavailable> {
         Err(error)
             if error
                 .as_service_error()
-                .is_some_and(|e| e.is_resource_in_use_exception()) =>
+                .is_some_and(aws_sdk_dynamodb::operation::create_table::CreateTableError::is_resource_in_use_exception) =>
         {
             return Ok(());
         }

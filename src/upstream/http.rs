@@ -98,7 +98,7 @@ fn client(tls: &rustls::ClientConfig) -> reqwest::Client {
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .connect_timeout(Duration::from_secs(10))
-        .pool_idle_timeout(Duration::from_secs(60))
+        .pool_idle_timeout(Duration::from_mins(1))
         .tcp_nodelay(true)
         .build()
         .expect("a preconfigured TLS backend always builds")

@@ -13,8 +13,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::event_scanner::{EventScanner, MARK};
 
-/// What is sent into the silence: a comment, which clients skip.
-pub const COMMENT: &[u8] = b": keep-alive\n\n";
+/// What is sent into the silence: a comment, which clients skip. One line end and no blank line: some clients
+/// take a blank line for the end of an event even if there was none.
+pub const COMMENT: &[u8] = b": keep-alive\n";
 
 /// When a stream has to end.
 #[derive(Clone, Copy, Debug, Default)]

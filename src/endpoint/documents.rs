@@ -1,0 +1,90 @@
+//! Clients that describe themselves in a document at their id (draft-ietf-oauth-client-id-metadata-document).
+
+use super::clients::Unknown;
+use crate::{
+    app::App,
+    client_document::{DocumentUrl, FetchError, Fetched, Validators, bundled},
+    oauth::client::ClientMetadata,
+    store::record::{Client, Document},
+};
+
+/// Seconds for which a good copy serves while its origin fails.
+const GOOD: u64 = 7 * 86_400;
+
+/// The client that the document at this URL describes: a fresh copy, else the origin's, else the last good
+/// copy, else the one that ships with the program. Only a document that was read and is not acceptable ends the
+/// search: its publisher may mean it.
+pub async fn client(app: &App, client_id: &str) -> Result<Client, Unknown> {
+    let url =
+        DocumentUrl::parse(client_id).map_err(|error| Unknown::Document(error.to_string()))?;
+    let now = app.clock.now();
+    let copy = app.store.document(client_id, now).await?;
+    if let Some(copy) = copy.as_ref().filter(|copy| now < copy.fresh_until) {
+        return described(client_id, &url, &copy.body);
+    }
+    let known = copy.as_ref().map(|copy| Validators {
+        etag: copy.etag.clone(),
+        last_modified: copy.last_modified.clone(),
+    });
+    match app.documents.fetch(&url, &known.unwrap_or_default()).await {
+        Ok(fetched) => {
+            let copy = renewed(fetched, copy, now)
+                .ok_or_else(|| Unknown::Document(FetchError::Status(304).to_string()))?;
+            // Judged before it is kept: a bad one must not take a good one's place.
+            let client = described(client_id, &url, &copy.body)?;
+            app.store.put_document(client_id, &copy).await?;
+            Ok(client)
+        }
+        Err(error) => {
+            let kept = copy.as_ref().map(|copy| copy.body.as_str());
+            let Some(body) = kept.or_else(|| bundled(client_id)) else {
+                return Err(Unknown::Document(error.to_string()));
+            };
+            tracing::warn!(
+                event = "document_unavailable",
+                host = url.host(),
+                detail = %error,
+                "a copy of the client's document is used"
+            );
+            described(client_id, &url, body)
+        }
+    }
+}
+
+fn renewed(fetched: Fetched, copy: Option<Document>, now: u64) -> Option<Document> {
+    let until = |fresh_for: std::time::Duration| now + fresh_for.as_secs();
+    match fetched {
+        Fetched::Fresh {
+            body,
+            validators,
+            fresh_for,
+        } => Some(Document {
+            body,
+            etag: validators.etag,
+            last_modified: validators.last_modified,
+            fresh_until: until(fresh_for),
+            expires_at: now + GOOD,
+        }),
+        Fetched::NotModified { fresh_for } => copy.map(|copy| Document {
+            fresh_until: until(fresh_for),
+            expires_at: now + GOOD,
+            ..copy
+        }),
+    }
+}
+
+fn described(client_id: &str, url: &DocumentUrl, body: &str) -> Result<Client, Unknown> {
+    let metadata = ClientMetadata::from_document(client_id, body.as_bytes())
+        .map_err(|error| Unknown::Document(error.description.into_owned()))?;
+    Ok(Client {
+        client_id: client_id.to_owned(),
+        client_name: metadata.client_name,
+        redirect_uris: metadata.redirect_uris,
+        auth_method: metadata.auth_method,
+        secret: None,
+        refresh: metadata.refresh,
+        verified_host: Some(url.host().to_owned()),
+        // Kept as a document, never as a registration.
+        expires_at: u64::MAX,
+    })
+}
