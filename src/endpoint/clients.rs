@@ -9,7 +9,7 @@ use crate::{
     credential::{Fingerprint, Plain},
     error::Unavailable,
     oauth::{
-        client::{AuthMethod, PresentedClient},
+        client_auth::{AuthMethod, PresentedClient},
         error::{ErrorCode, OAuthError},
         redirect_uri::RedirectUri,
     },

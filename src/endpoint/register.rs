@@ -10,7 +10,7 @@ use super::{
 use crate::{
     app::{App, Caller},
     credential::Plain,
-    oauth::client::{AuthMethod, ClientMetadata},
+    oauth::{client::ClientMetadata, client_auth::AuthMethod},
     store::record::Client,
 };
 

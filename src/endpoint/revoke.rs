@@ -12,7 +12,7 @@ use crate::{
     app::{App, Caller},
     credential::{AccessToken, Fingerprint, RefreshToken},
     oauth::{
-        client::PresentedClient,
+        client_auth::PresentedClient,
         error::{ErrorCode, OAuthError},
     },
     store::record::Connection,

@@ -12,7 +12,7 @@ use crate::{
     credential::{AccessToken, Code, Nonce, RefreshToken},
     oauth::{
         authorization::requested_resource,
-        client::PresentedClient,
+        client_auth::PresentedClient,
         error::{ErrorCode, OAuthError},
         params::Params,
         token::{self, MOST_REPEATS, TokenRequest, Verdict},

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{client::AuthMethod, resource::BaseUrl, scope};
+use super::{client_auth::AuthMethod, resource::BaseUrl, scope};
 
 /// Where the two documents are found (RFC 9728 §3, RFC 8414 §3).
 pub const PROTECTED_RESOURCE: &str = "/.well-known/oauth-protected-resource";

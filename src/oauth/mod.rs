@@ -2,7 +2,9 @@
 //! requests as meant.
 //!
 //! * [`params`] – query strings and forms, read strictly
-//! * [`client`] – registration, client metadata, redirect URIs, client authentication
+//! * [`client`] – client metadata, from registration or from a document
+//! * [`client_auth`] – how clients prove themselves
+//! * [`redirect_uri`] – where answers may go
 //! * [`authorization`] – the authorization request and the answers by redirect
 //! * [`token`] – the token request and the rules of refreshing
 //! * [`pkce`] – S256
@@ -14,7 +16,9 @@
 pub mod authorization;
 pub mod bearer;
 pub mod client;
+pub mod client_auth;
 pub mod error;
+mod json;
 pub mod metadata;
 pub mod params;
 pub mod pkce;

@@ -5,6 +5,7 @@
 //! differently is where attacks begin.
 
 use super::error::OAuthError;
+use super::json::Entries;
 
 /// The parameters of one request, in the order in which they came.
 ///
@@ -42,7 +43,13 @@ impl Params {
     /// `invalid_request` for anything else. A repeated key shows up as a repeated parameter.
     pub fn parse_json(text: &[u8]) -> Result<Self, OAuthError> {
         let malformed = || OAuthError::invalid_request("the body is not a JSON object of strings");
-        let Flat(params) = serde_json::from_slice(text).map_err(|_| malformed())?;
+        let Entries::<Option<String>>(entries) =
+            serde_json::from_slice(text).map_err(|_| malformed())?;
+        // `null` is how some serialisers write an absent value.
+        let params: Vec<_> = entries
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect();
         if params.len() > MOST
             || params
                 .iter()
@@ -133,30 +140,6 @@ fn decode(text: &[u8]) -> Result<String, OAuthError> {
         return Err(broken("a parameter contains control characters"));
     }
     Ok(text)
-}
-
-/// A JSON object of strings that keeps repeated keys, which `serde_json::Map` would silently merge.
-struct Flat(Vec<(String, String)>);
-
-impl<'de> serde::Deserialize<'de> for Flat {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Flat;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object of strings")
-            }
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Flat, A::Error> {
-                let mut entries = Vec::new();
-                while let Some((name, value)) = map.next_entry::<String, Option<String>>()? {
-                    // `null` is how some serialisers write an absent value.
-                    entries.extend(value.map(|value| (name, value)));
-                }
-                Ok(Flat(entries))
-            }
-        }
-        deserializer.deserialize_map(Visitor)
-    }
 }
 
 #[cfg(test)]

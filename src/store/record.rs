@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     credential::{ConnectionId, Fingerprint},
-    oauth::{client::AuthMethod, pkce::CodeChallenge, redirect_uri::RedirectUri, token::Rotation},
+    oauth::{
+        client_auth::AuthMethod, pkce::CodeChallenge, redirect_uri::RedirectUri, token::Rotation,
+    },
 };
 
 /// The schema version that this program writes.

@@ -1,0 +1,195 @@
+//! Hostile input at every endpoint, one test per row: the protocol's own error, and nothing changes.
+
+use serde_json::json;
+
+use crate::world::{Answer, Pairs, Request, World};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const JSON: &str = "application/json";
+const MEGABYTE: usize = 1024 * 1024;
+
+/// One row: a name, the request, the expected status, and the expected word in the answer.
+macro_rules! rows {
+    ($($name:ident: |$world:ident, $client:ident| $request:expr => $status:literal $word:literal;)+) => {$(
+        #[tokio::test]
+        async fn $name() {
+            let $world = World::start().await;
+            let $client = $world.client().await;
+            let before = $world.dump();
+            let request: Request = $request;
+            let answer = request.send().await;
+            refused(&answer, $status, $word);
+            assert_eq!($world.dump(), before, "nothing may change");
+            assert!($world.upstream.requests().is_empty(), "nothing may go upstream");
+        }
+    )+};
+}
+
+fn refused(answer: &Answer, status: u16, word: &str) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert!(answer.text.contains(word), "{answer:?}");
+    let kind = answer.header("content-type");
+    assert!(kind == JSON || kind.starts_with("text/html"), "{answer:?}");
+    assert_eq!(answer.header("cache-control"), "no-store", "{answer:?}");
+    assert_eq!(answer.header("location"), "", "{answer:?}");
+}
+
+/// A form field as it would arrive from a sound client.
+fn token_form(client: &str) -> Pairs {
+    Pairs::of(&[
+        ("grant_type", "refresh_token"),
+        ("client_id", client),
+        ("refresh_token", "mcp_rt_x"),
+    ])
+}
+
+fn query(world: &World, ask: &Pairs) -> Request {
+    world.get(&format!("/authorize?{}", ask.encode()))
+}
+
+rows! {
+    // --- /register ---
+    register_malformed_json: |w, _c| w.post("/register").body(JSON, "{\"redirect_uris\":[") => 400 "invalid_client_metadata";
+    register_invalid_utf8: |w, _c| w.post("/register").body(JSON, b"{\"client_name\":\"\xff\"}".to_vec()) => 400 "invalid_client_metadata";
+    register_not_an_object: |w, _c| w.post("/register").body(JSON, "[]") => 400 "invalid_client_metadata";
+    register_empty: |w, _c| w.post("/register").body(JSON, "") => 400 "invalid_client_metadata";
+    register_duplicated_member: |w, _c| w.post("/register").body(JSON, "{\"redirect_uris\":[\"https://a.example/\"],\"redirect_uris\":[\"https://b.example/\"]}") => 400 "invalid_client_metadata";
+    register_wrong_content_type: |w, _c| w.post("/register").body("text/plain", "{}") => 415 "invalid_request";
+    register_form: |w, _c| w.post("/register").form(&[("redirect_uris", "https://a.example/")]) => 415 "invalid_request";
+    register_no_content_type: |w, _c| Request(w.post("/register").0.body("{}")) => 415 "invalid_request";
+    register_megabyte: |w, _c| w.post("/register").body(JSON, vec![b' '; MEGABYTE]) => 413 "invalid_request";
+    register_without_redirect_uris: |w, _c| w.post("/register").json(&json!({})) => 400 "invalid_redirect_uri";
+    register_no_redirect_uris: |w, _c| w.post("/register").json(&json!({ "redirect_uris": [] })) => 400 "invalid_redirect_uri";
+    register_redirect_uris_not_a_list: |w, _c| w.post("/register").json(&json!({ "redirect_uris": "https://a.example/" })) => 400 "invalid_redirect_uri";
+    register_10_000_redirect_uris: |w, _c| w.post("/register").json(&json!({ "redirect_uris": vec!["https://a.example/"; 10_000] })) => 413 "invalid_request";
+    register_too_many_redirect_uris: |w, _c| w.post("/register").json(&json!({ "redirect_uris": (0..200).map(|n| format!("https://a.example/{n}")).collect::<Vec<_>>() })) => 400 "invalid_redirect_uri";
+    register_100_kb_name: |w, _c| w.post("/register").json(&json!({ "redirect_uris": ["https://a.example/"], "client_name": "n".repeat(100 * 1024) })) => 413 "invalid_request";
+    register_long_name: |w, _c| w.post("/register").json(&json!({ "redirect_uris": ["https://a.example/"], "client_name": "n".repeat(10 * 1024) })) => 400 "invalid_client_metadata";
+    register_deep_nesting: |w, _c| w.post("/register").body(JSON, "[".repeat(16_000)) => 400 "invalid_client_metadata";
+    register_get: |w, _c| w.get("/register") => 405 "invalid_request";
+    register_put: |w, _c| w.request("PUT", "/register").json(&json!({})) => 405 "invalid_request";
+
+    // --- GET /authorize: a page, never a redirect ---
+    authorize_without_parameters: |w, _c| w.get("/authorize") => 400 "client_id";
+    authorize_unknown_client: |w, _c| query(&w, &w.ask("nobody")) => 400 "not known";
+    authorize_control_character_in_client: |w, _c| w.get("/authorize?response_type=code&client_id=a%00b") => 400 "does not work";
+    authorize_broken_escape: |w, c| w.get(&format!("/authorize?client_id={c}&state=%zz")) => 400 "does not work";
+    authorize_invalid_utf8: |w, c| w.get(&format!("/authorize?client_id={c}&state=%ff")) => 400 "does not work";
+    authorize_duplicated_client: |w, c| query(&w, &w.ask(&c).and("client_id", &c)) => 400 "client_id";
+    authorize_duplicated_redirect: |w, c| query(&w, &w.ask(&c).and("redirect_uri", "https://evil.example/")) => 400 "redirect_uri";
+    authorize_other_redirect: |w, c| query(&w, &w.ask(&c).set("redirect_uri", "https://evil.example/")) => 400 "redirect_uri";
+    authorize_100_kb_query: |w, c| query(&w, &w.ask(&c).set("state", &"s".repeat(60 * 1024))) => 400 "too long";
+    authorize_put: |w, c| w.request("PUT", &format!("/authorize?client_id={c}")) => 405 "invalid_request";
+
+    // --- POST /authorize: a page ---
+    decide_empty: |w, _c| w.post("/authorize").body(FORM, "") => 400 "page";
+    decide_json: |w, _c| w.post("/authorize").json(&json!({ "page": "x" })) => 415 "form";
+    decide_megabyte: |w, _c| w.post("/authorize").body(FORM, vec![b'a'; MEGABYTE]) => 413 "16 KB";
+    decide_duplicated_pin: |w, _c| w.post("/authorize").body(FORM, "page=x&pin=1&pin=2") => 400 "more than once";
+    decide_strange_field: |w, _c| w.post("/authorize").body(FORM, "page=x&pin=1&redirect_uri=https://evil.example/") => 400 "field";
+    decide_strange_decision: |w, _c| w.post("/authorize").body(FORM, "page=x&pin=1&decision=maybe") => 400 "decision";
+    decide_invalid_utf8: |w, _c| w.post("/authorize").body(FORM, "page=x&pin=%ff") => 400 "did not work";
+    decide_without_cookie: |w, _c| w.post("/authorize").body(FORM, "page=x&pin=1") => 403 "browser";
+
+    // --- /token ---
+    token_empty: |w, _c| w.post("/token").body(FORM, "") => 400 "invalid_request";
+    token_without_grant: |w, c| w.post("/token").form_of(&token_form(&c).without("grant_type")) => 400 "invalid_request";
+    token_without_client: |w, c| w.post("/token").form_of(&token_form(&c).without("client_id")) => 400 "invalid_request";
+    token_without_token: |w, c| w.post("/token").form_of(&token_form(&c).without("refresh_token")) => 400 "invalid_request";
+    token_strange_grant: |w, c| w.post("/token").form_of(&token_form(&c).set("grant_type", "password")) => 400 "unsupported_grant_type";
+    token_duplicated: |w, c| w.post("/token").form_of(&token_form(&c).and("refresh_token", "y")) => 400 "invalid_request";
+    token_unknown_client: |w, _c| w.post("/token").form_of(&token_form("nobody")) => 401 "invalid_client";
+    token_unknown_token: |w, c| w.post("/token").form_of(&token_form(&c)) => 400 "invalid_grant";
+    token_control_characters: |w, c| w.post("/token").form_of(&token_form(&c).set("refresh_token", "a\u{0}\r\nb")) => 400 "invalid_request";
+    token_control_characters_in_client: |w, c| w.post("/token").form_of(&token_form(&c).set("client_id", "a\r\nb")) => 400 "invalid_request";
+    token_invalid_utf8: |w, _c| w.post("/token").body(FORM, "grant_type=%ff") => 400 "invalid_request";
+    token_raw_invalid_utf8: |w, _c| w.post("/token").body(FORM, b"grant_type=\xff".to_vec()) => 400 "invalid_request";
+    token_broken_escape: |w, _c| w.post("/token").body(FORM, "grant_type=%4") => 400 "invalid_request";
+    token_megabyte: |w, _c| w.post("/token").body(FORM, vec![b'a'; MEGABYTE]) => 413 "invalid_request";
+    token_malformed_json: |w, _c| w.post("/token").body(JSON, "{") => 400 "invalid_request";
+    token_nested_json: |w, c| w.post("/token").json(&json!({ "grant_type": "refresh_token", "client_id": c, "refresh_token": ["x"] })) => 400 "invalid_request";
+    token_multipart: |w, _c| w.post("/token").body("multipart/form-data; boundary=x", "--x--") => 415 "invalid_request";
+    token_get: |w, _c| w.get("/token") => 405 "invalid_request";
+    token_basic_garbage: |w, c| w.post("/token").header("authorization", "Basic !!!").form_of(&token_form(&c)) => 401 "invalid_client";
+    token_60_kb_code: |w, c| w.post("/token").form_of(&w.redeem(&c, &"c".repeat(15_000))) => 400 "invalid_grant";
+
+    // --- /revoke ---
+    revoke_empty: |w, _c| w.post("/revoke").body(FORM, "") => 400 "invalid_request";
+    revoke_without_client: |w, _c| w.post("/revoke").form(&[("token", "x")]) => 400 "invalid_request";
+    revoke_unknown_client: |w, _c| w.post("/revoke").form(&[("token", "x"), ("client_id", "nobody")]) => 401 "invalid_client";
+    revoke_duplicated: |w, c| w.post("/revoke").form(&[("token", "x"), ("token", "y"), ("client_id", &c)]) => 400 "invalid_request";
+    revoke_megabyte: |w, _c| w.post("/revoke").body(FORM, vec![b'a'; MEGABYTE]) => 413 "invalid_request";
+    revoke_text: |w, _c| w.post("/revoke").body("text/plain", "token=x") => 415 "invalid_request";
+    revoke_get: |w, _c| w.get("/revoke") => 405 "invalid_request";
+
+    // --- the MCP endpoint ---
+    mcp_without_token: |w, _c| w.post("/mcp").json(&json!({})) => 401 "resource_metadata";
+    mcp_unknown_token: |w, _c| w.call("mcp_at_x") => 401 "invalid_token";
+    mcp_60_kb_bearer: |w, _c| w.call(&"x".repeat(60 * 1024)) => 401 "invalid_token";
+    mcp_basic: |w, _c| w.post("/mcp").header("authorization", "Basic eDp5").json(&json!({})) => 401 "resource_metadata";
+    mcp_two_bearers: |w, _c| w.call("a").header("authorization", "Bearer b") => 401 "resource_metadata";
+    mcp_token_in_the_query: |w, _c| w.post("/mcp?access_token=x").json(&json!({})) => 401 "resource_metadata";
+    mcp_get: |w, _c| w.get("/mcp") => 401 "resource_metadata";
+
+    // --- elsewhere ---
+    nothing_there: |w, _c| w.get("/nowhere") => 404 "not_found";
+    traversal: |w, _c| w.get("/mcp/%2e%2e/x") => 404 "not_found";
+    metadata_post: |w, _c| w.post("/.well-known/oauth-authorization-server").json(&json!({})) => 405 "invalid_request";
+    metadata_of_a_stranger: |w, _c| w.get("/.well-known/oauth-protected-resource/other") => 404 "not_found";
+    connections_put: |w, _c| w.request("PUT", "/connections") => 405 "invalid_request";
+}
+
+#[tokio::test]
+async fn every_405_says_what_is_allowed() {
+    let w = World::start().await;
+    for (method, path, allow) in [
+        ("GET", "/register", "POST, OPTIONS"),
+        ("GET", "/token", "POST, OPTIONS"),
+        ("DELETE", "/revoke", "POST, OPTIONS"),
+        ("PUT", "/authorize", "GET, POST"),
+        ("PUT", "/connections", "GET, POST"),
+        (
+            "POST",
+            "/.well-known/oauth-protected-resource",
+            "GET, HEAD, OPTIONS",
+        ),
+    ] {
+        let answer = w.request(method, path).send().await;
+        assert_eq!(
+            (answer.status, answer.header("allow")),
+            (405, allow),
+            "{method} {path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_bearer_token_may_be_spelled_in_any_case_and_nothing_else() {
+    let w = World::start().await;
+    let client = w.connect().await;
+    for (value, status) in [
+        (format!("bearer {}", client.access), 200),
+        (format!("BEARER {}", client.access), 200),
+        (client.access.clone(), 401),
+        (format!("Bearer {},", client.access), 401),
+        (format!("Bearer {} x", client.access), 401),
+        (format!("Bearer {}", client.refresh), 401),
+        (format!("Bearer {}", client.code), 401),
+        (format!("Bearer {}", client.access.to_uppercase()), 401),
+        (
+            format!("Bearer {}", &client.access[..client.access.len() - 1]),
+            401,
+        ),
+        (format!("Bearer {}A", client.access), 401),
+        ("Bearer".to_owned(), 401),
+        ("Bearer ".to_owned(), 401),
+    ] {
+        let answer = w
+            .post("/mcp")
+            .header("authorization", &value)
+            .json(&json!({}))
+            .send()
+            .await;
+        assert_eq!(answer.status, status, "{}", value.len());
+    }
+}

@@ -1,0 +1,14 @@
+//! Black-box tests: the whole program on loopback sockets, the real SDK on the embedded engine, a movable
+//! clock, and an upstream that records what reaches it.
+//!
+//! Every [`world::World`] looks, when it ends, for its own credentials in everything that was logged.
+
+mod bad_input;
+mod consent;
+mod flow;
+mod logs;
+mod proxy;
+mod races;
+mod recorder;
+mod token;
+mod world;

@@ -1,0 +1,131 @@
+//! Races: fifty requests on connections that are already open, each held back by its last byte and then
+//! released at once. An ordinary parallel client hides the fault, because its requests arrive one by one.
+
+use std::{collections::BTreeSet, net::SocketAddr};
+
+use dynoxide::Database;
+use futures_util::future::join_all;
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::world::{Choices, Pairs, World};
+
+const MANY: usize = 50;
+
+/// A request without its last byte.
+struct Held {
+    stream: TcpStream,
+    last: u8,
+}
+
+async fn hold(address: SocketAddr, form: &Pairs) -> Held {
+    let body = form.encode();
+    let request = format!(
+        "POST /token HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let (last, rest) = request.as_bytes().split_last().unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.write_all(rest).await.unwrap();
+    Held { stream, last: *last }
+}
+
+async fn release(mut held: Held) -> (u16, Value) {
+    held.stream.write_all(&[held.last]).await.unwrap();
+    let mut answer = String::new();
+    held.stream.read_to_string(&mut answer).await.unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    (status, serde_json::from_str(body).unwrap())
+}
+
+/// Sends the same form `MANY` times at once, spread over these servers.
+async fn at_once(addresses: &[SocketAddr], form: &Pairs) -> Vec<(u16, Value)> {
+    let held = join_all((0..MANY).map(|n| hold(addresses[n % addresses.len()], form))).await;
+    join_all(held.into_iter().map(release)).await
+}
+
+fn succeeded(answers: &[(u16, Value)]) -> Vec<&Value> {
+    for (status, body) in answers {
+        assert!(*status == 200 || body["error"] == "invalid_grant", "{status} {body}");
+    }
+    answers.iter().filter(|(status, _)| *status == 200).map(|(_, body)| body).collect()
+}
+
+fn text<'a>(tokens: &'a Value, name: &str) -> &'a str {
+    tokens[name].as_str().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_fifty_who_redeem_one_code_at_once_one_succeeds_and_the_connection_ends() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let code = w.code(&client).await;
+    let answers = at_once(&[w.address], &w.redeem(&client, &code)).await;
+    let successes = succeeded(&answers);
+    assert_eq!(successes.len(), 1);
+    // The others held the same code: one of them stole it, and nobody can tell which.
+    assert_eq!(w.status(text(successes[0], "access_token")).await, 401);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn fifty_refreshes_at_once_get_the_same_pair() {
+    let w = World::start().await;
+    let client = w.connect().await;
+    let form = Pairs::of(&[
+        ("grant_type", "refresh_token"),
+        ("client_id", &client.client_id),
+        ("refresh_token", &client.refresh),
+    ]);
+    let answers = at_once(&[w.address], &form).await;
+    let successes = succeeded(&answers);
+    assert_eq!(successes.len(), MANY);
+    let pairs: BTreeSet<_> = successes
+        .iter()
+        .map(|tokens| (text(tokens, "access_token"), text(tokens, "refresh_token")))
+        .collect();
+    assert_eq!(pairs.len(), 1);
+    let (access, refresh) = pairs.first().unwrap();
+    assert_eq!(w.status(access).await, 200);
+    assert_eq!(w.refresh(&client.client_id, refresh).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_instances_on_one_table_are_one_server_in_a_race() {
+    let database = Database::memory().unwrap();
+    let choices = |database| Choices {
+        database: Some(database),
+        settings: vec![("BASE_URL", "https://mcp.example.com".into())],
+        ..Choices::default()
+    };
+    let one = World::choosing(choices(database.clone())).await;
+    let two = World::choosing(choices(database)).await;
+    let addresses = [one.address, two.address];
+    let ask = |w: &World, client: &str| w.ask(client).without("resource");
+
+    let client = one.client().await;
+    let mut codes = Vec::new();
+    for _ in 0..2 {
+        let page = one.open(&ask(&one, &client)).await;
+        let decided = one.decide(&page, "authorize", &one.pin).await;
+        codes.push(decided.redirected("code").unwrap());
+    }
+    let answers = at_once(&addresses, &one.redeem(&client, &codes[0])).await;
+    assert_eq!(succeeded(&answers).len(), 1);
+
+    let tokens = two.token(&two.redeem(&client, &codes[1])).await.json();
+    let form = Pairs::of(&[
+        ("grant_type", "refresh_token"),
+        ("client_id", &client),
+        ("refresh_token", text(&tokens, "refresh_token")),
+    ]);
+    let answers = at_once(&addresses, &form).await;
+    let successes = succeeded(&answers);
+    let access: BTreeSet<_> = successes.iter().map(|tokens| text(tokens, "access_token")).collect();
+    assert_eq!((successes.len(), access.len()), (MANY, 1));
+}

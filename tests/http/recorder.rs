@@ -1,0 +1,119 @@
+//! An upstream that insists on its token, records every request, and answers as it is told.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{Request, State},
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    pub method: Method,
+    /// Path and query.
+    pub target: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Recorded {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+type Script = dyn Fn(&Recorded) -> Response + Send + Sync;
+
+/// The upstream, listening until it is dropped.
+pub struct Recorder {
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    requests: Mutex<Vec<Recorded>>,
+    script: Mutex<Arc<Script>>,
+}
+
+impl Recorder {
+    /// Answers every request with 200 and a small JSON-RPC result until it is told otherwise.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            requests: Mutex::default(),
+            script: Mutex::new(Arc::new(|_: &Recorded| {
+                let body = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+                ([("content-type", "application/json")], body).into_response()
+            })),
+        });
+        let router = Router::new().fallback(answer).with_state(shared.clone());
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self {
+            address,
+            shared,
+            task,
+        }
+    }
+
+    pub fn answers(&self, script: impl Fn(&Recorded) -> Response + Send + Sync + 'static) {
+        *self.shared.script.lock().unwrap() = Arc::new(script);
+    }
+
+    /// Answers everything with this.
+    pub fn answers_with(
+        &self,
+        status: u16,
+        headers: &'static [(&'static str, &'static str)],
+        body: &'static str,
+    ) {
+        self.answers(move |_| {
+            let mut answer = Response::new(Body::from(body));
+            *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+            for (name, value) in headers {
+                answer.headers_mut().append(*name, value.parse().unwrap());
+            }
+            answer
+        });
+    }
+
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.shared.requests.lock().unwrap().clone()
+    }
+
+    /// The only request so far.
+    pub fn only(&self) -> Recorded {
+        let requests = self.requests();
+        assert_eq!(requests.len(), 1, "{requests:#?}");
+        requests.into_iter().next().unwrap()
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let recorded = Recorded {
+        method: parts.method,
+        target: parts.uri.path_and_query().unwrap().to_string(),
+        headers: parts.headers,
+        body: to_bytes(body, usize::MAX).await.unwrap_or_default(),
+    };
+    shared.requests.lock().unwrap().push(recorded.clone());
+    let script = shared.script.lock().unwrap().clone();
+    script(&recorded)
+}

@@ -1,0 +1,327 @@
+//! `/token` and `/revoke`: who may redeem what, and what a refusal leaves untouched.
+
+use serde_json::json;
+
+use crate::world::{CALLBACK, Connected, Pairs, World};
+
+fn invalid_grant() -> (u16, String) {
+    (400, "invalid_grant".into())
+}
+
+#[tokio::test]
+async fn a_refused_code_is_not_consumed() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let stranger = w.client().await;
+    let code = w.code(&client).await;
+    let right = w.redeem(&client, &code);
+    let before = w.dump();
+    for (wrong, error) in [
+        (
+            right.clone().set("code_verifier", &"x".repeat(43)),
+            "invalid_grant",
+        ),
+        (right.clone().set("client_id", &stranger), "invalid_grant"),
+        (
+            right
+                .clone()
+                .set("redirect_uri", "https://client.example/other"),
+            "invalid_grant",
+        ),
+        (
+            right
+                .clone()
+                .set("redirect_uri", "https://client.example/callback/"),
+            "invalid_grant",
+        ),
+        (
+            right.clone().set("resource", "https://other.example/mcp"),
+            "invalid_target",
+        ),
+        (right.clone().set("code_verifier", "short"), "invalid_grant"),
+        (right.clone().without("code_verifier"), "invalid_request"),
+        (
+            right.clone().and("client_secret", "guess"),
+            "invalid_client",
+        ),
+    ] {
+        let answer = w.token(&wrong).await;
+        assert_eq!(answer.json()["error"], error, "{wrong:?}");
+    }
+    assert_eq!(w.dump(), before);
+    assert_eq!(w.token(&right).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_code_lives_five_minutes() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let (code, other) = (w.code(&client).await, w.code(&client).await);
+    w.pass(299);
+    assert_eq!(w.token(&w.redeem(&client, &code)).await.status, 200);
+    w.pass(1);
+    assert_eq!(
+        w.token(&w.redeem(&client, &other)).await.error(),
+        invalid_grant()
+    );
+}
+
+#[tokio::test]
+async fn a_code_used_again_ends_the_connection() {
+    let w = World::start().await;
+    let client = w.connect().await;
+    let again = w.token(&w.redeem(&client.client_id, &client.code)).await;
+    assert_eq!(again.error(), invalid_grant());
+    assert_eq!(w.status(&client.access).await, 401);
+    assert_eq!(
+        w.refresh(&client.client_id, &client.refresh).await.error(),
+        invalid_grant()
+    );
+}
+
+#[tokio::test]
+async fn an_access_token_ends_when_it_was_said_to() {
+    let w = World::start().await;
+    let client = w.connect().await;
+    w.pass(86_399);
+    assert_eq!(w.status(&client.access).await, 200);
+    w.pass(1);
+    let answer = w.call(&client.access).send().await;
+    assert_eq!(answer.error(), (401, "invalid_token".into()));
+    assert!(
+        answer
+            .header("www-authenticate")
+            .contains("error=\"invalid_token\"")
+    );
+    assert_eq!(
+        w.refresh(&client.client_id, &client.refresh).await.status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_refresh_replaces_the_pair_and_the_older_access_token_lives_on_until_the_next() {
+    let w = World::start().await;
+    let one = w.connect().await;
+    w.pass(600);
+    let two = w.refresh(&one.client_id, &one.refresh).await;
+    let two = Connected::read(&one.client_id, "", &two.json());
+    assert_ne!((&one.access, &one.refresh), (&two.access, &two.refresh));
+    assert_eq!(
+        w.status(&one.access).await,
+        200,
+        "calls under way keep working"
+    );
+    assert_eq!(w.status(&two.access).await, 200);
+    w.pass(600);
+    let three = w.refresh(&one.client_id, &two.refresh).await;
+    assert_eq!(three.status, 200);
+    assert_eq!(w.status(&one.access).await, 401);
+    assert_eq!(w.status(&two.access).await, 200);
+}
+
+#[tokio::test]
+async fn a_refresh_repeated_within_the_grace_gets_the_same_pair() {
+    let w = World::start().await;
+    let one = w.connect().await;
+    let first = w.refresh(&one.client_id, &one.refresh).await;
+    w.pass(60);
+    let repeated = w.refresh(&one.client_id, &one.refresh).await;
+    let tokens = |answer: &crate::world::Answer| {
+        let json = answer.json();
+        (json["access_token"].clone(), json["refresh_token"].clone())
+    };
+    assert_eq!(tokens(&first), tokens(&repeated));
+    assert_eq!(repeated.json()["expires_in"], 86_340, "what is left of it");
+}
+
+#[tokio::test]
+async fn a_refresh_token_presented_after_the_grace_ends_the_connection() {
+    let w = World::start().await;
+    let one = w.connect().await;
+    let two = w.refresh(&one.client_id, &one.refresh).await;
+    let two = Connected::read(&one.client_id, "", &two.json());
+    w.pass(121);
+    assert_eq!(
+        w.refresh(&one.client_id, &one.refresh).await.error(),
+        invalid_grant()
+    );
+    assert_eq!(w.status(&two.access).await, 401);
+    assert_eq!(
+        w.refresh(&one.client_id, &two.refresh).await.error(),
+        invalid_grant()
+    );
+}
+
+#[tokio::test]
+async fn a_refresh_token_of_two_rotations_ago_is_refused_and_after_the_grace_ends_the_connection() {
+    let w = World::start().await;
+    let one = w.connect().await;
+    let two = w.refresh(&one.client_id, &one.refresh).await;
+    let two = Connected::read(&one.client_id, "", &two.json());
+    let three = w.refresh(&one.client_id, &two.refresh).await;
+    let three = Connected::read(&one.client_id, "", &three.json());
+    // A slow honest process may still hold it.
+    assert_eq!(
+        w.refresh(&one.client_id, &one.refresh).await.error(),
+        invalid_grant()
+    );
+    assert_eq!(w.status(&three.access).await, 200);
+    w.pass(121);
+    assert_eq!(
+        w.refresh(&one.client_id, &one.refresh).await.error(),
+        invalid_grant()
+    );
+    assert_eq!(w.status(&three.access).await, 401);
+}
+
+#[tokio::test]
+async fn an_invented_refresh_token_of_a_real_connection_ends_nothing() {
+    let w = World::start().await;
+    let one = w.connect().await;
+    let before = w.dump();
+    // Right connection, wrong family: anyone who has seen an access token could write this.
+    let (id, rest) = one.refresh.split_once('.').unwrap();
+    let invented = format!(
+        "{id}.{}.{}",
+        "A".repeat(rest.split_once('.').unwrap().0.len()),
+        "A".repeat(43)
+    );
+    assert_eq!(
+        w.refresh(&one.client_id, &invented).await.error(),
+        invalid_grant()
+    );
+    assert_eq!(w.dump(), before);
+    assert_eq!(w.status(&one.access).await, 200);
+}
+
+#[tokio::test]
+async fn a_connection_unused_for_thirty_days_ends() {
+    let w = World::start().await;
+    let one = w.connect().await;
+    w.pass(2_592_000 - 1);
+    let two = w.refresh(&one.client_id, &one.refresh).await;
+    assert_eq!(two.status, 200, "{}", two.text);
+    let two = Connected::read(&one.client_id, "", &two.json());
+    w.pass(2_592_000);
+    assert_eq!(
+        w.refresh(&one.client_id, &two.refresh).await.error(),
+        invalid_grant()
+    );
+}
+
+#[tokio::test]
+async fn another_client_can_neither_refresh_nor_revoke() {
+    let w = World::start().await;
+    let (one, stranger) = (w.connect().await, w.client().await);
+    assert_eq!(
+        w.refresh(&stranger, &one.refresh).await.error(),
+        invalid_grant()
+    );
+    for token in [&one.refresh, &one.access] {
+        let revoked = w
+            .post("/revoke")
+            .form(&[("token", token), ("client_id", &stranger)])
+            .send()
+            .await;
+        assert_eq!(revoked.status, 400);
+    }
+    assert_eq!(w.status(&one.access).await, 200);
+}
+
+#[tokio::test]
+async fn revoking_either_token_ends_the_connection_and_unknown_ones_are_no_error() {
+    let w = World::start().await;
+    for access in [true, false] {
+        let one = w.connect().await;
+        let token = if access { &one.access } else { &one.refresh };
+        for _ in 0..2 {
+            let revoked = w
+                .post("/revoke")
+                .form(&[("token", token), ("client_id", &one.client_id)])
+                .send()
+                .await;
+            assert_eq!((revoked.status, revoked.text.as_str()), (200, "{}"));
+        }
+        assert_eq!(w.status(&one.access).await, 401);
+    }
+    let client = w.client().await;
+    let unknown = w
+        .post("/revoke")
+        .form(&[("token", "x"), ("client_id", &client)])
+        .send()
+        .await;
+    assert_eq!(unknown.status, 200);
+}
+
+#[tokio::test]
+async fn bodies_may_be_json() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let code = w.code(&client).await;
+    let body: serde_json::Map<_, _> = w
+        .redeem(&client, &code)
+        .0
+        .into_iter()
+        .map(|(n, v)| (n, json!(v)))
+        .collect();
+    let answer = w.post("/token").json(&body.into()).send().await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+}
+
+#[tokio::test]
+async fn a_client_that_asks_for_a_secret_gets_one_and_must_use_it_as_registered() {
+    let w = World::start().await;
+    for (method, basic) in [("client_secret_basic", true), ("client_secret_post", false)] {
+        let client = w
+            .register(json!({ "redirect_uris": [CALLBACK], "token_endpoint_auth_method": method }))
+            .await;
+        assert_eq!(client["token_endpoint_auth_method"], method);
+        assert_eq!(client["client_secret_expires_at"], 0);
+        let (id, secret) = (
+            client["client_id"].as_str().unwrap(),
+            client["client_secret"].as_str().unwrap(),
+        );
+        let code = w.code(id).await;
+        let form = w.redeem(id, &code);
+        let as_basic = |form: &Pairs, secret: &str| {
+            let credentials = base64::Engine::encode(
+                &base64::engine::general_purpose::STANDARD,
+                format!("{id}:{secret}"),
+            );
+            w.post("/token")
+                .header("authorization", &format!("Basic {credentials}"))
+                .form_of(form)
+        };
+        let as_post = |form: &Pairs, secret: &str| {
+            w.post("/token")
+                .form_of(&form.clone().and("client_secret", secret))
+        };
+
+        let none = w.token(&form).await;
+        assert_eq!(none.error(), (401, "invalid_client".into()));
+        let wrong = as_basic(&form, "wrong").send().await;
+        assert_eq!(wrong.error(), (401, "invalid_client".into()));
+        assert!(wrong.header("www-authenticate").starts_with("Basic "));
+        let other_way = if basic {
+            as_post(&form, secret)
+        } else {
+            as_basic(&form, secret)
+        }
+        .send()
+        .await;
+        assert_eq!(
+            other_way.error(),
+            (401, "invalid_client".into()),
+            "{method}"
+        );
+        let right = if basic {
+            as_basic(&form, secret)
+        } else {
+            as_post(&form, secret)
+        }
+        .send()
+        .await;
+        assert_eq!(right.status, 200, "{method}: {}", right.text);
+    }
+}

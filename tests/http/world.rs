@@ -1,0 +1,533 @@
+//! A whole proxy on a loopback port, and a client that speaks to it in the protocol's words.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use dynoxide::{Database, actions::scan::ScanRequest};
+use http::{HeaderMap, Method};
+use lambda_oauth_mcp_proxy::{
+    app::App,
+    client_document::Fetcher,
+    clock::Clock,
+    config::{Config, Host},
+    credential::{Plain, Randomness},
+    host::{aws, engine, local},
+    pin::Pin,
+    secrets::{Secret, Secrets},
+    store::{Store, table},
+    upstream::{
+        Upstream,
+        http::{Http, tls},
+    },
+};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+
+use crate::recorder::Recorder;
+
+/// Where the tests' client wants its codes.
+pub const CALLBACK: &str = "https://client.example/callback";
+/// A verifier, and its challenge.
+pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+pub const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+/// When every world begins: 2026-11-01 00:00:00 UTC.
+pub const BEGIN: u64 = 1_793_491_200;
+
+pub struct World {
+    pub base: String,
+    pub address: SocketAddr,
+    pub upstream: Recorder,
+    /// The upstream's token.
+    pub pat: String,
+    pub pin: String,
+    http: reqwest::Client,
+    clock: Arc<AtomicU64>,
+    database: Database,
+    /// Everything that must never be logged.
+    secrets: Mutex<Vec<String>>,
+    task: JoinHandle<io::Result<()>>,
+}
+
+/// What a test may choose.
+#[derive(Default)]
+pub struct Choices {
+    pub settings: Vec<(&'static str, String)>,
+    pub database: Option<Database>,
+    pub secret: Option<Box<dyn FnOnce(&mut Secret) + Send>>,
+    pub documents: Option<Fetcher>,
+    pub upstream: Option<String>,
+}
+
+impl World {
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With these settings in the environment.
+    pub async fn with(settings: &[(&'static str, &str)]) -> Self {
+        let settings = settings
+            .iter()
+            .map(|(n, v)| (*n, (*v).to_owned()))
+            .collect();
+        Self::choosing(Choices {
+            settings,
+            ..Choices::default()
+        })
+        .await
+    }
+
+    pub async fn choosing(choices: Choices) -> Self {
+        logged();
+        let upstream = Recorder::start().await;
+        let randomness = Randomness::system();
+        let pat = Plain::draw("pat_", &randomness);
+        let pin = Pin::generate(&randomness);
+        let upstream_url = choices
+            .upstream
+            .unwrap_or_else(|| format!("http://{}/mcp", upstream.address));
+        let config = Config::read(Host::Local, |name| {
+            if let Some((_, value)) = choices.settings.iter().find(|(n, _)| *n == name) {
+                return Some(value.clone());
+            }
+            (name == "UPSTREAM_MCP").then(|| upstream_url.clone())
+        })
+        .unwrap();
+        let now = Arc::new(AtomicU64::new(BEGIN));
+        let clock = Clock::from_fn({
+            let now = now.clone();
+            move || now.load(Ordering::SeqCst)
+        });
+        let database = choices
+            .database
+            .unwrap_or_else(|| Database::memory().unwrap());
+        let dynamodb =
+            aws::local_dynamodb(engine::http_client(database.clone()), "http://127.0.0.1");
+        table::create(&dynamodb, &config.table_name).await.unwrap();
+        let mut secret = Secret {
+            upstream_token: pat.clone(),
+            pin: Pin::parse(pin.expose()).unwrap(),
+            upstream_headers: Vec::new(),
+            clients: Vec::new(),
+            origin_secret: None,
+        };
+        if let Some(change) = choices.secret {
+            change(&mut secret);
+        }
+        let app = App {
+            store: Store::new(dynamodb, config.table_name.clone(), randomness.clone()),
+            upstream: Upstream::new(Http::new(tls(), clock.clone()), config.upstream.clone()),
+            documents: choices.documents.unwrap_or_else(|| Fetcher::new(tls())),
+            secrets: Secrets::fixed(secret),
+            clock,
+            randomness,
+            config: Arc::new(config),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let names = match &app.config.base_url {
+            Some(base) => local::Names::Configured(base.clone()),
+            None => local::Names::of_loopback(address.port()),
+        };
+        let router = local::router(app, names);
+        let task = tokio::spawn(local::serve(listener, router, std::future::pending()));
+        Self {
+            base: format!("http://{address}"),
+            address,
+            upstream,
+            secrets: Mutex::new(vec![pat.expose().to_owned(), pin.expose().to_owned()]),
+            pat: pat.expose().to_owned(),
+            pin: pin.expose().to_owned(),
+            http: reqwest::Client::builder()
+                .tls_backend_preconfigured(tls())
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .build()
+                .unwrap(),
+            clock: now,
+            database,
+            task,
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    pub fn now(&self) -> u64 {
+        self.clock.load(Ordering::SeqCst)
+    }
+
+    pub fn pass(&self, seconds: u64) {
+        self.clock.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    /// From now on this must not be found in any log line.
+    pub fn keep_secret(&self, secret: &str) {
+        self.secrets.lock().unwrap().push(secret.to_owned());
+    }
+
+    /// Every item of the table, as text, in order: to see that nothing changed. (The program itself has no way
+    /// to scan.)
+    pub fn dump(&self) -> Vec<String> {
+        let scanned = self.database.scan(ScanRequest {
+            table_name: "lambda-oauth-mcp-proxy".to_owned(),
+            ..ScanRequest::default()
+        });
+        let text = serde_json::to_value(scanned.unwrap()).unwrap();
+        let items = text["Items"].as_array().unwrap();
+        let mut items: Vec<String> = items.iter().map(Value::to_string).collect();
+        items.sort();
+        items
+    }
+
+    // --- requests ---
+
+    pub fn request(&self, method: &str, path: &str) -> Request {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        Request(self.http.request(method, self.url(path)))
+    }
+
+    pub fn get(&self, path: &str) -> Request {
+        self.request("GET", path)
+    }
+
+    pub fn post(&self, path: &str) -> Request {
+        self.request("POST", path)
+    }
+
+    // --- the protocol ---
+
+    pub async fn register(&self, metadata: Value) -> Value {
+        let answer = self.post("/register").json(&metadata).send().await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        let client = answer.json();
+        if let Some(secret) = client["client_secret"].as_str() {
+            self.keep_secret(secret);
+        }
+        client
+    }
+
+    /// A public client with one redirect URI.
+    pub async fn client(&self) -> String {
+        let client = self
+            .register(json!({ "redirect_uris": [CALLBACK], "client_name": "Test client" }))
+            .await;
+        client["client_id"].as_str().unwrap().to_owned()
+    }
+
+    /// The parameters of a sound authorization request.
+    pub fn ask(&self, client_id: &str) -> Pairs {
+        Pairs(vec![
+            ("response_type".into(), "code".into()),
+            ("client_id".into(), client_id.into()),
+            ("redirect_uri".into(), CALLBACK.into()),
+            ("code_challenge".into(), CHALLENGE.into()),
+            ("code_challenge_method".into(), "S256".into()),
+            ("state".into(), "the-state".into()),
+            ("resource".into(), self.url("/mcp")),
+        ])
+    }
+
+    /// Opens the consent page.
+    pub async fn open(&self, ask: &Pairs) -> Page {
+        let answer = self
+            .get(&format!("/authorize?{}", ask.encode()))
+            .send()
+            .await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        Page::read(answer)
+    }
+
+    /// Answers it.
+    pub async fn decide(&self, page: &Page, decision: &str, pin: &str) -> Answer {
+        self.post("/authorize")
+            .header("cookie", &page.cookie)
+            .form(&[("page", &page.id), ("pin", pin), ("decision", decision)])
+            .send()
+            .await
+    }
+
+    /// The code for a sound request of this client.
+    pub async fn code(&self, client_id: &str) -> String {
+        let page = self.open(&self.ask(client_id)).await;
+        let answer = self.decide(&page, "authorize", &self.pin).await;
+        assert_eq!(answer.status, 303, "{}", answer.text);
+        let code = answer.redirected("code").unwrap();
+        self.keep_secret(&code);
+        code
+    }
+
+    pub fn redeem(&self, client_id: &str, code: &str) -> Pairs {
+        Pairs(vec![
+            ("grant_type".into(), "authorization_code".into()),
+            ("client_id".into(), client_id.into()),
+            ("code".into(), code.into()),
+            ("code_verifier".into(), VERIFIER.into()),
+            ("redirect_uri".into(), CALLBACK.into()),
+        ])
+    }
+
+    pub async fn token(&self, form: &Pairs) -> Answer {
+        let answer = self.post("/token").form_of(form).send().await;
+        if answer.status == 200 {
+            for name in ["access_token", "refresh_token"] {
+                if let Some(token) = answer.json()[name].as_str() {
+                    self.keep_secret(token);
+                }
+            }
+        }
+        answer
+    }
+
+    /// A client's whole way to its tokens.
+    pub async fn connect(&self) -> Connected {
+        let client_id = self.client().await;
+        self.connect_as(&client_id).await
+    }
+
+    pub async fn connect_as(&self, client_id: &str) -> Connected {
+        let code = self.code(client_id).await;
+        let answer = self.token(&self.redeem(client_id, &code)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        Connected::read(client_id, &code, &answer.json())
+    }
+
+    pub async fn refresh(&self, client_id: &str, refresh_token: &str) -> Answer {
+        self.token(&Pairs::of(&[
+            ("grant_type", "refresh_token"),
+            ("client_id", client_id),
+            ("refresh_token", refresh_token),
+        ]))
+        .await
+    }
+
+    /// A call of the MCP endpoint.
+    pub fn call(&self, access_token: &str) -> Request {
+        self.post("/mcp")
+            .header("authorization", &format!("Bearer {access_token}"))
+            .json(&json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }))
+    }
+
+    /// The status of a call with this token.
+    pub async fn status(&self, access_token: &str) -> u16 {
+        self.call(access_token).send().await.status
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.task.abort();
+        if std::thread::panicking() {
+            return;
+        }
+        let log = logged().lock().unwrap();
+        let log = String::from_utf8_lossy(&log);
+        for secret in self.secrets.lock().unwrap().iter() {
+            if let Some(line) = log.lines().find(|line| line.contains(secret)) {
+                panic!("a secret was logged: {line}");
+            }
+        }
+    }
+}
+
+/// A consent page that was opened.
+pub struct Page {
+    pub id: String,
+    pub cookie: String,
+    pub answer: Answer,
+}
+
+impl Page {
+    pub fn read(answer: Answer) -> Self {
+        Self {
+            id: answer.field("page").expect("the page has its id"),
+            cookie: answer.cookie().expect("the page sets a cookie"),
+            answer,
+        }
+    }
+}
+
+/// A client with its tokens.
+#[derive(Clone, Debug)]
+pub struct Connected {
+    pub client_id: String,
+    pub code: String,
+    pub access: String,
+    pub refresh: String,
+}
+
+impl Connected {
+    pub fn read(client_id: &str, code: &str, tokens: &Value) -> Self {
+        let text = |name: &str| tokens[name].as_str().unwrap_or_default().to_owned();
+        Self {
+            client_id: client_id.to_owned(),
+            code: code.to_owned(),
+            access: text("access_token"),
+            refresh: text("refresh_token"),
+        }
+    }
+}
+
+/// Parameters, in order, perhaps more than once.
+#[derive(Clone, Debug)]
+pub struct Pairs(pub Vec<(String, String)>);
+
+impl Pairs {
+    pub fn of(pairs: &[(&str, &str)]) -> Self {
+        Self(
+            pairs
+                .iter()
+                .map(|(n, v)| ((*n).into(), (*v).into()))
+                .collect(),
+        )
+    }
+
+    /// Replaces or adds one.
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.0.retain(|(n, _)| n != name);
+        self.and(name, value)
+    }
+
+    /// Adds one, though it may be there.
+    pub fn and(mut self, name: &str, value: &str) -> Self {
+        self.0.push((name.into(), value.into()));
+        self
+    }
+
+    pub fn without(mut self, name: &str) -> Self {
+        self.0.retain(|(n, _)| n != name);
+        self
+    }
+
+    pub fn encode(&self) -> String {
+        url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(&self.0)
+            .finish()
+    }
+}
+
+/// A request under way.
+pub struct Request(pub reqwest::RequestBuilder);
+
+impl Request {
+    pub fn header(self, name: &str, value: &str) -> Self {
+        Self(self.0.header(name, value))
+    }
+
+    pub fn body(self, content_type: &str, body: impl Into<reqwest::Body>) -> Self {
+        Self(self.0.header("content-type", content_type).body(body))
+    }
+
+    pub fn json(self, body: &Value) -> Self {
+        self.body("application/json", body.to_string())
+    }
+
+    pub fn form(self, pairs: &[(&str, &str)]) -> Self {
+        self.form_of(&Pairs::of(pairs))
+    }
+
+    pub fn form_of(self, pairs: &Pairs) -> Self {
+        self.body("application/x-www-form-urlencoded", pairs.encode())
+    }
+
+    pub async fn send(self) -> Answer {
+        let response = self.0.send().await.unwrap();
+        Answer {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            text: response.text().await.unwrap(),
+        }
+    }
+
+    /// The answer with its body still under way.
+    pub async fn stream(self) -> reqwest::Response {
+        self.0.send().await.unwrap()
+    }
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    /// The error code of an OAuth answer, with its status.
+    pub fn error(&self) -> (u16, String) {
+        let code = self.json()["error"].as_str().unwrap_or_default().to_owned();
+        (self.status, code)
+    }
+
+    /// The cookie that it sets, as a `Cookie` header.
+    pub fn cookie(&self) -> Option<String> {
+        self.header("set-cookie")
+            .split(';')
+            .next()
+            .map(str::to_owned)
+    }
+
+    /// The value of a hidden field.
+    pub fn field(&self, name: &str) -> Option<String> {
+        let after = self.text.split_once(&format!("name=\"{name}\""))?.1;
+        let tag = after.split_once('>')?.0;
+        let value = tag.split_once("value=\"")?.1.split_once('"')?.0;
+        Some(value.to_owned())
+    }
+
+    /// A parameter of the URL that it redirects to.
+    pub fn redirected(&self, name: &str) -> Option<String> {
+        let url = url::Url::parse(self.header("location")).ok()?;
+        url.query_pairs()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.into_owned())
+    }
+}
+
+/// The challenge of a verifier.
+pub fn challenge(verifier: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(verifier))
+}
+
+/// Everything that any test logged, at the level where this program says the most.
+pub fn logged() -> &'static Mutex<Vec<u8>> {
+    static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+    static STARTED: OnceLock<()> = OnceLock::new();
+    struct Sink;
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            LOG.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    STARTED.get_or_init(|| {
+        tracing_subscriber::registry()
+            .with(EnvFilter::new("debug,lambda_oauth_mcp_proxy=trace"))
+            .with(fmt::layer().json().with_writer(|| Sink))
+            .init();
+    });
+    &LOG
+}
