@@ -21,6 +21,8 @@ pub mod credential;
 pub mod endpoint;
 pub mod error;
 pub mod host;
+#[cfg(test)]
+mod layers;
 pub mod oauth;
 pub mod page;
 pub mod pin;

@@ -1,1 +1,381 @@
-//! TBD
+//! The consent page and its form: who may see it, who may answer it, and how often a PIN is tried.
+
+use serde_json::json;
+
+use crate::world::{CALLBACK, Page, World};
+
+#[tokio::test]
+async fn errors_go_to_the_client_only_when_its_redirect_uri_is_proven() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let ask = w.ask(&client);
+    for (asked, error) in [
+        (
+            ask.clone().set("response_type", "token"),
+            "unsupported_response_type",
+        ),
+        (ask.clone().without("response_type"), "invalid_request"),
+        (ask.clone().without("code_challenge"), "invalid_request"),
+        (
+            ask.clone().set("code_challenge_method", "plain"),
+            "invalid_request",
+        ),
+        (
+            ask.clone().without("code_challenge_method"),
+            "invalid_request",
+        ),
+        (
+            ask.clone().set("code_challenge", "short"),
+            "invalid_request",
+        ),
+        (
+            ask.clone().set("code_challenge", &"~".repeat(43)),
+            "invalid_request",
+        ),
+        (
+            ask.clone().set("resource", "https://other.example/mcp"),
+            "invalid_target",
+        ),
+        (ask.clone().set("prompt", "none"), "consent_required"),
+        (ask.clone().and("state", "another"), "invalid_request"),
+        (
+            ask.clone().set("response_mode", "fragment"),
+            "invalid_request",
+        ),
+        (ask.clone().set("request", "eyJ"), "request_not_supported"),
+        (
+            ask.clone().set("request_uri", "https://client.example/r"),
+            "request_uri_not_supported",
+        ),
+    ] {
+        let answer = w
+            .get(&format!("/authorize?{}", asked.encode()))
+            .send()
+            .await;
+        assert!(matches!(answer.status, 302 | 303), "{error}: {answer:?}");
+        assert!(
+            answer.header("location").starts_with(CALLBACK),
+            "{error}: {answer:?}"
+        );
+        assert_eq!(
+            answer.redirected("error").as_deref(),
+            Some(error),
+            "{asked:?}"
+        );
+        assert_eq!(answer.redirected("iss").as_deref(), Some(w.base.as_str()));
+        assert!(answer.redirected("code").is_none());
+    }
+    // What clients send beyond the specification is tolerated.
+    for (name, value) in [
+        ("prompt", "consent"),
+        ("prompt", "select_account"),
+        ("scope", "mcp offline_access openid"),
+        ("scope", "unheard-of"),
+        ("access_type", "offline"),
+        ("response_mode", "query"),
+        ("resource", &w.base),
+        ("resource", &w.url("/")),
+        ("resource", &w.url("/mcp/x")),
+    ] {
+        w.open(&ask.clone().set(name, value)).await;
+    }
+    w.open(&ask.clone().without("state").without("resource"))
+        .await;
+    w.open(&ask.clone().without("redirect_uri")).await;
+}
+
+#[tokio::test]
+async fn denying_tells_the_client_and_ends_the_page() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let page = w.open(&w.ask(&client)).await;
+    let denied = w.decide(&page, "deny", "").await;
+    assert_eq!(denied.status, 303);
+    assert_eq!(denied.redirected("error").as_deref(), Some("access_denied"));
+    assert_eq!(denied.redirected("state").as_deref(), Some("the-state"));
+    let again = w.decide(&page, "authorize", &w.pin).await;
+    assert_eq!(again.status, 400);
+    assert!(again.text.contains("expired"));
+}
+
+#[tokio::test]
+async fn only_the_browser_that_opened_the_page_may_answer_it() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let page = w.open(&w.ask(&client)).await;
+    let other = w.open(&w.ask(&client)).await;
+    assert_ne!(page.cookie, other.cookie);
+    let form = [
+        ("page", page.id.as_str()),
+        ("pin", &w.pin),
+        ("decision", "authorize"),
+    ];
+    let without = w.post("/authorize").form(&form).send().await;
+    let with_other = w
+        .post("/authorize")
+        .header("cookie", &other.cookie)
+        .form(&form)
+        .send()
+        .await;
+    let garbage = w
+        .post("/authorize")
+        .header("cookie", &format!("{}x", page.cookie))
+        .form(&form)
+        .send()
+        .await;
+    let cross_site = w
+        .post("/authorize")
+        .header("cookie", &page.cookie)
+        .header("sec-fetch-site", "cross-site")
+        .form(&form)
+        .send()
+        .await;
+    for answer in [without, with_other, garbage, cross_site] {
+        assert_eq!(answer.status, 403, "{answer:?}");
+        assert_eq!(answer.header("location"), "");
+    }
+    // `Origin: null` is what browsers send under our referrer policy.
+    let right = w
+        .post("/authorize")
+        .header("cookie", &page.cookie)
+        .header("origin", "null")
+        .header("sec-fetch-site", "same-origin")
+        .form(&form)
+        .send()
+        .await;
+    assert_eq!(right.status, 303);
+}
+
+#[tokio::test]
+async fn one_browser_may_have_two_pages_open() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let first = w.open(&w.ask(&client)).await;
+    let second = w
+        .get(&format!("/authorize?{}", w.ask(&client).encode()))
+        .header("cookie", &first.cookie)
+        .send()
+        .await;
+    let second = Page::read(second);
+    assert_eq!(first.cookie, second.cookie);
+    for page in [second, first] {
+        assert_eq!(w.decide(&page, "authorize", &w.pin).await.status, 303);
+    }
+}
+
+#[tokio::test]
+async fn a_page_expires_after_ten_minutes() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let (one, two) = (w.open(&w.ask(&client)).await, w.open(&w.ask(&client)).await);
+    w.pass(599);
+    assert_eq!(w.decide(&one, "authorize", &w.pin).await.status, 303);
+    w.pass(1);
+    let late = w.decide(&two, "authorize", &w.pin).await;
+    assert_eq!(late.status, 400);
+    assert!(late.text.contains("expired"));
+}
+
+#[tokio::test]
+async fn the_pin_again_on_the_same_page_replaces_the_code_until_it_is_redeemed() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let page = w.open(&w.ask(&client)).await;
+    let decide = || async { w.decide(&page, "authorize", &w.pin).await };
+    let first = decide().await.redirected("code").unwrap();
+    let second = decide().await.redirected("code").unwrap();
+    assert_ne!(first, second);
+    let stale = w.token(&w.redeem(&client, &first)).await;
+    assert_eq!(stale.error(), (400, "invalid_grant".into()));
+    let tokens = w.token(&w.redeem(&client, &second)).await;
+    assert_eq!(tokens.status, 200);
+    let third = decide().await;
+    assert_eq!(
+        third.status, 200,
+        "a page says that the client is connected"
+    );
+    assert!(third.text.contains("connected"));
+    assert_eq!(
+        w.status(tokens.json()["access_token"].as_str().unwrap())
+            .await,
+        200
+    );
+}
+
+#[tokio::test]
+async fn five_wrong_pins_block_the_address_and_the_right_one_is_not_even_compared() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let page = w.open(&w.ask(&client)).await;
+    for left in (1..=4).rev() {
+        let wrong = w.decide(&page, "authorize", "wrong000").await;
+        assert_eq!(wrong.status, 403);
+        assert!(
+            wrong.text.contains("role=\"alert\""),
+            "the page says it aloud"
+        );
+        assert!(
+            wrong.text.contains(&format!("{left} ")),
+            "{left} tries left"
+        );
+    }
+    let fifth = w.decide(&page, "authorize", "wrong000").await;
+    assert_eq!((fifth.status, fifth.header("retry-after")), (429, "30"));
+    let blocked = w.decide(&page, "authorize", &w.pin).await;
+    assert_eq!(blocked.status, 429);
+    assert_eq!(blocked.header("location"), "");
+    w.pass(30);
+    let sixth = w.decide(&page, "authorize", "wrong000").await;
+    assert_eq!((sixth.status, sixth.header("retry-after")), (429, "60"));
+    w.pass(60);
+    assert_eq!(w.decide(&page, "authorize", &w.pin).await.status, 303);
+    // A right PIN takes back its own try and no other: who shares the owner's address gains nothing by it.
+    let page = w.open(&w.ask(&client)).await;
+    let seventh = w.decide(&page, "authorize", "wrong000").await;
+    assert_eq!(
+        (seventh.status, seventh.header("retry-after")),
+        (429, "120")
+    );
+}
+
+#[tokio::test]
+async fn a_flood_from_many_addresses_closes_consent_but_not_for_the_owner() {
+    let w = World::with(&[("TRUSTED_PROXY_HEADER", "x-real-ip")]).await;
+    let client = w.client().await;
+    let page = w.open(&w.ask(&client)).await;
+    let decide = |address: String, pin: String| {
+        let request = w
+            .post("/authorize")
+            .header("cookie", &page.cookie)
+            .header("x-real-ip", &address);
+        let form = [
+            ("page", page.id.as_str()),
+            ("pin", &pin),
+            ("decision", "authorize"),
+        ];
+        request.form(&form).send()
+    };
+    let owner = "203.0.113.7".to_owned();
+    assert_eq!(decide(owner.clone(), w.pin.clone()).await.status, 303);
+    for n in 0..10 {
+        // One try each, from a /64 of its own; in between, most of the thousand.
+        let answer = decide(format!("2001:db8:0:{n:x}::1"), "wrong000".into()).await;
+        assert_eq!(answer.status, 403, "try {n}");
+        if n == 4 {
+            w.set_wrong_tries(995).await;
+        }
+    }
+    let stranger = decide("198.51.100.1".into(), w.pin.clone()).await;
+    assert_eq!(stranger.status, 429);
+    assert_eq!(
+        decide(owner, w.pin.clone()).await.status,
+        303,
+        "the owner still gets in"
+    );
+    w.pass(86_400);
+    let page = w.open(&w.ask(&client)).await;
+    let next_day = w
+        .post("/authorize")
+        .header("cookie", &page.cookie)
+        .header("x-real-ip", "198.51.100.1")
+        .form(&[("page", &page.id), ("pin", &w.pin)])
+        .send()
+        .await;
+    assert_eq!(next_day.status, 303);
+}
+
+#[tokio::test]
+async fn addresses_of_one_ipv6_network_share_their_tries() {
+    let w = World::with(&[("TRUSTED_PROXY_HEADER", "x-real-ip")]).await;
+    let client = w.client().await;
+    let page = w.open(&w.ask(&client)).await;
+    let mut statuses = Vec::new();
+    for n in 0..6 {
+        let answer = w
+            .post("/authorize")
+            .header("cookie", &page.cookie)
+            .header("x-real-ip", &format!("2001:db8:1:1:{n:x}::{n:x}"))
+            .form(&[("page", page.id.as_str()), ("pin", "wrong000")])
+            .send()
+            .await;
+        statuses.push(answer.status);
+    }
+    assert_eq!(statuses, [403, 403, 403, 403, 429, 429]);
+}
+
+#[tokio::test]
+async fn a_forwarding_header_counts_only_where_it_is_trusted() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let page = w.open(&w.ask(&client)).await;
+    for n in 0..6 {
+        let answer = w
+            .post("/authorize")
+            .header("cookie", &page.cookie)
+            .header("x-forwarded-for", &format!("198.51.100.{n}"))
+            .header("forwarded", &format!("for=198.51.100.{n}"))
+            .form(&[("page", page.id.as_str()), ("pin", "wrong000")])
+            .send()
+            .await;
+        assert_eq!(answer.status, if n < 4 { 403 } else { 429 });
+    }
+}
+
+#[tokio::test]
+async fn names_are_text_and_pages_are_locked_down() {
+    let w = World::start().await;
+    let hostile = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u{202e}";
+    let client = w
+        .register(json!({ "redirect_uris": ["https://client.example/%3Cb%3E?a='b'&c=%22"], "client_name": hostile }))
+        .await;
+    let client_id = client["client_id"].as_str().unwrap();
+    let redirect = client["redirect_uris"][0].as_str().unwrap();
+    let page = w
+        .open(&w.ask(client_id).set("redirect_uri", redirect))
+        .await;
+    let html = &page.answer.text;
+    assert!(
+        !html.contains("<script>alert") && !html.contains("<img"),
+        "{html}"
+    );
+    assert!(!html.contains("client.example/<b>"), "{html}");
+    let policy = page.answer.header("content-security-policy");
+    for part in [
+        "default-src 'none'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    ] {
+        assert!(policy.contains(part), "{policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert!(
+        !policy.contains("form-action"),
+        "it would block the way back to the app"
+    );
+    for (name, value) in [
+        ("x-frame-options", "DENY"),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("cache-control", "no-store"),
+        ("access-control-allow-origin", ""),
+    ] {
+        assert_eq!(page.answer.header(name), value, "{name}");
+    }
+    let cookie = page.answer.header("set-cookie");
+    for part in ["HttpOnly", "SameSite=Lax", "Path=/"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    assert!(!cookie.contains("Secure"), "plain http on loopback");
+}
+
+#[tokio::test]
+async fn under_https_the_cookie_is_bound_to_the_host() {
+    let w = World::with(&[("BASE_URL", "https://mcp.example.com")]).await;
+    let client = w.client().await;
+    let page = w.open(&w.ask(&client).without("resource")).await;
+    let cookie = page.answer.header("set-cookie");
+    assert!(
+        cookie.starts_with("__Host-consent=") && cookie.contains("Secure"),
+        "{cookie}"
+    );
+}

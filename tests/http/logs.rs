@@ -9,7 +9,10 @@ fn clean(answers: &[&Answer], secrets: &[(&str, &str)]) {
     for answer in answers {
         for (what, secret) in secrets {
             assert!(!answer.text.contains(secret), "{what} in {answer:?}");
-            assert!(!format!("{:?}", answer.headers).contains(secret), "{what} in {answer:?}");
+            assert!(
+                !format!("{:?}", answer.headers).contains(secret),
+                "{what} in {answer:?}"
+            );
         }
     }
 }
@@ -24,32 +27,76 @@ async fn no_credential_is_logged_or_answered_and_every_step_is() {
     let decided = w.decide(&page, "authorize", &w.pin).await;
     let code = decided.redirected("code").unwrap();
     let form = w.redeem(&client, &code);
-    let bad = w.token(&form.clone().set("code_verifier", &"v".repeat(50))).await;
+    let bad = w
+        .token(&form.clone().set("code_verifier", &"v".repeat(50)))
+        .await;
     let issued = w.token(&form).await;
     let access = issued.json()["access_token"].as_str().unwrap().to_owned();
     let refresh = issued.json()["refresh_token"].as_str().unwrap().to_owned();
     let called = w.call(&access).send().await;
-    w.upstream.answers_with(401, &[("www-authenticate", "Bearer realm=\"upstream\"")], "no");
+    w.upstream.answers_with(
+        401,
+        &[("www-authenticate", "Bearer realm=\"upstream\"")],
+        "no",
+    );
     let refused = w.call(&access).send().await;
     assert_eq!(refused.status, 502);
     let refreshed = w.refresh(&client, &refresh).await;
-    let next = refreshed.json()["refresh_token"].as_str().unwrap().to_owned();
+    let next = refreshed.json()["refresh_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let replayed = w.token(&form).await;
     let gone = w.call(&access).send().await;
     assert_eq!(gone.status, 401);
 
     let standing = [("the PAT", w.pat.as_str()), ("the PIN", w.pin.as_str())];
-    clean(&[&page.answer, &wrong, &decided, &bad, &issued, &called, &refused, &refreshed, &replayed, &gone], &standing);
+    clean(
+        &[
+            &page.answer,
+            &wrong,
+            &decided,
+            &bad,
+            &issued,
+            &called,
+            &refused,
+            &refreshed,
+            &replayed,
+            &gone,
+        ],
+        &standing,
+    );
     let issued_once = [
         ("the code", code.as_str()),
         ("the verifier", crate::world::VERIFIER),
         ("the access token", &access),
         ("the refresh token", &refresh),
     ];
-    clean(&[&page.answer, &wrong, &bad, &called, &refused, &refreshed, &replayed, &gone], &issued_once);
+    clean(
+        &[
+            &page.answer,
+            &wrong,
+            &bad,
+            &called,
+            &refused,
+            &refreshed,
+            &replayed,
+            &gone,
+        ],
+        &issued_once,
+    );
 
     let log = String::from_utf8(logged().lock().unwrap().clone()).unwrap();
-    let never = ["wrongPIN77", crate::world::VERIFIER, &code, &access, &refresh, &next, &w.pat, &w.pin];
+    let never = [
+        "wrongPIN77",
+        crate::world::VERIFIER,
+        &code,
+        &access,
+        &refresh,
+        &next,
+        &w.pat,
+        &w.pin,
+    ];
     for secret in never {
         assert!(!log.contains(secret), "{secret}");
     }
@@ -59,8 +106,20 @@ async fn no_credential_is_logged_or_answered_and_every_step_is() {
         .map(|line| serde_json::from_str(line).unwrap())
         .filter(|line: &Value| line["fields"]["client_id"] == client.as_str())
         .collect();
-    for event in ["registered", "wrong_pin", "authorized", "issued", "refreshed", "replay_found", "upstream_credential_refused", "request"] {
-        assert!(events.iter().any(|line| line["fields"]["event"] == event), "{event} in {events:#?}");
+    for event in [
+        "registered",
+        "wrong_pin",
+        "authorized",
+        "issued",
+        "refreshed",
+        "replay_found",
+        "upstream_credential_refused",
+        "request",
+    ] {
+        assert!(
+            events.iter().any(|line| line["fields"]["event"] == event),
+            "{event} in {events:#?}"
+        );
     }
 }
 
@@ -73,7 +132,10 @@ async fn a_credential_in_the_wrong_place_is_not_logged_either() {
         format!("/mcp/{}", client.access),
         format!("/{}", client.access),
         format!("/authorize?client_id={}", client.refresh),
-        format!("/.well-known/oauth-protected-resource/mcp/{}", client.access),
+        format!(
+            "/.well-known/oauth-protected-resource/mcp/{}",
+            client.access
+        ),
     ] {
         w.get(&path).send().await;
     }
@@ -82,7 +144,10 @@ async fn a_credential_in_the_wrong_place_is_not_logged_either() {
         .header("mcp-method", &client.access)
         .header("mcp-name", &client.refresh)
         .header("user-agent", &client.access)
-        .form(&[("client_id", &client.refresh), ("grant_type", &client.access)])
+        .form(&[
+            ("client_id", &client.refresh),
+            ("grant_type", &client.access),
+        ])
         .send()
         .await;
     assert_eq!(misplaced.status, 400);

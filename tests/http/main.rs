@@ -3,6 +3,8 @@
 //!
 //! Every [`world::World`] looks, when it ends, for its own credentials in everything that was logged.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
 mod bad_input;
 mod consent;
 mod flow;

@@ -1,1 +1,491 @@
-//! TBD
+//! The proxied path: what goes up, what comes down, and what never does.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::world::{Choices, World};
+
+#[tokio::test]
+async fn our_credential_goes_up_and_the_clients_does_not() {
+    let w = World::start().await;
+    let client = w.connect().await;
+    let answer = w
+        .call(&client.access)
+        .header("cookie", "a=b")
+        .header("origin", "https://client.example")
+        .header("referer", "https://client.example/")
+        .header("x-forwarded-for", "203.0.113.9")
+        .header("forwarded", "for=203.0.113.9")
+        .header("x-amzn-trace-id", "Root=1")
+        .header("sec-fetch-mode", "cors")
+        .header("x-api-key", "guess")
+        .header("mcp-protocol-version", "2026-07-28")
+        .header("mcp-session-id", "s-1")
+        .header("mcp-param-region", "eu")
+        .header("last-event-id", "7")
+        .header(
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        )
+        .header("accept", "application/json, text/event-stream")
+        .send()
+        .await;
+    assert_eq!(answer.status, 200);
+    let seen = w.upstream.only();
+    assert_eq!(
+        seen.header("authorization"),
+        Some(&*format!("Bearer {}", w.pat))
+    );
+    for kept in [
+        "mcp-protocol-version",
+        "mcp-session-id",
+        "mcp-param-region",
+        "last-event-id",
+        "traceparent",
+        "accept",
+        "content-type",
+    ] {
+        assert!(seen.header(kept).is_some(), "{kept}");
+    }
+    for dropped in [
+        "cookie",
+        "origin",
+        "referer",
+        "x-forwarded-for",
+        "forwarded",
+        "x-amzn-trace-id",
+        "sec-fetch-mode",
+        "x-api-key",
+    ] {
+        assert!(seen.header(dropped).is_none(), "{dropped}");
+    }
+    assert!(!format!("{seen:?}").contains(&client.access));
+}
+
+#[tokio::test]
+async fn status_and_mcp_headers_come_down_and_cookies_do_not() {
+    let w = World::start().await;
+    let client = w.connect().await;
+    for status in [200, 202, 204, 400, 403, 404, 405, 409, 429, 500, 503] {
+        w.upstream.answers(move |_| {
+            (
+                http::StatusCode::from_u16(status).unwrap(),
+                [
+                    ("mcp-session-id", "s-1"),
+                    ("content-type", "application/json; charset=utf-8"),
+                    ("retry-after", "7"),
+                    ("x-ratelimit-remaining", "1"),
+                    ("set-cookie", "a=b"),
+                    ("location", "https://other.example/"),
+                    (
+                        "www-authenticate",
+                        "Bearer resource_metadata=\"https://other.example/\"",
+                    ),
+                    ("access-control-allow-origin", "https://only.example"),
+                    ("strict-transport-security", "max-age=1"),
+                    ("server", "upstream"),
+                ],
+                Body::empty(),
+            )
+                .into_response()
+        });
+        let answer = w.call(&client.access).send().await;
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.header("mcp-session-id"), "s-1");
+        assert_eq!(
+            answer.header("content-type"),
+            "application/json; charset=utf-8"
+        );
+        assert_eq!(answer.header("retry-after"), "7");
+        assert_eq!(answer.header("x-ratelimit-remaining"), "1");
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            "*",
+            "ours, not the upstream's"
+        );
+        for dropped in [
+            "set-cookie",
+            "location",
+            "www-authenticate",
+            "strict-transport-security",
+            "server",
+        ] {
+            assert_eq!(answer.header(dropped), "", "{dropped} at {status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn events_arrive_as_they_are_sent() {
+    let w = World::start().await;
+    let client = w.connect().await;
+    let (send, receive) = mpsc::unbounded_channel::<Bytes>();
+    let receive = std::sync::Mutex::new(Some(receive));
+    w.upstream.answers(move |_| {
+        let receive = receive.lock().unwrap().take().unwrap();
+        let events = stream::unfold(receive, |mut receive| async {
+            let event = receive.recv().await?;
+            Some((Ok::<_, std::io::Error>(event), receive))
+        });
+        (
+            [("content-type", "text/event-stream")],
+            Body::from_stream(events),
+        )
+            .into_response()
+    });
+    let answer = w.call(&client.access).stream().await;
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    assert!(answer.headers().get("content-length").is_none());
+    let mut body = answer.bytes_stream();
+    for n in 0..5 {
+        // The next is sent only when the one before has arrived: nothing can have been held back.
+        let event = format!("id: {n}\ndata: {{\"n\":{n}}}\n\n");
+        send.send(event.clone().into()).unwrap();
+        assert_eq!(body.next().await.unwrap().unwrap(), event);
+    }
+    drop(send);
+    assert!(body.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_clients_body_streams_up() {
+    let w = World::start().await;
+    let client = w.connect().await;
+    for size in [0, 1, 256 * 1024, 256 * 1024 + 1, 10 * 1024 * 1024] {
+        let chunks = vec![b'x'; size];
+        let chunks: Vec<_> = chunks
+            .chunks(65_536)
+            .map(|c| Ok::<_, std::io::Error>(c.to_vec()))
+            .collect();
+        let answer = w
+            .post("/mcp")
+            .header("authorization", &format!("Bearer {}", client.access))
+            .body(
+                "application/json",
+                reqwest::Body::wrap_stream(stream::iter(chunks)),
+            )
+            .send()
+            .await;
+        assert_eq!(answer.status, 200, "{size}");
+        assert_eq!(w.upstream.requests().last().unwrap().body.len(), size);
+    }
+}
+
+#[tokio::test]
+async fn get_is_refused_with_the_reason_unless_it_is_switched_on() {
+    let w = World::start().await;
+    let client = w.connect().await;
+    let authorization = format!("Bearer {}", client.access);
+    let refused = w
+        .get("/mcp")
+        .header("authorization", &authorization)
+        .send()
+        .await;
+    assert_eq!(
+        (refused.status, refused.header("allow")),
+        (405, "POST, DELETE, OPTIONS")
+    );
+    assert!(
+        refused.json()["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("event stream")
+    );
+    assert!(w.upstream.requests().is_empty());
+    let deleted = w
+        .request("DELETE", "/mcp")
+        .header("authorization", &authorization)
+        .send()
+        .await;
+    assert_eq!(deleted.status, 200);
+    assert_eq!(w.upstream.only().method, "DELETE");
+
+    let w = World::with(&[("GET_STREAMS", "on")]).await;
+    let client = w.connect().await;
+    let answer = w
+        .get("/mcp")
+        .header("authorization", &format!("Bearer {}", client.access))
+        .send()
+        .await;
+    assert_eq!(answer.status, 200);
+    let seen = w.upstream.only();
+    assert_eq!(seen.method, "GET");
+    assert!(
+        seen.header("content-length").is_none(),
+        "a GET stays without a body"
+    );
+}
+
+#[tokio::test]
+async fn an_upstream_that_refuses_our_credential_is_not_the_clients_fault() {
+    let w = World::start().await;
+    let client = w.connect().await;
+    w.upstream
+        .answers_with(401, &[("www-authenticate", "Bearer")], "secret details");
+    let answer = w.call(&client.access).send().await;
+    assert_eq!(
+        answer.status, 502,
+        "never 401: the client would drop its session"
+    );
+    let message = answer.json()["error"]["message"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(message.contains("refused the access token"), "{message}");
+    assert!(!answer.text.contains("secret details"));
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_not_there_is_502() {
+    let gone = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let w = World::choosing(Choices {
+        upstream: Some(format!("http://{gone}/mcp?key=in-the-query")),
+        ..Choices::default()
+    })
+    .await;
+    w.keep_secret("in-the-query");
+    let client = w.connect().await;
+    let answer = w.call(&client.access).send().await;
+    assert_eq!(answer.status, 502);
+    assert!(
+        answer.json()["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("cannot be reached")
+    );
+    assert!(!answer.text.contains("in-the-query"));
+}
+
+#[tokio::test]
+async fn an_upstream_that_says_nothing_is_504() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let w = World::choosing(Choices {
+        upstream: Some(format!("http://{}/mcp", silent.local_addr().unwrap())),
+        settings: vec![("UPSTREAM_FIRST_BYTE_SECONDS", "1".into())],
+        ..Choices::default()
+    })
+    .await;
+    let client = w.connect().await;
+    let answer = w.call(&client.access).send().await;
+    assert_eq!(answer.status, 504);
+    assert!(
+        answer.json()["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("did not answer within 1 s")
+    );
+}
+
+#[tokio::test]
+async fn redirects_are_followed_on_the_upstreams_own_origin_only() {
+    let w = World::start().await;
+    let other = crate::recorder::Recorder::start().await;
+    let client = w.connect().await;
+    let to = |location: String, status: u16| {
+        move |request: &crate::recorder::Recorded| -> Response {
+            if request.target == "/moved" {
+                return "there".into_response();
+            }
+            let status = http::StatusCode::from_u16(status).unwrap();
+            (status, [("location", location.clone())]).into_response()
+        }
+    };
+    for status in [307, 308] {
+        w.upstream.answers(to("/moved".into(), status));
+        let answer = w.call(&client.access).send().await;
+        assert_eq!((answer.status, answer.text.as_str()), (200, "there"));
+        let last = w.upstream.requests().pop().unwrap();
+        assert_eq!(
+            (last.method.as_str(), last.target.as_str()),
+            ("POST", "/moved")
+        );
+        assert!(!last.body.is_empty());
+    }
+    let elsewhere = format!("http://{}/mcp", other.address);
+    for (location, status) in [
+        (elsewhere.clone(), 307),
+        (elsewhere.clone(), 308),
+        (elsewhere, 302),
+        ("/moved".into(), 301),
+        ("/moved".into(), 303),
+        ("/mcp".into(), 307),
+    ] {
+        w.upstream.answers(to(location, status));
+        let answer = w.call(&client.access).send().await;
+        assert_eq!(answer.status, 502, "{status}");
+        assert!(answer.text.contains("redirect"));
+    }
+    assert!(
+        other.requests().is_empty(),
+        "our credential goes nowhere else"
+    );
+}
+
+#[tokio::test]
+async fn paths_and_queries_stay_below_the_upstream() {
+    let upstream = crate::recorder::Recorder::start().await;
+    let w = World::choosing(Choices {
+        upstream: Some(format!("http://{}/base/mcp?tenant=ours", upstream.address)),
+        ..Choices::default()
+    })
+    .await;
+    let client = w.connect().await;
+    let status = |path: &str| {
+        let request = w.request("POST", path);
+        request
+            .header("authorization", &format!("Bearer {}", client.access))
+            .json(&json!({}))
+            .send()
+    };
+    for (path, target) in [
+        ("/mcp", "/base/mcp?tenant=ours"),
+        ("/mcp/", "/base/mcp?tenant=ours"),
+        ("/mcp/x/readonly", "/base/mcp/x/readonly?tenant=ours"),
+        (
+            "/mcp?a=1&tenant=theirs&b=2",
+            "/base/mcp?tenant=ours&a=1&b=2",
+        ),
+        ("/mcp?%74enant=theirs", "/base/mcp?tenant=ours"),
+        ("/mcp-alias?x=%2e%2e", "/base/mcp?tenant=ours&x=%2e%2e"),
+    ] {
+        assert_eq!(status(path).await.status, 200, "{path}");
+        assert_eq!(upstream.requests().pop().unwrap().target, target, "{path}");
+    }
+    let before = upstream.requests().len();
+    for path in [
+        "/mcp/%2e%2e/admin",
+        "/mcp/%2E%2e/x",
+        "/mcp/..%2fx",
+        "/mcp/%252e%252e/x",
+        "/mcp/a%5cb",
+        "/mcp//other.example/x",
+        "/mcp/..;/x",
+    ] {
+        assert!(matches!(status(path).await.status, 400 | 404), "{path}");
+    }
+    assert_eq!(upstream.requests().len(), before);
+}
+
+#[tokio::test]
+async fn pinned_headers_and_other_credential_headers() {
+    let w = World::with(&[
+        (
+            "UPSTREAM_HEADERS",
+            r#"{"X-MCP-Readonly":"true","X-MCP-Toolsets":"repos,issues"}"#,
+        ),
+        ("UPSTREAM_AUTH_HEADER", "X-API-Key"),
+        ("UPSTREAM_AUTH_SCHEME", "none"),
+        ("FORWARD_HEADERS", "x-tenant"),
+    ])
+    .await;
+    let client = w.connect().await;
+    let answer = w
+        .call(&client.access)
+        .header("x-mcp-readonly", "false")
+        .header("x-api-key", "guess")
+        .header("x-tenant", "t-1")
+        .send()
+        .await;
+    assert_eq!(answer.status, 200);
+    let seen = w.upstream.only();
+    assert_eq!(seen.header("x-mcp-readonly"), Some("true"));
+    assert_eq!(seen.headers.get_all("x-mcp-readonly").iter().count(), 1);
+    assert_eq!(seen.header("x-mcp-toolsets"), Some("repos,issues"));
+    assert_eq!(seen.header("x-api-key"), Some(w.pat.as_str()));
+    assert_eq!(seen.header("x-tenant"), Some("t-1"));
+    assert_eq!(seen.header("authorization"), None);
+}
+
+#[tokio::test]
+async fn browsers_may_call_the_api_from_anywhere_and_pages_from_nowhere() {
+    let w = World::start().await;
+    let client = w.connect().await;
+    for path in [
+        "/mcp",
+        "/token",
+        "/register",
+        "/revoke",
+        "/.well-known/oauth-authorization-server",
+    ] {
+        let preflight = w
+            .request("OPTIONS", path)
+            .header("origin", "https://inspector.example")
+            .header("access-control-request-method", "POST")
+            .header(
+                "access-control-request-headers",
+                "authorization,content-type,mcp-protocol-version,mcp-param-x",
+            )
+            .send()
+            .await;
+        assert!(preflight.status < 300, "{path}");
+        assert_eq!(preflight.header("access-control-allow-origin"), "*");
+        assert_eq!(preflight.header("access-control-allow-credentials"), "");
+        let allowed = preflight
+            .header("access-control-allow-headers")
+            .to_ascii_lowercase();
+        for header in [
+            "authorization",
+            "content-type",
+            "mcp-protocol-version",
+            "mcp-param-x",
+        ] {
+            assert!(allowed.contains(header), "{path}: {allowed}");
+        }
+    }
+    let called = w
+        .call(&client.access)
+        .header("origin", "https://inspector.example")
+        .send()
+        .await;
+    assert_eq!(called.header("access-control-allow-origin"), "*");
+    let exposed = called.header("access-control-expose-headers");
+    assert!(exposed.contains("Mcp-Session-Id") && exposed.contains("WWW-Authenticate"));
+    let page = w
+        .get("/authorize")
+        .header("origin", "https://evil.example")
+        .send()
+        .await;
+    assert_eq!(page.header("access-control-allow-origin"), "");
+    let preflight = w.request("OPTIONS", "/connections").send().await;
+    assert_eq!(preflight.status, 405);
+    assert_eq!(preflight.header("access-control-allow-origin"), "");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_ends_the_upstreams_stream() {
+    let w = World::start().await;
+    let client = w.connect().await;
+    let (alive, mut ended) = mpsc::unbounded_channel::<()>();
+    w.upstream.answers(move |_| {
+        let alive = alive.clone();
+        let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"data: 1\n\n"))]);
+        let open = stream::pending().map(move |()| {
+            let _held = &alive;
+            Ok(Bytes::new())
+        });
+        (
+            [("content-type", "text/event-stream")],
+            Body::from_stream(first.chain(open)),
+        )
+            .into_response()
+    });
+    let answer = w.call(&client.access).stream().await;
+    let mut body = answer.bytes_stream();
+    assert!(body.next().await.is_some());
+    drop(body);
+    // The script itself holds a sender until it is replaced.
+    w.upstream.answers_with(200, &[], "");
+    let gone = tokio::time::timeout(Duration::from_secs(20), ended.recv()).await;
+    assert_eq!(gone, Ok(None), "the upstream's stream was dropped");
+}

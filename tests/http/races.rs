@@ -32,7 +32,10 @@ async fn hold(address: SocketAddr, form: &Pairs) -> Held {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     stream.write_all(rest).await.unwrap();
-    Held { stream, last: *last }
+    Held {
+        stream,
+        last: *last,
+    }
 }
 
 async fn release(mut held: Held) -> (u16, Value) {
@@ -52,9 +55,16 @@ async fn at_once(addresses: &[SocketAddr], form: &Pairs) -> Vec<(u16, Value)> {
 
 fn succeeded(answers: &[(u16, Value)]) -> Vec<&Value> {
     for (status, body) in answers {
-        assert!(*status == 200 || body["error"] == "invalid_grant", "{status} {body}");
+        assert!(
+            *status == 200 || body["error"] == "invalid_grant",
+            "{status} {body}"
+        );
     }
-    answers.iter().filter(|(status, _)| *status == 200).map(|(_, body)| body).collect()
+    answers
+        .iter()
+        .filter(|(status, _)| *status == 200)
+        .map(|(_, body)| body)
+        .collect()
 }
 
 fn text<'a>(tokens: &'a Value, name: &str) -> &'a str {
@@ -126,6 +136,9 @@ async fn two_instances_on_one_table_are_one_server_in_a_race() {
     ]);
     let answers = at_once(&addresses, &form).await;
     let successes = succeeded(&answers);
-    let access: BTreeSet<_> = successes.iter().map(|tokens| text(tokens, "access_token")).collect();
+    let access: BTreeSet<_> = successes
+        .iter()
+        .map(|tokens| text(tokens, "access_token"))
+        .collect();
     assert_eq!((successes.len(), access.len()), (MANY, 1));
 }

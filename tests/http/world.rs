@@ -1,7 +1,6 @@
 //! A whole proxy on a loopback port, and a client that speaks to it in the protocol's words.
 
 use std::{
-    collections::BTreeMap,
     io,
     net::SocketAddr,
     sync::{
@@ -10,6 +9,7 @@ use std::{
     },
 };
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use dynoxide::{Database, actions::scan::ScanRequest};
 use http::{HeaderMap, Method};
@@ -58,12 +58,14 @@ pub struct World {
     task: JoinHandle<io::Result<()>>,
 }
 
+type Change = Box<dyn FnOnce(&mut Secret) + Send>;
+
 /// What a test may choose.
 #[derive(Default)]
 pub struct Choices {
     pub settings: Vec<(&'static str, String)>,
     pub database: Option<Database>,
-    pub secret: Option<Box<dyn FnOnce(&mut Secret) + Send>>,
+    pub secret: Option<Change>,
     pub documents: Option<Fetcher>,
     pub upstream: Option<String>,
 }
@@ -163,10 +165,6 @@ impl World {
         format!("{}{path}", self.base)
     }
 
-    pub fn now(&self) -> u64 {
-        self.clock.load(Ordering::SeqCst)
-    }
-
     pub fn pass(&self, seconds: u64) {
         self.clock.fetch_add(seconds, Ordering::SeqCst);
     }
@@ -188,6 +186,25 @@ impl World {
         let mut items: Vec<String> = items.iter().map(Value::to_string).collect();
         items.sort();
         items
+    }
+
+    /// Sets the day's count of wrong tries over all addresses, in place of so many requests.
+    pub async fn set_wrong_tries(&self, tries: u32) {
+        let key = |text: &str| AttributeValue::S(text.to_owned());
+        aws::local_dynamodb(
+            engine::http_client(self.database.clone()),
+            "http://127.0.0.1",
+        )
+        .update_item()
+        .table_name("lambda-oauth-mcp-proxy")
+        .key("pk", key("pin#overall"))
+        .key("sk", key("-"))
+        .update_expression("SET tries = :tries")
+        .expression_attribute_values(":tries", AttributeValue::N(tries.to_string()))
+        .condition_expression("attribute_exists(tries)")
+        .send()
+        .await
+        .unwrap();
     }
 
     // --- requests ---
@@ -267,6 +284,7 @@ impl World {
         code
     }
 
+    #[expect(clippy::unused_self, reason = "reads as the others do")]
     pub fn redeem(&self, client_id: &str, code: &str) -> Pairs {
         Pairs(vec![
             ("grant_type".into(), "authorization_code".into()),
