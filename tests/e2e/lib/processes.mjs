@@ -1,0 +1,87 @@
+// The programs under test: the proxy, and an upstream that insists on its token.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer, request } from 'node:http';
+import { createServer as createListener } from 'node:net';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+const BINARY = process.env.PROXY_BINARY
+  ?? fileURLToPath(new URL('../../../target/debug/lambda-oauth-mcp-proxy', import.meta.url));
+export const PAT = 'pat-of-the-end-to-end-tests-8c2f41';
+
+/** Starts a program and resolves when its output matches; rejects when it ends before, or after 60 seconds. */
+async function start(command, args, env, pattern) {
+  const child = spawn(command, args, { env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env } });
+  let output = '';
+  const ended = once(child, 'exit');
+  const ready = new Promise((resolve, reject) => {
+    const late = setTimeout(() => reject(new Error(`not ready in time: ${output}`)), 60_000);
+    const read = (chunk) => {
+      output += chunk;
+      if (pattern.test(output)) {
+        clearTimeout(late);
+        resolve();
+      }
+    };
+    child.stdout.on('data', read);
+    child.stderr.on('data', read);
+    ended.then(() => reject(new Error(`ended early: ${output}`)));
+  });
+  await ready;
+  return {
+    output: () => output,
+    async stop() {
+      if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
+      await ended;
+      return child.exitCode;
+    },
+  };
+}
+
+async function freePort() {
+  const listener = createListener().listen(0, '127.0.0.1');
+  await once(listener, 'listening');
+  const { port } = listener.address();
+  listener.close();
+  await once(listener, 'close');
+  return port;
+}
+
+/** The proxy: `serve` or `demo`. `port` keeps its address over a restart. */
+export async function proxy(args, env = {}, port = undefined) {
+  port ??= await freePort();
+  const process = await start(BINARY, [...args, '--listen', `127.0.0.1:${port}`], env, /PIN: .*\n/);
+  const read = (label) => process.output().match(new RegExp(`^${label}: (.*)$`, 'm'))[1];
+  return { ...process, port, url: read('Connector URL'), pin: env.AUTH_PIN ?? read('PIN') };
+}
+
+/** server-everything, which asks for nothing, behind a check of the token. */
+export async function everything() {
+  const port = await freePort();
+  const script = createRequire(import.meta.url).resolve('@modelcontextprotocol/server-everything/dist/index.js');
+  const server = await start(process.execPath, [script, 'streamableHttp'], { PORT: String(port) }, /listening|port/i);
+  const front = createServer((asked, answer) => {
+    if (asked.headers.authorization !== `Bearer ${PAT}`) {
+      answer.writeHead(401, { 'www-authenticate': 'Bearer' }).end('no');
+      return;
+    }
+    const { authorization, ...headers } = asked.headers;
+    const passed = request({ port, host: '127.0.0.1', method: asked.method, path: asked.url, headers }, (got) => {
+      answer.writeHead(got.statusCode, got.headers);
+      got.pipe(answer);
+    });
+    passed.on('error', () => answer.destroy());
+    answer.on('close', () => passed.destroy());
+    asked.pipe(passed);
+  }).listen(0, '127.0.0.1');
+  await once(front, 'listening');
+  return {
+    url: `http://127.0.0.1:${front.address().port}/mcp`,
+    async stop() {
+      front.closeAllConnections();
+      front.close();
+      await server.stop();
+    },
+  };
+}
