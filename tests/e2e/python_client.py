@@ -1,0 +1,124 @@
+"""The Python SDK's whole life with the proxy: connect, call, run again, refresh, revoke, connect again.
+
+Usage: python_client.py CONNECTOR_URL PIN. Prints a line `ok …` or `FAIL …` per check.
+"""
+
+import asyncio
+import re
+import sys
+from urllib.parse import parse_qs, urljoin, urlsplit
+
+import httpx2
+from mcp import ClientSession
+from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider, TokenStorage
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.auth import OAuthClientMetadata
+from pydantic import AnyUrl
+
+URL, PIN = sys.argv[1:]
+CALLBACK = "http://127.0.0.1:33419/callback"
+
+
+def check(name: str, held: bool) -> None:
+    print("ok" if held else "FAIL", name)
+
+
+class Kept(TokenStorage):
+    """What the client keeps between two runs."""
+
+    tokens = None
+    client = None
+
+    async def get_tokens(self):
+        return self.tokens
+
+    async def set_tokens(self, tokens):
+        self.tokens = tokens
+
+    async def get_client_info(self):
+        return self.client
+
+    async def set_client_info(self, client_info):
+        self.client = client_info
+
+
+class Person:
+    """Opens the page, types the PIN, and catches the redirect instead of following it."""
+
+    asked = 0
+    landed = ""
+
+    async def open(self, url: str) -> None:
+        self.asked += 1
+        async with httpx2.AsyncClient() as browser:
+            page = await browser.get(url)
+            field = re.search(r'name="page" value="([^"]+)"', page.text)
+            assert field, page.text
+            form = {"page": field[1], "pin": PIN, "decision": "authorize"}
+            answer = await browser.post(urljoin(url, "/authorize"), data=form)
+            assert answer.status_code == 303, answer.text
+            self.landed = answer.headers["location"]
+
+    async def result(self) -> AuthorizationCodeResult:
+        query = {name: values[0] for name, values in parse_qs(urlsplit(self.landed).query).items()}
+        return AuthorizationCodeResult(**{name: query.get(name) for name in ("code", "state", "iss")})
+
+
+async def use(kept: Kept, person: Person) -> tuple[list[str], str, list[float]]:
+    """One run of a client: the tools, the answer of echo, and when progress arrived."""
+    metadata = OAuthClientMetadata(client_name="Python end-to-end test", redirect_uris=[AnyUrl(CALLBACK)])
+    auth = OAuthClientProvider(URL, metadata, kept, person.open, person.result)
+    arrivals: list[float] = []
+
+    async def progressed(*_: object) -> None:
+        arrivals.append(asyncio.get_running_loop().time())
+
+    async with httpx2.AsyncClient(auth=auth, timeout=30) as http:
+        async with streamable_http_client(URL, http_client=http) as (read, write, *_):
+            async with ClientSession(read, write) as session:
+                await session.initialize()
+                tools = [tool.name for tool in (await session.list_tools()).tools]
+                echoed = await session.call_tool("echo", {"message": "hello"})
+                await session.call_tool(
+                    "trigger-long-running-operation",
+                    {"duration": 1, "steps": 4},
+                    progress_callback=progressed,
+                )
+                arrivals.append(asyncio.get_running_loop().time())
+                return tools, echoed.content[0].text, arrivals
+
+
+async def main() -> None:
+    kept, person = Kept(), Person()
+    tools, echoed, arrivals = await use(kept, person)
+    check("the person was asked once", person.asked == 1)
+    check(f"tools/list: {len(tools)} tools", "echo" in tools)
+    check("tools/call", "hello" in echoed)
+    since = ", ".join(f"{(at - arrivals[0]) * 1000:.0f}" for at in arrivals)
+    check(f"progress arrives step by step (ms since the first: {since})", arrivals[-1] - arrivals[0] > 0.5)
+
+    await use(kept, person)
+    check("a second run needs nobody", person.asked == 1)
+
+    before = kept.tokens
+    kept.tokens = before.model_copy(update={"access_token": "mcp_at_no_longer_good", "expires_in": -1})
+    await use(kept, person)
+    # This SDK asks the person again when a token that it believes in is refused; it refreshes what it knows to
+    # have expired. Both must leave it connected.
+    check("a token that is no longer good is replaced", kept.tokens.access_token != "mcp_at_no_longer_good")
+
+    async with httpx2.AsyncClient() as http:
+        async def post(path: str, **form: str):
+            return await http.post(urljoin(URL, path), data={"client_id": kept.client.client_id, **form})
+
+        refreshed = await post("/token", grant_type="refresh_token", refresh_token=kept.tokens.refresh_token)
+        check("its refresh token is good", refreshed.status_code == 200)
+        revoked = await post("/revoke", token=refreshed.json()["refresh_token"])
+        check("revoked", revoked.status_code == 200)
+
+    asked = person.asked
+    await use(kept, person)
+    check("after that the person is asked again", person.asked == asked + 1)
+
+
+asyncio.run(main())
