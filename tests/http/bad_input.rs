@@ -140,6 +140,43 @@ rows! {
 }
 
 #[tokio::test]
+async fn dangerous_redirect_uris_cannot_be_registered() {
+    let w = World::start().await;
+    for uri in [
+        "javascript:alert(1)",
+        "JavaScript:alert(1)",
+        "java\tscript:alert(1)",
+        " javascript:alert(1)",
+        "\u{0}javascript:alert(1)",
+        "javascript://client.example/%0aalert(1)",
+        "data:text/html,<script>",
+        "vbscript:x",
+        "file:///etc/passwd",
+        "blob:https://client.example/x",
+        "about:blank",
+        "view-source:https://client.example/",
+        "http://client.example/callback",
+        "http://127.0.0.1.evil.example/callback",
+        "https://user@client.example/",
+        "https://user:pass@client.example/",
+        "https://client.example/#fragment",
+        "https://*.client.example/",
+        "https://client.example\\@evil.example/",
+        "//client.example/",
+        "/callback",
+        "https:client.example",
+        "https://",
+        "",
+        "https://client.example/\r\nset-cookie: a=b",
+    ] {
+        let metadata = json!({ "redirect_uris": ["https://client.example/", uri] });
+        let answer = w.post("/register").json(&metadata).send().await;
+        refused(&answer, 400, "invalid_redirect_uri");
+    }
+    assert!(w.dump().is_empty());
+}
+
+#[tokio::test]
 async fn every_405_says_what_is_allowed() {
     let w = World::start().await;
     for (method, path, allow) in [

@@ -156,6 +156,39 @@ async fn events_arrive_as_they_are_sent() {
 }
 
 #[tokio::test]
+async fn stopping_lets_running_answers_finish_and_takes_no_new_ones() {
+    let mut w = World::start().await;
+    let client = w.connect().await;
+    let (send, receive) = mpsc::unbounded_channel::<Bytes>();
+    let receive = std::sync::Mutex::new(Some(receive));
+    w.upstream.answers(move |_| {
+        let receive = receive.lock().unwrap().take().unwrap();
+        let events = stream::unfold(receive, |mut receive| async {
+            let event = receive.recv().await?;
+            Some((Ok::<_, std::io::Error>(event), receive))
+        });
+        (
+            [("content-type", "text/event-stream")],
+            Body::from_stream(events),
+        )
+            .into_response()
+    });
+    let mut body = w.call(&client.access).stream().await.bytes_stream();
+    send.send("data: 1\n\n".into()).unwrap();
+    assert!(body.next().await.is_some());
+    w.stop();
+    // The listener is gone as soon as the signal was seen.
+    while tokio::net::TcpStream::connect(w.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    send.send("data: 2\n\n".into()).unwrap();
+    assert_eq!(body.next().await.unwrap().unwrap(), "data: 2\n\n");
+    drop(send);
+    assert!(body.next().await.is_none());
+    w.stopped().await;
+}
+
+#[tokio::test]
 async fn a_clients_body_streams_up() {
     let w = World::start().await;
     let client = w.connect().await;

@@ -30,7 +30,7 @@ use lambda_oauth_mcp_proxy::{
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 use crate::recorder::Recorder;
@@ -56,6 +56,7 @@ pub struct World {
     /// Everything that must never be logged.
     secrets: Mutex<Vec<String>>,
     task: JoinHandle<io::Result<()>>,
+    stop: Mutex<Option<oneshot::Sender<()>>>,
 }
 
 type Change = Box<dyn FnOnce(&mut Secret) + Send>;
@@ -141,7 +142,10 @@ impl World {
             None => local::Names::of_loopback(address.port()),
         };
         let router = local::router(app, names);
-        let task = tokio::spawn(local::serve(listener, router, std::future::pending()));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(local::serve(listener, router, async move {
+            let _ = stopped.await;
+        }));
         Self {
             base: format!("http://{address}"),
             address,
@@ -158,6 +162,7 @@ impl World {
             clock: now,
             database,
             task,
+            stop: Mutex::new(Some(stop)),
         }
     }
 
@@ -167,6 +172,16 @@ impl World {
 
     pub fn pass(&self, seconds: u64) {
         self.clock.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    /// Asks the program to stop, as a signal does.
+    pub fn stop(&self) {
+        drop(self.stop.lock().unwrap().take());
+    }
+
+    /// Whether it has.
+    pub async fn stopped(&mut self) {
+        (&mut self.task).await.unwrap().unwrap();
     }
 
     /// From now on this must not be found in any log line.
