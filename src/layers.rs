@@ -73,6 +73,12 @@ fn named_rooms(source: &str) -> Vec<String> {
 }
 
 #[test]
+fn rooms_are_found_however_they_are_named() {
+    let source = "use crate::{app::{App, Caller}, store};\nfn f() { crate::page::x() }";
+    assert_eq!(named_rooms(source), ["app", "store", "page"]);
+}
+
+#[test]
 fn no_room_names_one_above_it_and_crates_stay_at_home() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();

@@ -14,6 +14,8 @@ use tokio::{
 use crate::world::{Choices, Pairs, World};
 
 const MANY: usize = 50;
+/// Chance has a say: with the condition taken out of the store, some rounds still come out right.
+const ROUNDS: usize = 8;
 
 /// A request without its last byte.
 struct Held {
@@ -75,12 +77,15 @@ fn text<'a>(tokens: &'a Value, name: &str) -> &'a str {
 async fn of_fifty_who_redeem_one_code_at_once_one_succeeds_and_the_connection_ends() {
     let w = World::start().await;
     let client = w.client().await;
-    let code = w.code(&client).await;
-    let answers = at_once(&[w.address], &w.redeem(&client, &code)).await;
-    let successes = succeeded(&answers);
-    assert_eq!(successes.len(), 1);
-    // The others held the same code: one of them stole it, and nobody can tell which.
-    assert_eq!(w.status(text(successes[0], "access_token")).await, 401);
+    for _ in 0..ROUNDS {
+        let code = w.code(&client).await;
+        let answers = at_once(&[w.address], &w.redeem(&client, &code)).await;
+        let successes = succeeded(&answers);
+        assert_eq!(successes.len(), 1);
+        // The others held the same code: one of them stole it, and nobody can tell which.
+        let access = text(successes[0], "access_token");
+        assert_eq!(w.status(access).await, 401);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
