@@ -5,8 +5,14 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    client_document::Fetcher, clock::Clock, config::Config, credential::Randomness,
-    oauth::resource::BaseUrl, secrets::Secrets, store::Store, upstream::Upstream,
+    client_document::Fetcher,
+    clock::Clock,
+    config::{Config, Transport},
+    credential::Randomness,
+    oauth::resource::{BaseUrl, McpPath},
+    secrets::Secrets,
+    store::Store,
+    upstream::Upstream,
 };
 
 /// The application: configuration and everything that acts. Cheap to clone.
@@ -29,6 +35,14 @@ pub struct App {
 }
 
 impl App {
+    /// The path as one of the MCP endpoint, if it is: `/sse` only where the upstream speaks that.
+    #[must_use]
+    pub fn mcp_path<'a>(&self, path: &'a str) -> Option<McpPath<'a>> {
+        McpPath::parse(path).filter(|path| {
+            *path != McpPath::Sse || self.config.upstream.transport == Transport::Sse
+        })
+    }
+
     /// Every base URL that is ours at this request.
     pub fn bases<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = &'a BaseUrl> + Clone {
         let configured = self

@@ -348,6 +348,45 @@ impl Nonce {
     }
 }
 
+/// The key under which a connection's message URLs are sealed, for HTTP+SSE upstreams. It never leaves the store.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SealingKey([u8; 32]);
+
+impl SealingKey {
+    /// A fresh key.
+    #[must_use]
+    pub fn draw(randomness: &Randomness) -> Self {
+        Self(randomness.bytes())
+    }
+
+    /// The key itself, for the cipher.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealingKey")
+    }
+}
+
+impl From<SealingKey> for String {
+    fn from(key: SealingKey) -> Self {
+        URL_SAFE_NO_PAD.encode(key.0)
+    }
+}
+
+impl TryFrom<String> for SealingKey {
+    type Error = &'static str;
+
+    fn try_from(stored: String) -> Result<Self, Self::Error> {
+        decode(&stored).map(Self).ok_or("not a sealing key")
+    }
+}
+
 /// Exactly `N` bytes of canonical base64url without padding.
 fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     // The length first: a hostile megabyte is not worth decoding.

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     app::{App, Caller},
     config::UpstreamConfig,
-    credential::{Code, ConnectionId, Fingerprint},
+    credential::{Code, ConnectionId, Fingerprint, SealingKey},
     oauth::{
         authorization::{AuthorizationRequest, RedirectTarget},
         error::{ErrorCode, OAuthError},
@@ -169,7 +169,7 @@ async fn authorize(
     debug_assert_eq!(judged, Judged::Right);
 
     let code = Code::draw(&pending.connection, &app.randomness);
-    let connection = connection(caller, pending, &code, now);
+    let connection = connection(app, caller, pending, &code, now);
     match app.store.issue_code(&connection).await? {
         Issued::Code => {}
         Issued::AlreadyConnected => {
@@ -203,7 +203,7 @@ async fn authorize(
     ))
 }
 
-fn connection(caller: &Caller, pending: &Pending, code: &Code, now: u64) -> Connection {
+fn connection(app: &App, caller: &Caller, pending: &Pending, code: &Code, now: u64) -> Connection {
     Connection {
         id: pending.connection.clone(),
         stage: Stage::Code,
@@ -219,6 +219,7 @@ fn connection(caller: &Caller, pending: &Pending, code: &Code, now: u64) -> Conn
         code_challenge: pending.code_challenge.clone(),
         code: code.fingerprint(),
         refreshable: pending.client.refresh,
+        sealing_key: Some(SealingKey::draw(&app.randomness)),
         access: None,
         access_expires_at: 0,
         access_previous: None,

@@ -18,8 +18,12 @@ use http::{
 };
 use http_body_util::BodyExt as _;
 use serde_json::json;
+use url::Url;
 
-use super::answer::{self, Noted, Refusal};
+use super::{
+    answer::{self, Noted, Refusal},
+    sse,
+};
 use crate::{
     app::{App, Caller},
     config::Transport,
@@ -148,20 +152,14 @@ async fn proxied(
     request: Request<Body>,
     noted: &mut Noted,
 ) -> Result<Response, Failure> {
-    let (parts, body) = request.into_parts();
-    if let Some(refusal) = method_refused(app, &parts) {
-        return Ok(refusal);
-    }
-    let rest = match path {
-        McpPath::Root => "",
-        McpPath::Mcp(rest) => rest,
+    let (mut parts, body) = request.into_parts();
+    let target = match app.config.upstream.transport {
+        Transport::StreamableHttp => streamable_target(app, path, &parts),
+        Transport::Sse => sse::target(app, connection, path, &mut parts),
     };
-    let Some(target) = target::resolve(&app.upstream.config().url, rest, parts.uri.query()) else {
-        return Ok(error(
-            StatusCode::BAD_REQUEST,
-            -32600,
-            "this path or query cannot be passed on",
-        ));
+    let target = match target {
+        Ok(target) => target,
+        Err(refusal) => return Ok(*refusal),
     };
     let secret = match app.secrets.get().await {
         Ok(secret) => secret,
@@ -195,29 +193,35 @@ async fn proxied(
         (sent, _) => sent?,
     };
     noted.upstream_ms = Some(asked.elapsed().as_millis());
-    Ok(incoming(app, caller, sent))
+    Ok(incoming(app, caller, connection, &parts.method, sent))
 }
 
-/// GET opens a stream that the 2026-07-28 revision no longer has, and which costs a running function: refused
-/// unless it is switched on or the upstream cannot do without. TRACE and CONNECT are not for proxies.
-fn method_refused(app: &App, parts: &Parts) -> Option<Response> {
-    let streams = app.config.get_streams || app.config.upstream.transport == Transport::Sse;
-    let (what, allow) = match parts.method {
-        Method::GET | Method::HEAD if !streams => (
+/// Where a request of Streamable HTTP goes, or the answer when it goes nowhere. GET opens a stream that the
+/// 2026-07-28 revision no longer has, and which costs a running function: refused unless it is switched on. TRACE
+/// and CONNECT are not for proxies.
+fn streamable_target(app: &App, path: McpPath<'_>, parts: &Parts) -> Result<Url, Box<Response>> {
+    let refused = match parts.method {
+        Method::GET | Method::HEAD if !app.config.get_streams => Some((
             "this server does not offer the GET event stream; everything arrives in the answers to POST",
             "POST, DELETE, OPTIONS",
-        ),
-        Method::TRACE | Method::CONNECT => (
+        )),
+        Method::TRACE | Method::CONNECT => Some((
             "this method cannot be passed on",
             "GET, POST, DELETE, OPTIONS",
-        ),
-        _ => return None,
+        )),
+        _ => None,
     };
-    let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, -32000, what);
-    answer
-        .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static(allow));
-    Some(answer)
+    if let Some((what, allow)) = refused {
+        let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, -32000, what);
+        answer
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static(allow));
+        return Err(Box::new(answer));
+    }
+    target::resolve(&app.upstream.config().url, path.rest(), parts.uri.query()).ok_or_else(|| {
+        let what = "this path or query cannot be passed on";
+        Box::new(error(StatusCode::BAD_REQUEST, -32600, what))
+    })
 }
 
 /// The client's body: kept whole if it is small, else streamed on.
@@ -255,12 +259,26 @@ async fn note_use(app: &App, connection: &Connection) {
 }
 
 /// The upstream's answer, streamed.
-fn incoming(app: &App, caller: &Caller, sent: reqwest::Response) -> Response {
-    let plain_events = is_plain_events(sent.headers());
+fn incoming(
+    app: &App,
+    caller: &Caller,
+    connection: &Connection,
+    method: &Method,
+    sent: reqwest::Response,
+) -> Response {
+    let (events, encoded) = (is_events(sent.headers()), is_encoded(sent.headers()));
+    let rewritten =
+        events && method == Method::GET && app.config.upstream.transport == Transport::Sse;
+    if rewritten && encoded {
+        let what = "the MCP server encodes its event stream, which then cannot be passed on";
+        return error(StatusCode::BAD_GATEWAY, -32000, what);
+    }
+    let plain_events = events && !encoded;
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = sent.status();
     *answer.headers_mut() = headers::down(sent.headers(), !plain_events);
 
+    let stream_url = sent.url().clone();
     let stream = sent
         .bytes_stream()
         .map(|chunk| chunk.map_err(io::Error::other));
@@ -273,6 +291,7 @@ fn incoming(app: &App, caller: &Caller, sent: reqwest::Response) -> Response {
         cut_at: caller.ends_at(CUT_BEFORE),
     };
     *answer.body_mut() = match limits.cut_at {
+        _ if rewritten => sse::body(app, connection, stream_url, stream, QUIET, limits),
         _ if plain_events => Body::from_stream(KeepAlive::new(stream, QUIET, limits)),
         Some(at) => Body::from_stream(CutAt::new(
             stream,
@@ -284,17 +303,19 @@ fn incoming(app: &App, caller: &Caller, sent: reqwest::Response) -> Response {
     answer
 }
 
-/// Whether the answer is an event stream that we can read: not encoded.
-fn is_plain_events(headers: &http::HeaderMap) -> bool {
+fn is_events(headers: &http::HeaderMap) -> bool {
     let essence = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok()?.split(';').next())
         .unwrap_or_default();
-    let encoded = headers
+    essence.trim().eq_ignore_ascii_case("text/event-stream")
+}
+
+fn is_encoded(headers: &http::HeaderMap) -> bool {
+    headers
         .get_all(CONTENT_ENCODING)
         .iter()
-        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
-    essence.trim().eq_ignore_ascii_case("text/event-stream") && !encoded
+        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn failed(

@@ -19,6 +19,7 @@ mod mcp;
 mod pin;
 mod register;
 mod revoke;
+mod sse;
 mod time;
 mod token;
 mod well_known;
@@ -100,10 +101,7 @@ async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Response {
         ("/", &Method::GET) if app.config.landing_page && wants_page(&request) => {
             landing(app, caller)
         }
-        (path, method) => match (
-            well_known::document(app, caller, path),
-            McpPath::parse(path),
-        ) {
+        (path, method) => match (well_known::document(app, caller, path), app.mcp_path(path)) {
             (Some(document), _) if matches!(*method, Method::GET | Method::HEAD) => document,
             (Some(_), _) => not_allowed("GET, HEAD, OPTIONS"),
             (None, Some(mcp)) => mcp::any(app, caller, mcp, request).await,

@@ -10,16 +10,15 @@ use serde_json::Value;
 use crate::{
     app::{App, Caller},
     config::Registration,
-    oauth::{
-        metadata::{self, Features, OPENID_CONFIGURATION, PROTECTED_RESOURCE},
-        resource::McpPath,
-    },
+    oauth::metadata::{self, Features, OPENID_CONFIGURATION, PROTECTED_RESOURCE},
 };
 
 /// The document at a well-known path, or below an MCP path; `None` when there is none.
 pub fn document(app: &App, caller: &Caller, path: &str) -> Option<Response> {
     if let Some(resource) = path.strip_prefix(PROTECTED_RESOURCE) {
-        return McpPath::parse(resource).map(|_| resource_document(app, caller, resource));
+        return app
+            .mcp_path(resource)
+            .map(|_| resource_document(app, caller, resource));
     }
     let below = [metadata::AUTHORIZATION_SERVER, OPENID_CONFIGURATION]
         .iter()
@@ -29,7 +28,7 @@ pub fn document(app: &App, caller: &Caller, path: &str) -> Option<Response> {
         path.strip_suffix(OPENID_CONFIGURATION)
             .filter(|issuer| !issuer.is_empty())
     });
-    McpPath::parse(issuer?).map(|_| server_document(app, caller))
+    app.mcp_path(issuer?).map(|_| server_document(app, caller))
 }
 
 fn resource_document(app: &App, caller: &Caller, resource: &str) -> Response {

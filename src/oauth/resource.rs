@@ -61,6 +61,8 @@ pub enum McpPath<'a> {
     Root,
     /// `/mcp`, `/mcp/…`, or an alias `/mcp-<label>` of either; holds what follows, slash included.
     Mcp(&'a str),
+    /// `/sse`: where upstreams of the HTTP+SSE transport are looked for.
+    Sse,
 }
 
 impl<'a> McpPath<'a> {
@@ -70,6 +72,9 @@ impl<'a> McpPath<'a> {
     pub fn parse(path: &'a str) -> Option<Self> {
         if path == "/" || path.is_empty() {
             return Some(Self::Root);
+        }
+        if path == "/sse" {
+            return Some(Self::Sse);
         }
         let rest = path.strip_prefix("/mcp")?;
         let rest = match rest.strip_prefix('-') {
@@ -86,6 +91,15 @@ impl<'a> McpPath<'a> {
         };
         (rest.is_empty() || (rest.starts_with('/') && is_unambiguous(rest)))
             .then_some(Self::Mcp(rest))
+    }
+
+    /// What follows `/mcp`, slash included.
+    #[must_use]
+    pub fn rest(self) -> &'a str {
+        match self {
+            Self::Mcp(rest) => rest,
+            Self::Root | Self::Sse => "",
+        }
     }
 }
 
@@ -160,6 +174,7 @@ mod tests {
     #[test]
     fn every_spelling_of_the_endpoint_is_known() {
         assert_eq!(McpPath::parse("/"), Some(McpPath::Root));
+        assert_eq!(McpPath::parse("/sse"), Some(McpPath::Sse));
         for (path, rest) in [
             ("/mcp", ""),
             ("/mcp/", "/"),
@@ -182,7 +197,6 @@ mod tests {
             "/mcp-",
             "/mcp-a.b",
             "/mcp-%41",
-            "/sse",
             "/authorize",
             "mcp",
             "//mcp",

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    credential::{ConnectionId, Fingerprint},
+    credential::{ConnectionId, Fingerprint, SealingKey},
     oauth::{
         client_auth::AuthMethod, pkce::CodeChallenge, redirect_uri::RedirectUri, token::Rotation,
     },
@@ -131,6 +131,9 @@ pub struct Connection {
     pub code: Fingerprint,
     /// Whether it gets refresh tokens.
     pub refreshable: bool,
+    /// Seals the message URLs of an HTTP+SSE upstream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealing_key: Option<SealingKey>,
     /// The current access token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Fingerprint>,

@@ -1,17 +1,19 @@
-//! Where an HTTP+SSE upstream wants messages sent, as a token in a path of ours: signed, since otherwise a
-//! client could reach any path of the upstream's origin with our credential.
+//! Where an HTTP+SSE upstream wants messages sent, as a token in a path of ours. Sealed, for two reasons: a client
+//! that could write one would reach any path of the upstream's origin with our credential, and one that could read
+//! it would see the keys that some upstreams put into their URLs.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use url::Url;
+
+use crate::credential::{Randomness, SealingKey};
 
 /// Longest path and query, in bytes.
 const LONGEST: usize = 4096;
-/// Longest token: both parts in base64, and the dot.
-const LONGEST_TOKEN: usize = (LONGEST * 4).div_ceil(3) + 1 + 43;
-/// What the signature is for, lest one made for another purpose fit.
-const CONTEXT: &[u8] = b"mcp http+sse endpoint, version 1";
+/// Longest token: nonce, text and tag in base64.
+const LONGEST_TOKEN: usize = ((NONCE_LEN + LONGEST + 16) * 4).div_ceil(3);
+/// What the seal is for, lest one made for another purpose fit.
+const CONTEXT: &str = "mcp http+sse endpoint, version 1";
 
 /// The URL that an endpoint event means: resolved against the URL of its stream, as clients do. `None` unless it
 /// lies on the same origin (scheme, host, port), says no other user than the stream's URL does, and is of
@@ -32,51 +34,59 @@ pub fn resolve_endpoint(stream_url: &Url, data: &str) -> Option<Url> {
     acceptable.then_some(url)
 }
 
-/// The token for a target: `<base64url(path and query)>.<base64url(signature)>`. The signature also covers the
-/// origin, so that no token outlives a change of the upstream.
+/// The token for a target: nonce, sealed path and query, and tag (RFC 8439 §2.8), in base64url. The origin is sealed
+/// along, so that no token outlives a change of the upstream.
+///
+/// # Panics
+/// Never: the text is far below the cipher's limit.
 #[must_use]
-pub fn encode_target(key: &[u8; 32], target: &Url) -> String {
-    let path_and_query = path_and_query(target);
-    let signature = mac(key, target, path_and_query).finalize().into_bytes();
-    format!(
-        "{}.{}",
-        URL_SAFE_NO_PAD.encode(path_and_query),
-        URL_SAFE_NO_PAD.encode(signature)
-    )
+pub fn seal_target(key: &SealingKey, randomness: &Randomness, target: &Url) -> String {
+    // Random nonces are safe here: a key seals a few targets in its life, not billions.
+    let nonce: [u8; NONCE_LEN] = randomness.bytes();
+    let mut sealed = path_and_query(target).as_bytes().to_vec();
+    cipher(key)
+        .seal_in_place_append_tag(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from(context(target)),
+            &mut sealed,
+        )
+        .expect("the text is short enough to be sealed");
+    URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat())
 }
 
-/// The target of a token: on the origin of `base`, and exactly the path and query that were signed. `None` for
+/// The target of a token: on the origin of `base`, and exactly the path and query that were sealed. `None` for
 /// a token that was not made with this key for this origin.
 #[must_use]
-pub fn decode_target(key: &[u8; 32], token: &str, base: &Url) -> Option<Url> {
+pub fn open_target(key: &SealingKey, token: &str, base: &Url) -> Option<Url> {
     if token.len() > LONGEST_TOKEN {
         return None;
     }
-    let (presented, signature) = token.split_once('.')?;
-    let presented = String::from_utf8(URL_SAFE_NO_PAD.decode(presented).ok()?).ok()?;
-    let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-    // Compares in constant time.
-    mac(key, base, &presented).verify_slice(&signature).ok()?;
-    let signed = presented;
+    let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+    let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+    let mut sealed = sealed.to_vec();
+    let opened = cipher(key)
+        .open_in_place(nonce, Aad::from(context(base)), &mut sealed)
+        .ok()?;
+    let opened = std::str::from_utf8(opened).ok()?;
     // Put together, not joined: `//host` would leave the origin.
-    let url = Url::parse(&(base.origin().ascii_serialization() + &signed)).ok()?;
-    let as_signed = url.origin() == base.origin()
+    let url = Url::parse(&(base.origin().ascii_serialization() + opened)).ok()?;
+    let as_sealed = url.origin() == base.origin()
         && url.username().is_empty()
         && url.password().is_none()
         && url.fragment().is_none()
-        && path_and_query(&url) == signed;
-    as_signed.then_some(url)
+        && path_and_query(&url) == opened;
+    as_sealed.then_some(url)
 }
 
-fn mac(key: &[u8; 32], of_origin: &Url, path_and_query: &str) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    // Neither context nor origin holds a zero byte, so the parts cannot run into each other.
-    mac.update(CONTEXT);
-    mac.update(b"\0");
-    mac.update(of_origin.origin().ascii_serialization().as_bytes());
-    mac.update(b"\0");
-    mac.update(path_and_query.as_bytes());
-    mac
+fn cipher(key: &SealingKey) -> LessSafeKey {
+    let key = UnboundKey::new(&CHACHA20_POLY1305, key.bytes()).expect("the key has 32 bytes");
+    LessSafeKey::new(key)
+}
+
+/// Neither context nor origin holds a zero byte, so the parts cannot run into each other.
+fn context(of_origin: &Url) -> String {
+    format!("{CONTEXT}\0{}", of_origin.origin().ascii_serialization())
 }
 
 fn path_and_query(url: &Url) -> &str {
@@ -87,7 +97,17 @@ fn path_and_query(url: &Url) -> &str {
 mod tests {
     use super::*;
 
-    const KEY: [u8; 32] = [7; 32];
+    fn key(byte: u8) -> SealingKey {
+        SealingKey::draw(&Randomness::from_fn(move |bytes| bytes.fill(byte)))
+    }
+
+    fn sealed(target: &Url) -> String {
+        seal_target(&key(7), &Randomness::system(), target)
+    }
+
+    fn opened(token: &str, base: &Url) -> Option<Url> {
+        open_target(&key(7), token, base)
+    }
 
     fn url(text: &str) -> Url {
         Url::parse(text).unwrap()
@@ -160,11 +180,11 @@ mod tests {
             "http://127.0.0.1:8080/m?x",
         ] {
             let mut target = url(target);
-            let token = encode_target(&KEY, &target);
+            let token = sealed(&target);
             target.set_fragment(None);
-            assert_eq!(decode_target(&KEY, &token, &target), Some(target.clone()));
+            assert_eq!(opened(&token, &target), Some(target.clone()));
             let base = target.join("/other?q").unwrap();
-            assert_eq!(decode_target(&KEY, &token, &base), Some(target));
+            assert_eq!(opened(&token, &base), Some(target));
         }
     }
 
@@ -174,58 +194,69 @@ mod tests {
         for spare in 0..4 {
             let data = format!("/{}", "x".repeat(LONGEST - 1 - spare));
             let target = resolve_endpoint(&base, &data).unwrap();
-            let token = encode_target(&KEY, &target);
-            assert_eq!(decode_target(&KEY, &token, &base), Some(target));
+            let token = sealed(&target);
+            assert_eq!(opened(&token, &base), Some(target));
         }
         let longer = url(&format!("https://up.example/{}", "x".repeat(LONGEST)));
-        assert_eq!(
-            decode_target(&KEY, &encode_target(&KEY, &longer), &base),
-            None
-        );
+        assert_eq!(opened(&sealed(&longer), &base), None);
     }
 
     #[test]
     fn a_token_holds_for_its_key_and_origin_alone() {
         let target = url("https://up.example/m?x=1");
-        let token = encode_target(&KEY, &target);
-        assert_eq!(decode_target(&[8; 32], &token, &target), None);
+        let token = sealed(&target);
+        assert_eq!(open_target(&key(8), &token, &target), None);
         for other in [
             "https://evil.example/m",
             "http://up.example/m",
             "https://up.example:8443/m",
         ] {
-            assert_eq!(decode_target(&KEY, &token, &url(other)), None, "{other}");
+            assert_eq!(opened(&token, &url(other)), None, "{other}");
         }
     }
 
     #[test]
     fn a_token_changed_anywhere_is_refused() {
         let target = url("https://up.example/m?x=1");
-        let token = encode_target(&KEY, &target);
+        let token = sealed(&target);
         for at in 0..token.len() {
             for with in ["", ".", "A", "B", "-", "=", "é", "AA"] {
                 let changed = format!("{}{with}{}", &token[..at], &token[at + 1..]);
-                let read = decode_target(&KEY, &changed, &target);
+                let read = opened(&changed, &target);
                 assert_eq!(read.is_some(), changed == token, "{changed}");
             }
         }
-        let (path, signature) = token.split_once('.').unwrap();
         for bad in [
             String::new(),
-            ".".to_owned(),
-            format!("{path}."),
-            format!(".{signature}"),
+            "A".repeat(15),
+            "A".repeat(16),
+            "A".repeat(40),
             format!("{token}A"),
-            format!("{token}."),
-            format!("{path}.{}", &signature[..42]),
+            format!("{token}="),
+            token[..token.len() - 1].to_owned(),
             "A".repeat(1 << 20),
         ] {
-            assert_eq!(decode_target(&KEY, &bad, &target), None);
+            assert_eq!(opened(&bad, &target), None);
         }
     }
 
     #[test]
-    fn even_a_signed_text_that_is_no_plain_path_is_refused() {
+    fn a_token_shows_nothing_of_its_target_and_is_never_the_same_twice() {
+        let target = url("https://up.example/key-in-the-path/m?api_key=secret");
+        let (one, two) = (sealed(&target), sealed(&target));
+        assert_ne!(one, two);
+        let bytes = URL_SAFE_NO_PAD.decode(&one).unwrap();
+        for part in ["key-in", "secret", "api_key"] {
+            assert!(
+                !bytes
+                    .windows(part.len())
+                    .any(|window| window == part.as_bytes())
+            );
+        }
+    }
+
+    #[test]
+    fn even_a_sealed_text_that_is_no_plain_path_is_refused() {
         let base = url("https://up.example/");
         for text in [
             "",
@@ -238,23 +269,16 @@ mod tests {
             "/a b",
             "?x",
         ] {
-            let signature = mac(&KEY, &base, text).finalize().into_bytes();
-            let token = format!(
-                "{}.{}",
-                URL_SAFE_NO_PAD.encode(text),
-                URL_SAFE_NO_PAD.encode(signature)
-            );
-            assert_eq!(decode_target(&KEY, &token, &base), None, "{text}");
+            let mut bytes = text.as_bytes().to_vec();
+            cipher(&key(7))
+                .seal_in_place_append_tag(
+                    Nonce::assume_unique_for_key([1; NONCE_LEN]),
+                    Aad::from(context(&base)),
+                    &mut bytes,
+                )
+                .unwrap();
+            let token = URL_SAFE_NO_PAD.encode([&[1; NONCE_LEN][..], &bytes].concat());
+            assert_eq!(opened(&token, &base), None, "{text}");
         }
-    }
-
-    /// Fixes the form: tokens are in clients' hands while versions change. The value was computed with another
-    /// implementation of HMAC.
-    #[test]
-    fn the_form_of_a_token_stays() {
-        assert_eq!(
-            encode_target(&KEY, &url("https://up.example/m?x=1")),
-            "L20_eD0x.4483t7znUoZTZwp9fP_jAt-5K3Hf5LR0_q2o3VD4myU"
-        );
     }
 }

@@ -14,5 +14,6 @@ mod logs;
 mod proxy;
 mod races;
 mod recorder;
+mod sse;
 mod token;
 mod world;

@@ -1,0 +1,105 @@
+//! Upstreams of the deprecated HTTP+SSE transport (MCP 2024-11-05): GET opens a stream whose first event names the
+//! URL to POST to. That URL becomes one of ours, and leads back to exactly what the upstream named.
+
+use std::io;
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt as _};
+use http::{
+    HeaderValue, Method, StatusCode,
+    header::{ACCEPT_ENCODING, ALLOW},
+    request::Parts,
+};
+use url::Url;
+
+use super::mcp::error;
+use crate::{
+    app::App,
+    oauth::resource::McpPath,
+    store::record::Connection,
+    upstream::{
+        endpoint_event::RewriteEndpoint,
+        endpoint_target::{open_target, resolve_endpoint, seal_target},
+        keep_alive::{KeepAlive, Limits},
+        target,
+    },
+};
+
+/// Below `/mcp`, what a message URL begins with.
+const MESSAGE: &str = "/message/";
+
+/// Where a request goes, or the answer when it goes nowhere.
+pub fn target(
+    app: &App,
+    connection: &Connection,
+    path: McpPath<'_>,
+    parts: &mut Parts,
+) -> Result<Url, Box<Response>> {
+    let upstream = &app.upstream.config().url;
+    let rest = path.rest();
+    if let Some(token) = rest.strip_prefix(MESSAGE) {
+        if parts.method != Method::POST {
+            return Err(Box::new(not_allowed("POST", "messages are sent by POST")));
+        }
+        // The client's query is left out: the upstream named its URL with all that belongs to it.
+        let key = connection.sealing_key.as_ref();
+        return key
+            .and_then(|key| open_target(key, token, upstream))
+            .ok_or_else(|| {
+                let what = "this message URL is not one that this connection was given";
+                Box::new(error(StatusCode::NOT_FOUND, -32600, what))
+            });
+    }
+    if parts.method != Method::GET {
+        // Clients that try Streamable HTTP first fall back to GET after this.
+        let what = "this server speaks HTTP+SSE: open the event stream with GET first";
+        return Err(Box::new(not_allowed("GET", what)));
+    }
+    // What is encoded cannot be rewritten.
+    parts
+        .headers
+        .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    target::resolve(upstream, rest, parts.uri.query()).ok_or_else(|| {
+        let what = "this path or query cannot be passed on";
+        Box::new(error(StatusCode::BAD_REQUEST, -32600, what))
+    })
+}
+
+/// The upstream's stream, with the endpoint event rewritten.
+pub fn body<S>(
+    app: &App,
+    connection: &Connection,
+    stream_url: Url,
+    stream: S,
+    quiet: std::time::Duration,
+    limits: Limits,
+) -> Body
+where
+    S: Stream<Item = io::Result<Bytes>> + Send + 'static,
+{
+    let (key, randomness) = (connection.sealing_key.clone(), app.randomness.clone());
+    let rewritten = RewriteEndpoint::<_, io::Error, _>::new(stream, move |endpoint: &str| {
+        let target = resolve_endpoint(&stream_url, endpoint)?;
+        let token = seal_target(key.as_ref()?, &randomness, &target);
+        Some(format!("/mcp{MESSAGE}{token}"))
+    })
+    .inspect_err(|error| {
+        if error.kind() == io::ErrorKind::InvalidData {
+            tracing::warn!(
+                event = "upstream_endpoint_refused",
+                detail = %error,
+                "an event stream was ended"
+            );
+        }
+    });
+    Body::from_stream(KeepAlive::new(rewritten, quiet, limits))
+}
+
+fn not_allowed(allow: &'static str, what: &str) -> Response {
+    let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, -32000, what);
+    answer
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allow));
+    answer
+}

@@ -1,0 +1,182 @@
+//! Upstreams of the deprecated HTTP+SSE transport: the endpoint event becomes ours, and leads back to one place.
+
+use axum::response::IntoResponse as _;
+use http::Method;
+use serde_json::json;
+
+use crate::{
+    recorder::Recorded,
+    world::{Answer, Choices, Connected, World},
+};
+
+const OPENING: &str = "event: endpoint\r\ndata: /messages?session=7f&api_key=hidden\r\n\r\n";
+
+async fn world() -> World {
+    let w = World::choosing(Choices {
+        settings: vec![("UPSTREAM_TRANSPORT", "sse".into())],
+        ..Choices::default()
+    })
+    .await;
+    w.keep_secret("api_key=hidden");
+    w.upstream
+        .answers(|request: &Recorded| match request.method {
+            Method::GET => (
+                [("content-type", "text/event-stream; charset=utf-8")],
+                format!("{OPENING}event: message\ndata: {{\"id\":1}}\n\n"),
+            )
+                .into_response(),
+            _ => (http::StatusCode::ACCEPTED, "Accepted").into_response(),
+        });
+    w
+}
+
+async fn open(w: &World, client: &Connected, path: &str) -> Answer {
+    w.get(path)
+        .header("authorization", &format!("Bearer {}", client.access))
+        .header("accept", "text/event-stream")
+        .header("accept-encoding", "gzip, br")
+        .send()
+        .await
+}
+
+async fn post(w: &World, client: &Connected, path: &str) -> Answer {
+    w.post(path)
+        .header("authorization", &format!("Bearer {}", client.access))
+        .json(&json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }))
+        .send()
+        .await
+}
+
+fn endpoint(stream: &Answer) -> String {
+    let after = stream.text.split_once("data: ").unwrap().1;
+    after.split(['\r', '\n']).next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_endpoint_event_is_ours_and_leads_back_to_what_the_upstream_named() {
+    let w = world().await;
+    let client = w.connect().await;
+    for path in ["/mcp", "/sse", "/"] {
+        let stream = open(&w, &client, path).await;
+        assert_eq!(stream.status, 200, "{stream:?}");
+        assert!(
+            stream
+                .text
+                .ends_with("event: message\ndata: {\"id\":1}\n\n")
+        );
+        let ours = endpoint(&stream);
+        assert!(ours.starts_with("/mcp/message/"), "{ours}");
+        for part in ["messages", "session", "hidden"] {
+            assert!(!stream.text.contains(part), "{part}");
+        }
+        assert_eq!(
+            w.upstream
+                .requests()
+                .pop()
+                .unwrap()
+                .header("accept-encoding"),
+            Some("identity")
+        );
+
+        let sent = post(&w, &client, &ours).await;
+        assert_eq!((sent.status, sent.text.as_str()), (202, "Accepted"));
+        let seen = w.upstream.requests().pop().unwrap();
+        assert_eq!(seen.target, "/messages?session=7f&api_key=hidden");
+        assert_eq!(
+            seen.header("authorization"),
+            Some(&*format!("Bearer {}", w.pat))
+        );
+    }
+}
+
+#[tokio::test]
+async fn no_other_path_can_be_reached() {
+    let w = world().await;
+    let (client, other) = (w.connect().await, w.connect().await);
+    let ours = endpoint(&open(&w, &client, "/mcp").await);
+    let theirs = endpoint(&open(&w, &other, "/mcp").await);
+    let before = w.upstream.requests().len();
+    let last = if ours.ends_with('A') { 'B' } else { 'A' };
+    for (path, status) in [
+        (theirs, 404),
+        (format!("{}{last}", &ours[..ours.len() - 1]), 404),
+        ("/mcp/message/AAAA".into(), 404),
+        ("/mcp/message/".into(), 404),
+        ("/mcp".into(), 405),
+        ("/mcp/admin".into(), 405),
+        ("/sse".into(), 405),
+    ] {
+        assert_eq!(post(&w, &client, &path).await.status, status, "{path}");
+    }
+    let posted = post(&w, &client, "/mcp").await;
+    assert_eq!(
+        posted.header("allow"),
+        "GET",
+        "clients fall back to GET after this"
+    );
+    let got = open(&w, &client, &ours).await;
+    assert_eq!((got.status, got.header("allow")), (405, "POST"));
+    let deleted = w
+        .request("DELETE", "/mcp")
+        .header("authorization", &format!("Bearer {}", client.access))
+        .send()
+        .await;
+    assert_eq!(deleted.status, 405);
+    assert_eq!(w.upstream.requests().len(), before);
+    let stranger = w.post(&ours).json(&json!({})).send().await;
+    assert_eq!(stranger.status, 401);
+}
+
+#[tokio::test]
+async fn an_endpoint_elsewhere_ends_the_stream_before_the_client_sees_it() {
+    let w = world().await;
+    let client = w.connect().await;
+    for hostile in [
+        "https://evil.example/messages",
+        "//evil.example/m",
+        "javascript:x",
+    ] {
+        w.upstream.answers(move |_| {
+            let body = format!(": hello\n\nevent: endpoint\ndata: {hostile}\n\ndata: after\n\n");
+            ([("content-type", "text/event-stream")], body).into_response()
+        });
+        let stream = w
+            .get("/mcp")
+            .header("authorization", &format!("Bearer {}", client.access))
+            .0
+            .send()
+            .await;
+        // The connection is cut, before the head of the answer or after it.
+        if let Ok(stream) = stream {
+            let body = stream.text().await;
+            assert!(body.is_err(), "{hostile}: {body:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_encoded_stream_is_refused_because_it_cannot_be_rewritten() {
+    let w = world().await;
+    let client = w.connect().await;
+    w.upstream.answers_with(
+        200,
+        &[
+            ("content-type", "text/event-stream"),
+            ("content-encoding", "gzip"),
+        ],
+        "x",
+    );
+    assert_eq!(open(&w, &client, "/mcp").await.status, 502);
+}
+
+#[tokio::test]
+async fn the_path_sse_is_a_resource_only_where_the_upstream_speaks_it() {
+    let metadata = "/.well-known/oauth-protected-resource/sse";
+    let w = world().await;
+    let document = w.get(metadata).send().await;
+    assert_eq!(document.json()["resource"], w.url("/sse"));
+    assert_eq!(w.get("/sse").send().await.status, 401);
+    let w = World::start().await;
+    assert_eq!(w.get(metadata).send().await.status, 404);
+    assert_eq!(w.get("/sse").send().await.status, 404);
+}
