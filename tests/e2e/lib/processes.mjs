@@ -93,10 +93,10 @@ export async function everything(transport = 'streamableHttp') {
   return guarded(server, port, transport === 'sse' ? '/sse' : '/mcp');
 }
 
-/** python_server.py, over `streamable-http` or `sse`. */
-export async function python(transport) {
+/** A server on the Python SDK, over `streamable-http` or `sse`. */
+export async function python(transport, file = 'python_server.py') {
   const port = await freePort();
-  const script = fileURLToPath(new URL('../python_server.py', import.meta.url));
+  const script = fileURLToPath(new URL(`../${file}`, import.meta.url));
   const server = await start(process.env.PYTHON ?? 'python3', [script, transport, String(port)], {}, /running on/i);
   return guarded(server, port, transport === 'sse' ? '/sse' : '/mcp');
 }
