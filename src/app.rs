@@ -5,8 +5,9 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    client_document::Fetcher, clock::Clock, config::Config, credential::Randomness,
-    oauth::resource::BaseUrl, secrets::Secrets, store::Store, upstream::Upstream,
+    bucket::Buckets, client_document::Fetcher, clock::Clock, config::Config,
+    credential::Randomness, oauth::resource::BaseUrl, secrets::Secrets, store::Store,
+    upstream::Upstream,
 };
 
 /// The application: configuration and everything that acts. Cheap to clone.
@@ -20,6 +21,8 @@ pub struct App {
     pub upstream: Upstream,
     /// Fetches client-id documents.
     pub documents: Fetcher,
+    /// Who registers how often.
+    pub registrations: Buckets,
     /// The upstream's credential and the PIN.
     pub secrets: Secrets,
     /// The time.

@@ -12,5 +12,6 @@ mod logs;
 mod proxy;
 mod races;
 mod recorder;
+mod registration;
 mod token;
 mod world;
