@@ -5,10 +5,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
+mod attacks;
 mod bad_input;
 mod consent;
+mod documents;
 mod flow;
 mod logs;
+#[path = "../../src/client_document/tests/origin.rs"]
+mod origin;
 mod proxy;
 mod races;
 mod recorder;

@@ -59,6 +59,8 @@ pub struct World {
     database: Database,
     /// Everything that must never be logged.
     secrets: Mutex<Vec<String>>,
+    /// Where the log was when this world began.
+    log_begins: usize,
     task: JoinHandle<io::Result<()>>,
 }
 
@@ -96,7 +98,7 @@ impl World {
     }
 
     pub async fn choosing(choices: Choices) -> Self {
-        logged();
+        let log_begins = logged().lock().unwrap().len();
         let upstream = Recorder::start().await;
         let randomness = Randomness::system();
         let pat = Plain::draw("pat_", &randomness);
@@ -157,6 +159,7 @@ impl World {
         let router = local::router(app, names);
         let task = tokio::spawn(local::serve(listener, router, std::future::pending()));
         Self {
+            log_begins,
             base: format!("http://{address}"),
             address,
             upstream,
@@ -367,11 +370,12 @@ impl Drop for World {
         if std::thread::panicking() {
             return;
         }
-        let log = logged().lock().unwrap();
+        let log = logged().lock().unwrap()[self.log_begins..].to_vec();
         let log = String::from_utf8_lossy(&log);
         for secret in self.secrets.lock().unwrap().iter() {
-            if let Some(line) = log.lines().find(|line| line.contains(secret)) {
-                panic!("a secret was logged: {line}");
+            if log.contains(secret) {
+                let line = log.lines().find(|line| line.contains(secret));
+                panic!("a secret was logged: {line:?}");
             }
         }
     }

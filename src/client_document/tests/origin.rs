@@ -44,6 +44,7 @@ pub struct Origin {
     /// How many connections came, with a request or without.
     pub connections: Arc<AtomicUsize>,
     /// How many of them have ended.
+    #[allow(dead_code, reason = "only the unit tests wait for it")]
     pub ended: watch::Receiver<usize>,
 }
 
