@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
+    bucket::Buckets,
     client_document::Fetcher,
     clock::Clock,
     config::{Config, Transport},
@@ -26,6 +27,8 @@ pub struct App {
     pub upstream: Upstream,
     /// Fetches client-id documents.
     pub documents: Fetcher,
+    /// Who registers how often.
+    pub registrations: Buckets,
     /// The upstream's credential and the PIN.
     pub secrets: Secrets,
     /// The time.

@@ -9,7 +9,7 @@ use std::{
 const LAYERS: [&[&str]; 7] = [
     &["clock", "credential", "error", "client_document", "page"],
     &["oauth", "pin"],
-    &["config"],
+    &["bucket", "config"],
     &["secrets", "store"],
     &["upstream"],
     &["app"],

@@ -9,11 +9,12 @@
 //! * [`store`] – DynamoDB, behind verbs of the protocol
 //! * [`upstream`] – the outgoing side
 //! * [`client_document`] – fetching client-id metadata documents
-//! * [`secrets`], [`pin`] – the secret and the throttle
+//! * [`secrets`], [`pin`], [`bucket`] – the secret, the throttle, the limit on registrations
 //! * [`oauth`] – the protocol, pure
 //! * [`credential`], [`clock`], [`config`], [`error`] – the ground
 
 pub mod app;
+pub mod bucket;
 pub mod client_document;
 pub mod clock;
 pub mod config;

@@ -1,7 +1,7 @@
 //! `POST /register` (RFC 7591).
 
 use axum::{body::Body, response::Response};
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, header::RETRY_AFTER};
 
 use super::{
     answer::{self, Refusal},
@@ -10,7 +10,11 @@ use super::{
 use crate::{
     app::{App, Caller},
     credential::Plain,
-    oauth::{client::ClientMetadata, client_auth::AuthMethod},
+    oauth::{
+        client::ClientMetadata,
+        client_auth::AuthMethod,
+        error::{ErrorCode, OAuthError},
+    },
     store::record::Client,
 };
 
@@ -24,6 +28,10 @@ pub async fn post(app: &App, caller: &Caller, request: Request<Body>) -> Result<
     let metadata = ClientMetadata::from_registration(&body)?;
 
     let now = app.clock.now();
+    // Each registration is a write that a stranger makes us pay for. One that is refused costs nothing.
+    if let Err(wait) = app.registrations.take(caller.address, now) {
+        return Ok(too_many(caller, wait));
+    }
     let client_id = uuid::Builder::from_random_bytes(app.randomness.bytes())
         .into_uuid()
         .to_string();
@@ -51,4 +59,21 @@ pub async fn post(app: &App, caller: &Caller, request: Request<Body>) -> Result<
     let answer =
         metadata.to_registration_answer(&client.client_id, now, secret.as_ref().map(Plain::expose));
     Ok(answer::json(StatusCode::CREATED, &answer))
+}
+
+/// 429 in the RFC's form (RFC 7591 §3.2.2, RFC 6585 §4); the code is RFC 6749's word for a server that is asked
+/// too much, since RFC 7591 has none.
+fn too_many(caller: &Caller, wait: u64) -> Response {
+    tracing::warn!(
+        event = "registrations_limited",
+        address = caller.address_text(),
+        "an address registers too often"
+    );
+    let error = OAuthError::new(
+        ErrorCode::TemporarilyUnavailable,
+        "too many registrations from this address; try again later",
+    );
+    let mut answer = answer::oauth_error(StatusCode::TOO_MANY_REQUESTS, &error);
+    answer.headers_mut().insert(RETRY_AFTER, wait.into());
+    answer
 }

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use super::{aws, demo, engine, local, log};
 use crate::{
     app::App,
+    bucket::{self, Buckets},
     client_document::Fetcher,
     clock::Clock,
     config::{Config, Host, LogFormat},
@@ -243,6 +244,7 @@ impl Run {
             store: Store::new(dynamodb, self.config.table_name.clone(), randomness.clone()),
             upstream,
             documents: Fetcher::new(tls()),
+            registrations: Buckets::new(bucket::REGISTRATIONS),
             secrets: Secrets::fixed(secret),
             clock,
             randomness,

@@ -5,11 +5,12 @@ use http::{HeaderMap, header::AUTHORIZATION};
 /// What the `Authorization` header of a request holds.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Presented<'a> {
-    /// No header at all.
+    /// No header at all, or one of a scheme that is none of ours: the client did not know that a bearer token is
+    /// needed, and is told nothing but that (RFC 6750 §3.1).
     Nothing,
     /// A bearer token; not yet looked at.
     Token(&'a str),
-    /// Another scheme, a malformed header, or several headers.
+    /// A malformed header, or several headers.
     Malformed,
 }
 
@@ -23,16 +24,20 @@ pub fn presented(headers: &HeaderMap) -> Presented<'_> {
     if values.next().is_some() {
         return Presented::Malformed;
     }
-    let Some((scheme, token)) = value.to_str().ok().and_then(|value| value.split_once(' ')) else {
+    let Ok(value) = value.to_str() else {
         return Presented::Malformed;
     };
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    if !scheme.eq_ignore_ascii_case("Bearer") {
+        return Presented::Nothing;
+    }
     let token = token.trim_matches(' ');
     // The alphabet of b68token, RFC 6750 §2.1.
     let well_formed = !token.is_empty()
         && token
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b));
-    if scheme.eq_ignore_ascii_case("Bearer") && well_formed {
+    if well_formed {
         Presented::Token(token)
     } else {
         Presented::Malformed
@@ -70,15 +75,11 @@ mod tests {
 
     #[test]
     fn everything_else_is_malformed() {
-        for value in [
-            "Bearer",
-            "Bearer ",
-            "Basic aB1",
-            "Bearer a b",
-            "Bearer a\"b",
-            "token",
-        ] {
+        for value in ["Bearer", "Bearer ", "Bearer a b", "Bearer a\"b"] {
             assert_eq!(read(&[value]), "Malformed", "{value}");
+        }
+        for value in ["Basic aB1", "token", "BearerX aB1"] {
+            assert_eq!(read(&[value]), "Nothing", "{value}");
         }
         assert_eq!(read(&["Bearer a", "Bearer a"]), "Malformed");
         assert_eq!(read(&[]), "Nothing");

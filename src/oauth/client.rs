@@ -211,19 +211,20 @@ fn strings<'a>(
     }
 }
 
-/// Whether a published key set holds a private or symmetric key (RFC 7517 §9.3, RFC 7518 §6): `d`, or `k`.
+/// Whether a published key set holds a private or symmetric key (RFC 7517 §9.3): one of the members that RFC 7518 §6,
+/// RFC 8037 §2 and the AKP key type keep for them, at any depth, so that a key set in the wrong shape is seen too.
 fn has_private_key(metadata: &Map<String, Value>) -> bool {
-    let keys = metadata
-        .get("jwks")
-        .and_then(|jwks| jwks.get("keys"))
-        .and_then(Value::as_array);
-    keys.is_some_and(|keys| {
-        keys.iter().any(|key| {
-            ["d", "k", "p", "q"]
+    const PRIVATE: [&str; 9] = ["d", "k", "p", "q", "dp", "dq", "qi", "oth", "priv"];
+    fn holds(value: &Value) -> bool {
+        match value {
+            Value::Object(members) => members
                 .iter()
-                .any(|part| key.get(part).is_some())
-        })
-    })
+                .any(|(name, value)| PRIVATE.contains(&&**name) || holds(value)),
+            Value::Array(values) => values.iter().any(holds),
+            _ => false,
+        }
+    }
+    metadata.get("jwks").is_some_and(holds)
 }
 
 #[cfg(test)]
@@ -334,6 +335,9 @@ mod tests {
             json!({"token_endpoint_auth_method": "private_key_jwt"}),
             json!({"token_endpoint_auth_method": "client_secret_post"}),
             json!({"jwks": {"keys": [{"kty": "EC", "d": "x"}]}}),
+            json!({"jwks": {"keys": [{"kty": "AKP", "priv": "x"}]}}),
+            json!({"jwks": [{"kty": "RSA", "dp": "x"}]}),
+            json!({"jwks": {"kty": "oct", "k": "x"}}),
             json!({"redirect_uris": ["javascript:1"]}),
         ] {
             assert!(read(change.clone()).is_err(), "{change}");

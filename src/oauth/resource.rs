@@ -105,9 +105,11 @@ impl<'a> McpPath<'a> {
 
 fn is_unambiguous(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
+    // What no URL may contain (RFC 3986 §2), though HTTP libraries let some of it through: a quote would end the
+    // quoted URL in our challenge.
     let plain = path
         .bytes()
-        .all(|b| b.is_ascii_graphic() && b != b'\\' && b != b'#' && b != b'?');
+        .all(|b| b.is_ascii_graphic() && !b"\\#?\"<>^`{|}".contains(&b));
     // Encoded dot, slash, percent, backslash, NUL and the other control characters.
     let encoded = ["%2e", "%2f", "%25", "%5c", "%0", "%1", "%7f"]
         .iter()
@@ -219,6 +221,10 @@ mod tests {
             "/mcp/%",
             "/mcp/%zz",
             "/mcp/\u{e9}",
+            "/mcp/\",scope=\"x",
+            "/mcp/<x>",
+            "/mcp/{x}",
+            "/mcp/x|y",
             "/mcp/x?y",
             "/mcp/x#y",
         ] {

@@ -5,15 +5,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
+mod attacks;
 mod bad_input;
 mod command;
 mod connections;
 mod consent;
+mod documents;
 mod flow;
 mod logs;
+#[path = "../../src/client_document/tests/origin.rs"]
+mod origin;
 mod proxy;
 mod races;
 mod recorder;
+mod registration;
 mod sse;
 mod token;
 mod world;

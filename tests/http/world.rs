@@ -7,14 +7,18 @@ use std::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_config::retry::RetryConfig;
+use aws_sdk_dynamodb::{Client, types::AttributeValue};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use dynoxide::{Database, actions::scan::ScanRequest};
 use http::{HeaderMap, Method};
 use lambda_oauth_mcp_proxy::{
     app::App,
+    bucket::{self, Buckets},
     client_document::Fetcher,
     clock::Clock,
     config::{Config, Host},
@@ -55,11 +59,15 @@ pub struct World {
     database: Database,
     /// Everything that must never be logged.
     secrets: Mutex<Vec<String>>,
+    /// Where the log was when this world began.
+    log_begins: usize,
     task: JoinHandle<io::Result<()>>,
     stop: Mutex<Option<oneshot::Sender<()>>>,
 }
 
 type Change = Box<dyn FnOnce(&mut Secret) + Send>;
+/// What stands between the SDK and the engine.
+type Wire = Box<dyn FnOnce(SharedHttpClient) -> SharedHttpClient + Send>;
 
 /// What a test may choose.
 #[derive(Default)]
@@ -69,6 +77,7 @@ pub struct Choices {
     pub secret: Option<Change>,
     pub documents: Option<Fetcher>,
     pub upstream: Option<String>,
+    pub wire: Option<Wire>,
 }
 
 impl World {
@@ -90,7 +99,7 @@ impl World {
     }
 
     pub async fn choosing(choices: Choices) -> Self {
-        logged();
+        let log_begins = logged().lock().unwrap().len();
         let upstream = Recorder::start().await;
         let randomness = Randomness::system();
         let pat = Plain::draw("pat_", &randomness);
@@ -113,9 +122,15 @@ impl World {
         let database = choices
             .database
             .unwrap_or_else(|| Database::memory().unwrap());
-        let dynamodb =
-            aws::local_dynamodb(engine::http_client(database.clone()), "http://127.0.0.1");
+        let wire = engine::http_client(database.clone());
+        let mut dynamodb = aws::local_dynamodb(wire.clone(), "http://127.0.0.1");
         table::create(&dynamodb, &config.table_name).await.unwrap();
+        if let Some(faulty) = choices.wire {
+            // The SDK's own pauses between two attempts are not worth waiting for.
+            let retry = RetryConfig::standard().with_initial_backoff(Duration::from_millis(1));
+            let config = dynamodb.config().to_builder().http_client(faulty(wire));
+            dynamodb = Client::from_conf(config.retry_config(retry).build());
+        }
         let mut secret = Secret {
             upstream_token: pat.clone(),
             pin: Pin::parse(pin.expose()).unwrap(),
@@ -130,6 +145,7 @@ impl World {
             store: Store::new(dynamodb, config.table_name.clone(), randomness.clone()),
             upstream: Upstream::new(Http::new(tls(), clock.clone()), config.upstream.clone()),
             documents: choices.documents.unwrap_or_else(|| Fetcher::new(tls())),
+            registrations: Buckets::new(bucket::REGISTRATIONS),
             secrets: Secrets::fixed(secret),
             clock,
             randomness,
@@ -147,6 +163,7 @@ impl World {
             let _ = stopped.await;
         }));
         Self {
+            log_begins,
             base: format!("http://{address}"),
             address,
             upstream,
@@ -184,6 +201,14 @@ impl World {
         (&mut self.task).await.unwrap().unwrap();
     }
 
+    /// The table, past the program.
+    pub fn dynamodb(&self) -> Client {
+        aws::local_dynamodb(
+            engine::http_client(self.database.clone()),
+            "http://127.0.0.1",
+        )
+    }
+
     /// From now on this must not be found in any log line.
     pub fn keep_secret(&self, secret: &str) {
         self.secrets.lock().unwrap().push(secret.to_owned());
@@ -206,20 +231,17 @@ impl World {
     /// Sets the day's count of wrong tries over all addresses, in place of so many requests.
     pub async fn set_wrong_tries(&self, tries: u32) {
         let key = |text: &str| AttributeValue::S(text.to_owned());
-        aws::local_dynamodb(
-            engine::http_client(self.database.clone()),
-            "http://127.0.0.1",
-        )
-        .update_item()
-        .table_name("lambda-oauth-mcp-proxy")
-        .key("pk", key("pin#overall"))
-        .key("sk", key("-"))
-        .update_expression("SET tries = :tries")
-        .expression_attribute_values(":tries", AttributeValue::N(tries.to_string()))
-        .condition_expression("attribute_exists(tries)")
-        .send()
-        .await
-        .unwrap();
+        let update = self.dynamodb().update_item();
+        update
+            .table_name("lambda-oauth-mcp-proxy")
+            .key("pk", key("pin#overall"))
+            .key("sk", key("-"))
+            .update_expression("SET tries = :tries")
+            .expression_attribute_values(":tries", AttributeValue::N(tries.to_string()))
+            .condition_expression("attribute_exists(tries)")
+            .send()
+            .await
+            .unwrap();
     }
 
     // --- requests ---
@@ -363,11 +385,12 @@ impl Drop for World {
         if std::thread::panicking() {
             return;
         }
-        let log = logged().lock().unwrap();
+        let log = logged().lock().unwrap()[self.log_begins..].to_vec();
         let log = String::from_utf8_lossy(&log);
         for secret in self.secrets.lock().unwrap().iter() {
-            if let Some(line) = log.lines().find(|line| line.contains(secret)) {
-                panic!("a secret was logged: {line}");
+            if log.contains(secret) {
+                let line = log.lines().find(|line| line.contains(secret));
+                panic!("a secret was logged: {line:?}");
             }
         }
     }

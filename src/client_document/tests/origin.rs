@@ -1,4 +1,5 @@
-//! An origin for the fetch tests: real TLS on loopback, with a certificate authority of its own.
+//! An origin for the tests of documents, here and in tests/http: real TLS on loopback, with a certificate authority
+//! of its own.
 
 use std::{
     net::SocketAddr,
@@ -37,11 +38,13 @@ pub struct Origin {
     pub address: SocketAddr,
     /// A client side that trusts its authority.
     pub tls: ClientConfig,
+    script: Arc<Mutex<Script>>,
     /// The heads of the requests it read.
     pub requests: Arc<Mutex<Vec<String>>>,
     /// How many connections came, with a request or without.
     pub connections: Arc<AtomicUsize>,
     /// How many of them have ended.
+    #[allow(dead_code, reason = "only the unit tests wait for it")]
     pub ended: watch::Receiver<usize>,
 }
 
@@ -60,9 +63,11 @@ impl Origin {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(AtomicUsize::new(0));
         let (end, ended) = watch::channel(0);
+        let script = Arc::new(Mutex::new(script));
         let origin = Self {
             address,
             tls,
+            script: script.clone(),
             requests: requests.clone(),
             connections: connections.clone(),
             ended,
@@ -71,7 +76,7 @@ impl Origin {
             while let Ok((socket, _)) = listener.accept().await {
                 connections.fetch_add(1, Ordering::SeqCst);
                 let (acceptor, requests) = (acceptor.clone(), requests.clone());
-                let (script, end) = (script.clone(), end.clone());
+                let (script, end) = (script.lock().unwrap().clone(), end.clone());
                 tokio::spawn(async move {
                     if let Ok(stream) = acceptor.accept(socket).await {
                         converse(stream, &script, &requests).await;
@@ -81,6 +86,12 @@ impl Origin {
             }
         });
         origin
+    }
+
+    /// From now on it does this.
+    #[allow(dead_code, reason = "only tests/http changes its mind")]
+    pub fn now(&self, script: Script) {
+        *self.script.lock().unwrap() = script;
     }
 
     /// How many connections came.

@@ -1,0 +1,231 @@
+//! Token buckets per address, in memory: what a stranger may make us write is bounded.
+//!
+//! Each instance counts for itself, so this protects cost and nothing else; what must hold everywhere is in the
+//! store. Memory is bounded too: of too many addresses the one that has the most left is forgotten, because
+//! forgetting it gives away the least.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::pin::address_key;
+
+/// How much a bucket holds, how fast it fills, and how many are remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// What a rested address may take at once.
+    pub burst: u64,
+    /// Seconds until one more may be taken.
+    pub seconds_each: u64,
+    /// Most addresses remembered.
+    pub addresses: usize,
+}
+
+/// For `POST /register`: clients register more than once, and often, but nobody does so once a second for long.
+pub const REGISTRATIONS: Size = Size {
+    burst: 200,
+    seconds_each: 1,
+    addresses: 4096,
+};
+
+/// One bucket for each address; IPv6 by its /64. Cheap to clone: clones share the buckets.
+#[derive(Clone)]
+pub struct Buckets {
+    size: Size,
+    known: Arc<Mutex<HashMap<String, Bucket>>>,
+}
+
+#[derive(Clone, Copy)]
+struct Bucket {
+    left: u64,
+    /// Up to when it was filled, in unix seconds.
+    filled_at: u64,
+}
+
+impl Buckets {
+    /// Full buckets for everyone.
+    #[must_use]
+    pub fn new(size: Size) -> Self {
+        Self {
+            size,
+            known: Arc::default(),
+        }
+    }
+
+    /// Takes one from the address's bucket at `now` (unix seconds).
+    ///
+    /// # Errors
+    /// When it is empty: the seconds until it is not.
+    pub fn take(&self, address: Option<IpAddr>, now: u64) -> Result<(), u64> {
+        let key = address_key(address);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bucket = match known.get(&key) {
+            Some(bucket) => bucket.filled(self.size, now),
+            None => Bucket {
+                left: self.size.burst,
+                filled_at: now,
+            },
+        };
+        let taken = bucket.left.checked_sub(1);
+        bucket.left = taken.unwrap_or(0);
+        if !known.contains_key(&key) && known.len() >= self.size.addresses {
+            forget_the_fullest(&mut known, self.size, now);
+        }
+        let wait = (bucket.filled_at + self.size.seconds_each).saturating_sub(now);
+        known.insert(key, bucket);
+        taken.map(drop).ok_or(wait.max(1))
+    }
+}
+
+impl Bucket {
+    fn filled(self, size: Size, now: u64) -> Self {
+        // After a step back of the clock it fills from there: a time to come must not keep it empty.
+        let Some(passed) = now.checked_sub(self.filled_at) else {
+            return Self {
+                filled_at: now,
+                ..self
+            };
+        };
+        let left = self.left + passed / size.seconds_each;
+        if left >= size.burst {
+            return Self {
+                left: size.burst,
+                filled_at: now,
+            };
+        }
+        Self {
+            left,
+            filled_at: now - passed % size.seconds_each,
+        }
+    }
+}
+
+/// Of those with as much left, the one seen longest ago.
+fn forget_the_fullest(known: &mut HashMap<String, Bucket>, size: Size, now: u64) {
+    let fullest = known
+        .iter()
+        .max_by_key(|(_, bucket)| {
+            (
+                bucket.filled(size, now).left,
+                std::cmp::Reverse(bucket.filled_at),
+            )
+        })
+        .map(|(key, _)| key.clone());
+    if let Some(key) = fullest {
+        known.remove(&key);
+    }
+}
+
+/// Addresses are people's; they do not belong into a debug print.
+impl fmt::Debug for Buckets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buckets")
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    const NOW: u64 = 1_793_491_200;
+
+    fn v4(n: u32) -> IpAddr {
+        Ipv4Addr::from_bits(0x0b00_0000 + n).into()
+    }
+
+    /// How many of so many tries at one moment succeed.
+    fn taken(
+        buckets: &Buckets,
+        address: impl Into<Option<IpAddr>>,
+        now: u64,
+        tries: usize,
+    ) -> usize {
+        let address = address.into();
+        (0..tries)
+            .filter(|_| buckets.take(address, now).is_ok())
+            .count()
+    }
+
+    #[test]
+    fn a_flood_gets_the_burst_and_then_one_a_second() {
+        let buckets = Buckets::new(REGISTRATIONS);
+        assert_eq!(taken(&buckets, v4(1), NOW, 10_000), 200);
+        assert_eq!(buckets.take(Some(v4(1)), NOW), Err(1));
+        assert_eq!(taken(&buckets, v4(1), NOW + 1, 100), 1);
+        assert_eq!(taken(&buckets, v4(1), NOW + 11, 100), 10);
+        assert_eq!(taken(&buckets, v4(1), NOW + 100_000, 10_000), 200);
+        assert_eq!(
+            taken(&buckets, v4(2), NOW, 10_000),
+            200,
+            "another address has its own"
+        );
+        assert_eq!(
+            taken(&buckets, None, NOW, 10_000),
+            200,
+            "those without an address share one"
+        );
+    }
+
+    #[test]
+    fn an_ipv6_network_of_64_bits_is_one_address() {
+        let buckets = Buckets::new(REGISTRATIONS);
+        let in_network = |network: u16, host: u16| {
+            Some(IpAddr::from(Ipv6Addr::new(
+                0x2003, 0, 0, network, host, 0, 0, host,
+            )))
+        };
+        let passed = (0..10_000)
+            .filter(|host| buckets.take(in_network(1, *host), NOW).is_ok())
+            .count();
+        assert_eq!(passed, 200);
+        assert!(buckets.take(in_network(2, 1), NOW).is_ok());
+    }
+
+    #[test]
+    fn many_addresses_neither_fill_the_memory_nor_empty_a_spent_bucket() {
+        let size = Size {
+            addresses: 64,
+            ..REGISTRATIONS
+        };
+        let buckets = Buckets::new(size);
+        assert_eq!(taken(&buckets, v4(0), NOW, 300), 200);
+        for n in 1..10_000 {
+            assert!(buckets.take(Some(v4(n)), NOW).is_ok());
+        }
+        assert_eq!(buckets.known.lock().unwrap().len(), 64);
+        assert_eq!(
+            buckets.take(Some(v4(0)), NOW),
+            Err(1),
+            "the flood did not wash it away"
+        );
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_does_not_keep_a_bucket_empty() {
+        let buckets = Buckets::new(REGISTRATIONS);
+        assert_eq!(taken(&buckets, v4(1), NOW, 300), 200);
+        let earlier = NOW - 1_000_000;
+        assert_eq!(buckets.take(Some(v4(1)), earlier), Err(1));
+        assert_eq!(taken(&buckets, v4(1), earlier + 5, 100), 5);
+    }
+
+    #[test]
+    fn a_slower_bucket_says_how_long_to_wait() {
+        let buckets = Buckets::new(Size {
+            burst: 1,
+            seconds_each: 30,
+            addresses: 1,
+        });
+        assert_eq!(buckets.take(Some(v4(1)), NOW), Ok(()));
+        assert_eq!(buckets.take(Some(v4(1)), NOW + 10), Err(20));
+        assert_eq!(buckets.take(Some(v4(1)), NOW + 29), Err(1));
+        assert_eq!(buckets.take(Some(v4(1)), NOW + 30), Ok(()));
+    }
+}

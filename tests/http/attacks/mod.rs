@@ -1,0 +1,13 @@
+//! The published attacks on OAuth servers and proxies, each over HTTP, each named for what becomes of it.
+//!
+//! Some live elsewhere, beside what they are about: `token`, `consent`, `races`, `bad_input`, `registration`.
+//! tests/README.md has the whole list.
+
+mod addresses;
+mod binding;
+pub mod documents;
+mod names;
+mod pages;
+mod pins;
+mod pkce;
+mod redirects;

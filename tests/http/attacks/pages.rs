@@ -1,0 +1,325 @@
+//! Deceiving the person or their browser: framing, script, forms from elsewhere, forms twice.
+
+use serde_json::json;
+
+use super::documents;
+use crate::world::{Answer, CALLBACK, Page, World};
+
+const SCRIPT: &str = "</p><script>alert('mark')</script><img src=mark onerror=alert('mark')>\"'`<!--\u{202e}\u{2066}";
+
+/// The headers without which a page could be framed, sniffed, stored or scripted.
+fn is_locked_down(answer: &Answer, what: &str) {
+    let policy = answer.header("content-security-policy");
+    for part in ["default-src 'none'", "frame-ancestors 'none'"] {
+        assert!(policy.contains(part), "{what}: {policy}");
+    }
+    assert!(!policy.contains("unsafe") && !policy.contains("form-action"));
+    for (name, value) in [
+        ("x-frame-options", "DENY"),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("cache-control", "no-store"),
+        ("access-control-allow-origin", ""),
+    ] {
+        assert_eq!(answer.header(name), value, "{what}: {name}");
+    }
+}
+
+/// Nothing that the stranger wrote has become markup: every `<` of theirs is escaped, so is every quote.
+fn is_text_only(answer: &Answer, what: &str) {
+    let html = answer.text.to_lowercase();
+    for bad in [
+        "<script>alert",
+        "<img",
+        "onerror=alert('",
+        "<!--\u{202e}",
+        "javascript:",
+        "='mark",
+    ] {
+        assert!(!html.contains(bad), "{what}: {bad} in {html}");
+    }
+    assert!(
+        !html.contains('\u{202e}'),
+        "{what}: a right-to-left override"
+    );
+}
+
+#[tokio::test]
+async fn no_page_can_be_framed_sniffed_or_kept() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let page = w.open(&w.ask(&client)).await;
+    is_locked_down(&page.answer, "consent");
+    is_locked_down(&w.decide(&page, "authorize", "wrong000").await, "wrong PIN");
+    let done = w.decide(&page, "authorize", &w.pin).await;
+    is_locked_down(&done, "the way back");
+    let code = done.redirected("code").unwrap();
+    w.token(&w.redeem(&client, &code)).await;
+    is_locked_down(
+        &w.decide(&page, "authorize", &w.pin).await,
+        "connected already",
+    );
+    let other = w.open(&w.ask(&client)).await;
+    is_locked_down(&w.decide(&other, "deny", "").await, "denied");
+    is_locked_down(&w.decide(&other, "deny", "").await, "expired");
+    for (what, path) in [
+        ("unknown client", "/authorize?client_id=nobody"),
+        ("bad link", "/authorize"),
+        ("bad document", "/authorize?client_id=https://127.0.0.1/x"),
+        ("connections", "/connections"),
+    ] {
+        is_locked_down(&w.get(path).send().await, what);
+    }
+    let landing = w.get("/").header("accept", "text/html").send().await;
+    assert_eq!(landing.status, 200);
+    is_locked_down(&landing, "landing");
+    let foreign = w
+        .post("/authorize")
+        .header("sec-fetch-site", "cross-site")
+        .form(&[]);
+    is_locked_down(&foreign.send().await, "foreign form");
+    let foreign = w
+        .post("/connections")
+        .header("sec-fetch-site", "cross-site")
+        .form(&[]);
+    is_locked_down(&foreign.send().await, "foreign sign-in");
+    // An error that goes back by redirect is seen by the browser too.
+    let ask = w.ask(&client).set("response_type", "token");
+    is_locked_down(
+        &w.get(&format!("/authorize?{}", ask.encode())).send().await,
+        "error by redirect",
+    );
+}
+
+#[tokio::test]
+async fn script_in_any_displayed_field_stays_text() {
+    let w = World::start().await;
+    let redirect = "https://client.example/%3Cscript%3Ealert('mark')?a='onerror=alert('mark')";
+    let client = w
+        .register(json!({ "redirect_uris": [redirect], "client_name": SCRIPT }))
+        .await;
+    let client = client["client_id"].as_str().unwrap();
+    let ask = w
+        .ask(client)
+        .set("redirect_uri", redirect)
+        .set("state", SCRIPT)
+        .set("scope", SCRIPT)
+        .set("login_hint", SCRIPT)
+        .set("ui_locales", SCRIPT);
+    let page = w.open(&ask).await;
+    is_text_only(&page.answer, "consent");
+    is_text_only(&w.decide(&page, "authorize", SCRIPT).await, "wrong PIN");
+    let done = w.decide(&page, "authorize", &w.pin).await;
+    let location = done.header("location");
+    assert!(
+        location.starts_with(redirect) && !location.contains('<'),
+        "{location}"
+    );
+    assert_eq!(done.redirected("state").as_deref(), Some(SCRIPT));
+    let form = w
+        .redeem(client, &done.redirected("code").unwrap())
+        .set("redirect_uri", redirect);
+    assert_eq!(w.token(&form).await.status, 200);
+    is_text_only(
+        &w.decide(&page, "authorize", &w.pin).await,
+        "connected already",
+    );
+
+    // The connections page shows the name to the owner.
+    let signed_in = w
+        .post("/connections")
+        .form(&[("action", "sign-in"), ("pin", &w.pin)])
+        .send()
+        .await;
+    let listed = w
+        .get("/connections")
+        .header("cookie", &signed_in.cookie().unwrap())
+        .send()
+        .await;
+    assert!(
+        listed.text.contains("alert("),
+        "the name is shown: {}",
+        listed.text
+    );
+    is_text_only(&listed, "connections");
+
+    // Error pages echo nothing.
+    let encoded = url::form_urlencoded::byte_serialize(SCRIPT.as_bytes()).collect::<String>();
+    for path in [
+        format!("/authorize?client_id={encoded}"),
+        format!("/authorize?client_id={client}&redirect_uri={encoded}"),
+        format!("/authorize?client_id=https://client.example/{encoded}"),
+        format!("/authorize?{encoded}={encoded}"),
+        format!("/{encoded}"),
+        format!("/mcp/{encoded}"),
+    ] {
+        let answer = w.get(&path).send().await;
+        is_text_only(&answer, &path);
+        assert!(!answer.text.contains("mark"), "{path}: {}", answer.text);
+    }
+    let form = [("page", SCRIPT), (SCRIPT, SCRIPT)];
+    let answer = w.post("/authorize").form(&form).send().await;
+    assert!(!answer.text.contains("mark"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn script_in_a_clients_document_stays_text() {
+    let origin = documents::origin(&json!({ "client_name": SCRIPT })).await;
+    let w = documents::world(&origin).await;
+    let page = w.open(&w.ask(documents::ID)).await;
+    is_text_only(&page.answer, "consent");
+    assert!(page.answer.text.contains("client.example"));
+}
+
+#[tokio::test]
+async fn a_name_that_claims_to_be_another_is_marked_as_unverified() {
+    let w = World::start().await;
+    let client = w
+        .register(json!({ "redirect_uris": ["https://evil.example/callback"], "client_name": "Claude (claude.ai)" }))
+        .await;
+    let client = client["client_id"].as_str().unwrap();
+    let ask = w
+        .ask(client)
+        .set("redirect_uri", "https://evil.example/callback");
+    let html = w.open(&ask).await.answer.text;
+    assert!(
+        html.contains("evil.example"),
+        "where the answer goes: {html}"
+    );
+    assert!(html.contains("Name not verified"), "{html}");
+    // Every redirect URI on this machine: said aloud (MCP 2025-11-25, Localhost Redirect URI Risks).
+    let local = w
+        .register(
+            json!({ "redirect_uris": ["http://127.0.0.1/callback"], "client_name": "Claude Code" }),
+        )
+        .await;
+    let ask = w
+        .ask(local["client_id"].as_str().unwrap())
+        .set("redirect_uri", "http://127.0.0.1:4711/callback");
+    let html = w.open(&ask).await.answer.text;
+    assert!(html.contains("127.0.0.1:4711"), "{html}");
+    assert!(html.contains("own computer"), "{html}");
+}
+
+#[tokio::test]
+async fn a_form_sent_by_another_site_is_refused_before_anything_is_read() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let page = w.open(&w.ask(&client)).await;
+    let before = w.dump();
+    for site in ["cross-site", "same-site", "Same-Origin", "evil", ""] {
+        let form = [
+            ("page", &*page.id),
+            ("pin", &w.pin),
+            ("decision", "authorize"),
+        ];
+        let answer = w
+            .post("/authorize")
+            .header("cookie", &page.cookie)
+            .header("sec-fetch-site", site)
+            .form(&form)
+            .send()
+            .await;
+        assert_eq!(
+            (answer.status, answer.header("location")),
+            (403, ""),
+            "{site}"
+        );
+        let sign_in = w
+            .post("/connections")
+            .header("sec-fetch-site", site)
+            .form(&[("action", "sign-in"), ("pin", &w.pin)])
+            .send()
+            .await;
+        assert_eq!(
+            (sign_in.status, sign_in.header("set-cookie")),
+            (403, ""),
+            "{site}"
+        );
+    }
+    assert_eq!(w.dump(), before);
+    // The API takes no cookie for anything, so there is nothing to forge there.
+    let code = w.decide(&page, "authorize", &w.pin).await;
+    let form = w.redeem(&client, &code.redirected("code").unwrap());
+    let answer = w
+        .post("/token")
+        .header("cookie", &page.cookie)
+        .header("origin", "https://evil.example")
+        .form_of(&form.clone().without("client_id"))
+        .send()
+        .await;
+    assert_eq!(answer.error(), (400, "invalid_request".into()));
+    assert_eq!(answer.header("access-control-allow-credentials"), "");
+    assert_eq!(w.token(&form).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn consent_twice_at_once_is_one_connection() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let page = w.open(&w.ask(&client)).await;
+    let both =
+        futures_util::future::join_all((0..8).map(|_| w.decide(&page, "authorize", &w.pin))).await;
+    // A try that meets another of the same address is refused for a second; the rest get codes of one connection.
+    let codes: Vec<_> = both
+        .iter()
+        .filter_map(|answer| answer.redirected("code"))
+        .collect();
+    assert!(!codes.is_empty());
+    for answer in &both {
+        assert!(matches!(answer.status, 303 | 429), "{answer:?}");
+    }
+    let mut good = Vec::new();
+    for code in &codes {
+        w.keep_secret(code);
+        let answer = w.token(&w.redeem(&client, code)).await;
+        if answer.status == 200 {
+            good.push(answer.json()["access_token"].as_str().unwrap().to_owned());
+        } else {
+            assert_eq!(answer.error(), (400, "invalid_grant".into()));
+        }
+    }
+    assert_eq!(good.len(), 1, "of {} codes", codes.len());
+    assert_eq!(w.status(&good[0]).await, 200);
+    let connections = w
+        .dump()
+        .iter()
+        .filter(|item| item.contains("\"stage\""))
+        .count();
+    assert_eq!(connections, 1);
+}
+
+#[tokio::test]
+async fn a_cookie_planted_by_somebody_else_opens_nobody_elses_page() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let victim = w.open(&w.ask(&client)).await;
+    // Reused while well-formed, so an attacker may choose it: it binds only pages opened with it.
+    let name = victim.cookie.split_once('=').unwrap().0.to_owned();
+    for planted in [
+        "AAAAAAAAAAAAAAAAAAAAAA",
+        "short",
+        "",
+        "../../x",
+        "AAAAAAAAAAAAAAAAAAAAAB",
+    ] {
+        let planted = format!("{name}={planted}");
+        let answer = w
+            .post("/authorize")
+            .header("cookie", &planted)
+            .form(&[("page", &victim.id), ("pin", &w.pin)])
+            .send()
+            .await;
+        assert_eq!(answer.status, 403, "{planted}");
+    }
+    let opened = w
+        .get(&format!("/authorize?{}", w.ask(&client).encode()))
+        .header("cookie", &format!("{name}=not-one-of-ours; {name}=short"))
+        .send()
+        .await;
+    let opened = Page::read(opened);
+    assert!(!opened.cookie.contains("not-one-of-ours"));
+    assert!(
+        !opened.answer.text.contains(CALLBACK) || opened.answer.text.contains("client.example")
+    );
+}

@@ -1,0 +1,308 @@
+//! Clients that describe themselves in a document at their id: the whole way to tokens, and what is kept.
+
+use lambda_oauth_mcp_proxy::client_document::Fetcher;
+use serde_json::{Value, json};
+
+use crate::{
+    attacks::documents::{ID, answer, document, origin, policy, world},
+    origin::{Origin, Script},
+    world::{Answer, CALLBACK, Choices, Connected, World},
+};
+
+const HOUR: u64 = 3600;
+const DAY: u64 = 86_400;
+
+fn status(line: &str) -> Script {
+    Script::Answer(format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n").into_bytes())
+}
+
+async fn ask(w: &World, client_id: &str) -> Answer {
+    w.get(&format!("/authorize?{}", w.ask(client_id).encode()))
+        .send()
+        .await
+}
+
+#[tokio::test]
+async fn a_client_with_a_document_connects_refreshes_and_revokes_without_registering() {
+    let origin = origin(&json!({ "token_endpoint_auth_method": "none" })).await;
+    let w = world(&origin).await;
+    let page = w.open(&w.ask(ID)).await;
+    assert!(page.answer.text.contains("Document client"));
+    assert!(
+        page.answer.text.contains("host verified"),
+        "{}",
+        page.answer.text
+    );
+    let one = w.connect_as(ID).await;
+    assert_eq!(w.status(&one.access).await, 200);
+    let two = w.refresh(ID, &one.refresh).await;
+    let two = Connected::read(ID, "", &two.json());
+    assert_eq!(w.status(&two.access).await, 200);
+    // A year after it still refreshes: no registration to expire, and no fetch beyond the first.
+    let revoked = w
+        .post("/revoke")
+        .form(&[("token", &two.refresh), ("client_id", ID)])
+        .send()
+        .await;
+    assert_eq!(revoked.status, 200);
+    assert_eq!(w.status(&two.access).await, 401);
+    assert_eq!(
+        origin.connections(),
+        1,
+        "fetched once, and only at /authorize"
+    );
+    // Clients with a document are public: what has a secret is not them.
+    let answer = w
+        .token(&w.redeem(ID, "mcp_ac_x").and("client_secret", "x"))
+        .await;
+    assert_eq!(answer.error(), (401, "invalid_client".into()));
+    let answer = w.token(&w.redeem(ID, "mcp_ac_x")).await;
+    assert_eq!(answer.error(), (400, "invalid_grant".into()));
+}
+
+#[tokio::test]
+async fn a_copy_serves_while_it_is_fresh_and_is_asked_after_when_it_is_not() {
+    let body = document(&json!({}));
+    let origin = Origin::start(answer(
+        "cache-control: max-age=7200\r\netag: \"one\"\r\n",
+        &body,
+    ))
+    .await;
+    let w = world(&origin).await;
+    w.open(&w.ask(ID)).await;
+    w.pass(2 * HOUR - 1);
+    w.open(&w.ask(ID)).await;
+    assert_eq!(origin.connections(), 1);
+    origin.now(Script::Answer(
+        b"HTTP/1.1 304 Not Modified\r\ncache-control: max-age=7200\r\n\r\n".to_vec(),
+    ));
+    w.pass(1);
+    w.open(&w.ask(ID)).await;
+    assert_eq!(origin.connections(), 2);
+    assert!(origin.requests.lock().unwrap()[1].contains("if-none-match: \"one\""));
+    w.pass(2 * HOUR - 1);
+    w.open(&w.ask(ID)).await;
+    assert_eq!(origin.connections(), 2, "a 304 makes it fresh again");
+    // A day at most, whatever the origin wishes.
+    origin.now(answer("cache-control: max-age=31536000\r\n", &body));
+    w.pass(1);
+    w.open(&w.ask(ID)).await;
+    w.pass(DAY);
+    w.open(&w.ask(ID)).await;
+    assert_eq!(origin.connections(), 4);
+}
+
+#[tokio::test]
+async fn the_last_good_copy_serves_while_the_origin_fails_and_for_a_week_at_most() {
+    let origin = origin(&json!({})).await;
+    let w = world(&origin).await;
+    w.open(&w.ask(ID)).await;
+    for failing in [
+        "500 No",
+        "503 No",
+        "403 No",
+        "404 No",
+        "302 Found\r\nlocation: /x",
+    ] {
+        origin.now(status(failing));
+        w.pass(DAY);
+        w.open(&w.ask(ID)).await;
+    }
+    w.pass(2 * DAY);
+    let late = ask(&w, ID).await;
+    assert_eq!((late.status, late.header("location")), (400, ""));
+    assert!(late.text.contains("Try again in a few minutes"));
+    // Failures are not kept: the next request asks again.
+    origin.now(answer("", &document(&json!({}))));
+    w.open(&w.ask(ID)).await;
+}
+
+#[tokio::test]
+async fn a_redirect_uri_that_was_withdrawn_is_refused_once_the_copy_is_stale() {
+    let origin = origin(&json!({})).await;
+    let w = world(&origin).await;
+    let page = w.open(&w.ask(ID)).await;
+    origin.now(answer(
+        "",
+        &document(&json!({ "redirect_uris": ["https://client.example/new"] })),
+    ));
+    w.pass(300);
+    assert_eq!(
+        w.decide(&page, "authorize", &w.pin).await.status,
+        303,
+        "as shown"
+    );
+    w.pass(HOUR);
+    let refused = ask(&w, ID).await;
+    assert_eq!((refused.status, refused.header("location")), (400, ""));
+    let ask = w.ask(ID).set("redirect_uri", "https://client.example/new");
+    w.open(&ask).await;
+}
+
+#[tokio::test]
+async fn the_documents_of_known_clients_serve_when_their_origin_refuses_clouds() {
+    let bundled: Value =
+        serde_json::from_str(include_str!("../../src/client_document/bundled.json")).unwrap();
+    for document in bundled.as_array().unwrap() {
+        let id = document["client_id"].as_str().unwrap();
+        let host = url::Url::parse(id).unwrap().host_str().unwrap().to_owned();
+        let origin = Origin::named(&host, status("403 Forbidden")).await;
+        let w = world(&origin).await;
+        let redirect = document["redirect_uris"][0].as_str().unwrap();
+        let page = w.open(&w.ask(id).set("redirect_uri", redirect)).await;
+        assert!(page.answer.text.contains(&host), "{id}");
+        assert_eq!(origin.connections(), 1, "the live one is asked first");
+        let done = w.decide(&page, "authorize", &w.pin).await;
+        let form = w
+            .redeem(id, &done.redirected("code").unwrap())
+            .set("redirect_uri", redirect);
+        assert_eq!(w.token(&form).await.status, 200, "{id}");
+        // A live copy that is valid wins.
+        let live = json!({ "client_id": id, "client_name": "Live", "redirect_uris": [CALLBACK] });
+        origin.now(answer("", &live.to_string()));
+        assert!(w.open(&w.ask(id)).await.answer.text.contains("Live"));
+    }
+}
+
+#[tokio::test]
+async fn what_a_document_offers_beside_what_it_prefers_is_taken() {
+    let origin = origin(&json!({
+        "token_endpoint_auth_method": "private_key_jwt",
+        "token_endpoint_auth_methods_supported": ["none", "private_key_jwt"],
+        "jwks": { "keys": [{ "kty": "EC", "crv": "P-256", "x": "a", "y": "b" }] },
+    }))
+    .await;
+    let w = world(&origin).await;
+    let one = w.connect_as(ID).await;
+    assert_eq!(w.status(&one.access).await, 200);
+
+    let only = document(&json!({ "token_endpoint_auth_method": "private_key_jwt" }));
+    origin.now(answer("", &only));
+    w.pass(2 * HOUR);
+    let refused = ask(&w, ID).await;
+    assert_eq!(refused.status, 400);
+    assert!(
+        refused.text.contains("`none`") || refused.text.contains("none"),
+        "{}",
+        refused.text
+    );
+}
+
+#[tokio::test]
+async fn a_native_clients_document_needs_no_port() {
+    let change =
+        json!({ "redirect_uris": ["http://localhost/callback", "http://127.0.0.1/callback"] });
+    let origin = origin(&change).await;
+    let w = world(&origin).await;
+    for redirect in [
+        "http://localhost:3118/callback",
+        "http://127.0.0.1:49152/callback",
+    ] {
+        let page = w.open(&w.ask(ID).set("redirect_uri", redirect)).await;
+        assert!(page.answer.text.contains("own computer"));
+        let done = w.decide(&page, "authorize", &w.pin).await;
+        assert!(done.header("location").starts_with(redirect));
+    }
+    for redirect in [
+        "http://[::1]:3118/callback",
+        "http://localhost:3118/",
+        "https://localhost:3118/callback",
+    ] {
+        let refused = w.get(&format!(
+            "/authorize?{}",
+            w.ask(ID).set("redirect_uri", redirect).encode()
+        ));
+        assert_eq!(refused.send().await.status, 400, "{redirect}");
+    }
+}
+
+async fn with_registration(origin: &Origin, setting: &str) -> World {
+    World::choosing(Choices {
+        settings: vec![("REGISTRATION", setting.into())],
+        documents: Some(Fetcher::with_policy(origin.tls.clone(), policy(origin))),
+        secret: Some(Box::new(|secret| {
+            let document = json!({
+                "upstream_token": "unused", "auth_pin": "unused000",
+                "clients": [{ "client_id": "by-hand", "redirect_uris": [CALLBACK] }],
+            });
+            let read = lambda_oauth_mcp_proxy::secrets::Secret::parse(&document.to_string());
+            secret.clients = read.unwrap().clients;
+        })),
+        ..Choices::default()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_owner_decides_who_may_introduce_themselves() {
+    let origin = origin(&json!({})).await;
+    for (setting, registers, documents) in [
+        ("open", true, true),
+        ("documents", false, true),
+        ("closed", false, false),
+    ] {
+        let w = with_registration(&origin, setting).await;
+        let metadata = w
+            .get("/.well-known/oauth-authorization-server")
+            .send()
+            .await
+            .json();
+        assert_eq!(
+            metadata.get("registration_endpoint").is_some(),
+            registers,
+            "{setting}"
+        );
+        let advertised = metadata.get("client_id_metadata_document_supported");
+        assert_eq!(advertised, documents.then_some(&json!(true)), "{setting}");
+        let registered = w
+            .post("/register")
+            .json(&json!({ "redirect_uris": [CALLBACK] }))
+            .send()
+            .await;
+        assert_eq!(
+            registered.status,
+            if registers { 201 } else { 404 },
+            "{setting}"
+        );
+        let shown = ask(&w, ID).await;
+        assert_eq!(shown.status, if documents { 200 } else { 400 }, "{setting}");
+        assert_eq!(
+            w.open(&w.ask("by-hand")).await.answer.status,
+            200,
+            "{setting}"
+        );
+    }
+    assert_eq!(origin.connections(), 2, "closed asks nobody");
+}
+
+#[tokio::test]
+async fn closing_registration_leaves_standing_connections_alone_and_new_ones_out() {
+    let database = dynoxide::Database::memory().unwrap();
+    let choices = |registration: &str| Choices {
+        database: Some(database.clone()),
+        settings: vec![
+            ("BASE_URL", "https://mcp.example.com".into()),
+            ("REGISTRATION", registration.into()),
+        ],
+        ..Choices::default()
+    };
+    let open = World::choosing(choices("open")).await;
+    let client = open.client().await;
+    let page = open.open(&open.ask(&client).without("resource")).await;
+    let code = open
+        .decide(&page, "authorize", &open.pin)
+        .await
+        .redirected("code")
+        .unwrap();
+    let one = open.token(&open.redeem(&client, &code)).await.json();
+    let one = Connected::read(&client, &code, &one);
+
+    let closed = World::choosing(choices("closed")).await;
+    assert_eq!(closed.status(&one.access).await, 200);
+    assert_eq!(closed.refresh(&client, &one.refresh).await.status, 200);
+    let again = closed.get(&format!(
+        "/authorize?{}",
+        closed.ask(&client).without("resource").encode()
+    ));
+    assert_eq!(again.send().await.status, 400);
+}
