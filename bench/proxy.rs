@@ -309,8 +309,8 @@ async fn main() {
         "{:<28}{:>12}{:>12}{:>12}{:>8}",
         "microseconds", "direct", "proxied", "added", "ratio"
     );
-    let mut row = |what: &str, a: f64, b: f64| {
-        println!("{what:<28}{a:>12.0}{b:>12.0}{:>12.0}{:>8.2}", b - a, b / a)
+    let row = |what: &str, a: f64, b: f64| {
+        println!("{what:<28}{a:>12.0}{b:>12.0}{:>12.0}{:>8.2}", b - a, b / a);
     };
     row(
         "per event, p50",

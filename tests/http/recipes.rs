@@ -61,7 +61,7 @@ async fn every_recipe_works_as_written() {
                 .collect(),
             upstream: Some(there),
             secret: Some(Box::new(move |secret| {
-                secret.upstream_token = Plain::new(token.to_owned())
+                secret.upstream_token = Plain::new(token.to_owned());
             })),
             ..Choices::default()
         })
