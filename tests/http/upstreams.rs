@@ -19,7 +19,7 @@ async fn raw(answer: Vec<u8>) -> World {
         while let Ok((mut socket, _)) = listener.accept().await {
             let answer = answer.clone();
             tokio::spawn(async move {
-                let mut request = [0; 65_536];
+                let mut request = vec![0; 65_536];
                 let _ = socket.read(&mut request).await;
                 let _ = socket.write_all(&answer).await;
             });
