@@ -11,6 +11,7 @@ mod command;
 mod connections;
 mod consent;
 mod documents;
+mod faults;
 mod flow;
 mod logs;
 #[path = "../../src/client_document/tests/origin.rs"]
