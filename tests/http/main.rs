@@ -16,6 +16,7 @@ mod flow;
 mod logs;
 #[path = "../../src/client_document/tests/origin.rs"]
 mod origin;
+mod processes;
 mod proxy;
 mod races;
 mod recorder;
