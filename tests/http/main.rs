@@ -22,5 +22,6 @@ mod races;
 mod recorder;
 mod registration;
 mod sse;
+mod replays;
 mod token;
 mod world;
