@@ -92,7 +92,7 @@ impl Tries {
     /// The tries that still count.
     #[must_use]
     pub fn counted(&self, now: u64) -> u64 {
-        if now.saturating_sub(self.last_try_at) >= DAY {
+        if self.is_of_a_wrong_clock(now) || now.saturating_sub(self.last_try_at) >= DAY {
             0
         } else {
             self.tries
@@ -102,9 +102,18 @@ impl Tries {
     /// Seconds until the next try is compared; `None` when it may be made now.
     #[must_use]
     pub fn wait(&self, now: u64) -> Option<u64> {
+        if self.is_of_a_wrong_clock(now) {
+            return None;
+        }
         // A clock that stepped back must not block for longer than the rules say.
         let wait = self.blocked_until.saturating_sub(now).min(LONGEST_BLOCK);
         (wait > 0).then_some(wait)
+    }
+
+    /// Whether the last try was noted by a clock that was far ahead. Such a block would last until that time really
+    /// comes; two instances never differ by as much.
+    fn is_of_a_wrong_clock(&self, now: u64) -> bool {
+        self.last_try_at > now.saturating_add(LONGEST_BLOCK)
     }
 
     /// Until when the address is blocked if its next try is wrong; zero for not at all.

@@ -13,9 +13,9 @@ use tokio::{
 
 use crate::world::{Choices, Pairs, World};
 
-const MANY: usize = 50;
+pub const MANY: usize = 50;
 /// Chance has a say: with the condition taken out of the store, some rounds still come out right.
-const ROUNDS: usize = 8;
+pub const ROUNDS: usize = 8;
 
 /// A request without its last byte.
 struct Held {
@@ -50,12 +50,12 @@ async fn release(mut held: Held) -> (u16, Value) {
 }
 
 /// Sends the same form `MANY` times at once, spread over these servers.
-async fn at_once(addresses: &[SocketAddr], form: &Pairs) -> Vec<(u16, Value)> {
+pub async fn at_once(addresses: &[SocketAddr], form: &Pairs) -> Vec<(u16, Value)> {
     let held = join_all((0..MANY).map(|n| hold(addresses[n % addresses.len()], form))).await;
     join_all(held.into_iter().map(release)).await
 }
 
-fn succeeded(answers: &[(u16, Value)]) -> Vec<&Value> {
+pub fn succeeded(answers: &[(u16, Value)]) -> Vec<&Value> {
     for (status, body) in answers {
         assert!(
             *status == 200 || body["error"] == "invalid_grant",
@@ -69,7 +69,7 @@ fn succeeded(answers: &[(u16, Value)]) -> Vec<&Value> {
         .collect()
 }
 
-fn text<'a>(tokens: &'a Value, name: &str) -> &'a str {
+pub fn text<'a>(tokens: &'a Value, name: &str) -> &'a str {
     tokens[name].as_str().unwrap()
 }
 

@@ -201,6 +201,10 @@ impl World {
         (&mut self.task).await.unwrap().unwrap();
     }
 
+    pub fn step_back(&self, seconds: u64) {
+        self.clock.fetch_sub(seconds, Ordering::SeqCst);
+    }
+
     /// The table, past the program.
     pub fn dynamodb(&self) -> Client {
         aws::local_dynamodb(

@@ -1,0 +1,219 @@
+//! What real clients send, from `clients/*.json`, each played to a working connection: discovery, registration,
+//! consent, tokens, a call, a refresh, another call.
+
+use std::{fs, path::Path};
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    origin::{Origin, Script},
+    world::{Answer, CHALLENGE, Choices, Pairs, Request, VERIFIER, World},
+};
+
+/// Fills the placeholders of a recorded request.
+struct Filled(Vec<(&'static str, String)>);
+
+impl Filled {
+    fn text(&self, template: &str) -> String {
+        self.0
+            .iter()
+            .fold(template.to_owned(), |text, (name, value)| {
+                text.replace(&format!("{{{name}}}"), value)
+            })
+    }
+
+    fn pairs(&self, recorded: &Value) -> Pairs {
+        let fields = recorded.as_object().unwrap().iter();
+        Pairs(
+            fields
+                .map(|(name, value)| (name.clone(), self.text(value.as_str().unwrap())))
+                .collect(),
+        )
+    }
+}
+
+fn with_headers(mut request: Request, way: &Map<String, Value>) -> Request {
+    for (name, value) in way["headers"].as_object().unwrap() {
+        request = request.header(name, value.as_str().unwrap());
+    }
+    request
+}
+
+/// The way's own world: its document comes from the copy that ships with the program, since the origin refuses.
+async fn world(way: &Map<String, Value>) -> World {
+    let mut choices = Choices::default();
+    if let Some(document) = way.get("document") {
+        let host = url::Url::parse(document.as_str().unwrap()).unwrap();
+        let refuses = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n".to_vec();
+        let origin = Origin::named(host.host_str().unwrap(), Script::Answer(refuses)).await;
+        let policy = crate::attacks::documents::policy(&origin);
+        choices.documents = Some(
+            lambda_oauth_mcp_proxy::client_document::Fetcher::with_policy(
+                origin.tls.clone(),
+                policy,
+            ),
+        );
+    }
+    if let Some(by_hand) = way.get("pre_registered").cloned() {
+        choices.secret = Some(Box::new(move |secret| {
+            let document = json!({ "upstream_token": "unused", "auth_pin": "unused000", "clients": [by_hand] });
+            let read = lambda_oauth_mcp_proxy::secrets::Secret::parse(&document.to_string());
+            secret.clients = read.unwrap().clients;
+        }));
+    }
+    World::choosing(choices).await
+}
+
+async fn ok(request: Request, what: &str) -> Answer {
+    let answer = request.send().await;
+    assert!(matches!(answer.status, 200 | 201), "{what}: {answer:?}");
+    answer
+}
+
+/// Plays one way a client takes.
+async fn play(what: &str, way: &Map<String, Value>) {
+    let w = world(way).await;
+    // Discovery, as every client begins it.
+    let challenge = w.post("/mcp").json(&json!({})).send().await;
+    assert_eq!(challenge.status, 401, "{what}");
+    let resource = ok(w.get("/.well-known/oauth-protected-resource/mcp"), what)
+        .await
+        .json();
+    assert_eq!(resource["authorization_servers"], json!([w.base]), "{what}");
+    let server = ok(w.get("/.well-known/oauth-authorization-server"), what)
+        .await
+        .json();
+    let methods = server["token_endpoint_auth_methods_supported"]
+        .as_array()
+        .unwrap();
+
+    let mut filled = Filled(vec![
+        ("base", w.base.clone()),
+        ("challenge", CHALLENGE.to_owned()),
+        ("verifier", VERIFIER.to_owned()),
+        ("state", way["state"].as_str().unwrap().to_owned()),
+        (
+            "redirect_uri",
+            way["redirect_uri"].as_str().unwrap().to_owned(),
+        ),
+    ]);
+    if let Some(body) = way.get("register") {
+        let asked = body.get("token_endpoint_auth_method").unwrap();
+        assert!(methods.contains(asked), "{what}: {asked} is advertised");
+        let client = ok(with_headers(w.post("/register"), way).json(body), what)
+            .await
+            .json();
+        for name in ["redirect_uris", "token_endpoint_auth_method", "client_name"] {
+            assert_eq!(client.get(name), body.get(name), "{what}: {name}");
+        }
+        filled.0.push((
+            "client_id",
+            client["client_id"].as_str().unwrap().to_owned(),
+        ));
+        if let Some(secret) = client["client_secret"].as_str() {
+            w.keep_secret(secret);
+            filled.0.push(("client_secret", secret.to_owned()));
+        }
+    } else if let Some(by_hand) = way.get("pre_registered") {
+        filled.0.push((
+            "client_id",
+            by_hand["client_id"].as_str().unwrap().to_owned(),
+        ));
+        filled.0.push((
+            "client_secret",
+            by_hand["client_secret"].as_str().unwrap().to_owned(),
+        ));
+    } else {
+        assert_eq!(
+            server["client_id_metadata_document_supported"], true,
+            "{what}"
+        );
+        assert!(methods.contains(&json!("none")), "{what}");
+        filled
+            .0
+            .push(("client_id", way["document"].as_str().unwrap().to_owned()));
+    }
+
+    let page = w.open(&filled.pairs(&way["authorize"])).await;
+    let decided = w.decide(&page, "authorize", &w.pin).await;
+    assert_eq!(decided.status, 303, "{what}: {}", decided.text);
+    assert!(
+        decided
+            .header("location")
+            .starts_with(&filled.text("{redirect_uri}")),
+        "{what}"
+    );
+    assert_eq!(
+        decided.redirected("state"),
+        Some(filled.text("{state}")),
+        "{what}"
+    );
+    assert_eq!(
+        decided.redirected("iss").as_deref(),
+        Some(&*w.base),
+        "{what}"
+    );
+    filled.0.push(("code", decided.redirected("code").unwrap()));
+
+    let post = |form: &Pairs| with_headers(w.post("/token"), way).form_of(form);
+    let tokens = ok(post(&filled.pairs(&way["token"])), what).await.json();
+    let access = tokens["access_token"].as_str().unwrap();
+    w.keep_secret(access);
+    assert_eq!(
+        (tokens["token_type"].as_str(), tokens["expires_in"].as_u64()),
+        (Some("Bearer"), Some(86_400))
+    );
+    ok(w.call(access), what).await;
+
+    w.pass(86_400);
+    assert_eq!(w.status(access).await, 401, "{what}: a day later");
+    filled.0.push((
+        "refresh_token",
+        tokens["refresh_token"].as_str().unwrap().to_owned(),
+    ));
+    let tokens = ok(post(&filled.pairs(&way["refresh"])), what).await.json();
+    ok(w.call(tokens["access_token"].as_str().unwrap()), what).await;
+}
+
+async fn replay(file: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/http/clients")
+        .join(file);
+    let recorded: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    assert!(!recorded["source"].as_array().unwrap().is_empty());
+    for way in recorded["ways"].as_array().unwrap() {
+        let what = format!("{}, {}", recorded["client"], way["way"]);
+        play(&what, way.as_object().unwrap()).await;
+    }
+}
+
+macro_rules! replays {
+    ($($name:ident: $file:literal;)+) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                replay($file).await;
+            }
+        )+
+
+        #[test]
+        fn every_recorded_client_is_played() {
+            let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/http/clients");
+            let mut there: Vec<_> = fs::read_dir(directory)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            there.sort();
+            assert_eq!(there, [$($file),+]);
+        }
+    };
+}
+
+replays! {
+    chatgpt_connects: "chatgpt.json";
+    claude_ai_connects: "claude-ai.json";
+    claude_code_connects: "claude-code.json";
+    codex_connects: "codex.json";
+    cursor_connects: "cursor.json";
+    vscode_connects: "vscode.json";
+}
