@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use axum::{
     body::Body,
-    response::{IntoResponse as _, Response},
+    response::IntoResponse as _,
 };
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::world::{Choices, World};
@@ -318,96 +317,6 @@ async fn an_upstream_that_says_nothing_is_504() {
             .unwrap()
             .contains("did not answer within 1 s")
     );
-}
-
-#[tokio::test]
-async fn redirects_are_followed_on_the_upstreams_own_origin_only() {
-    let w = World::start().await;
-    let other = crate::recorder::Recorder::start().await;
-    let client = w.connect().await;
-    let to = |location: String, status: u16| {
-        move |request: &crate::recorder::Recorded| -> Response {
-            if request.target == "/moved" {
-                return "there".into_response();
-            }
-            let status = http::StatusCode::from_u16(status).unwrap();
-            (status, [("location", location.clone())]).into_response()
-        }
-    };
-    for status in [307, 308] {
-        w.upstream.answers(to("/moved".into(), status));
-        let answer = w.call(&client.access).send().await;
-        assert_eq!((answer.status, answer.text.as_str()), (200, "there"));
-        let last = w.upstream.requests().pop().unwrap();
-        assert_eq!(
-            (last.method.as_str(), last.target.as_str()),
-            ("POST", "/moved")
-        );
-        assert!(!last.body.is_empty());
-    }
-    let elsewhere = format!("http://{}/mcp", other.address);
-    for (location, status) in [
-        (elsewhere.clone(), 307),
-        (elsewhere.clone(), 308),
-        (elsewhere, 302),
-        ("/moved".into(), 301),
-        ("/moved".into(), 303),
-        ("/mcp".into(), 307),
-    ] {
-        w.upstream.answers(to(location, status));
-        let answer = w.call(&client.access).send().await;
-        assert_eq!(answer.status, 502, "{status}");
-        assert!(answer.text.contains("redirect"));
-    }
-    assert!(
-        other.requests().is_empty(),
-        "our credential goes nowhere else"
-    );
-}
-
-#[tokio::test]
-async fn paths_and_queries_stay_below_the_upstream() {
-    let upstream = crate::recorder::Recorder::start().await;
-    let w = World::choosing(Choices {
-        upstream: Some(format!("http://{}/base/mcp?tenant=ours", upstream.address)),
-        ..Choices::default()
-    })
-    .await;
-    let client = w.connect().await;
-    let status = |path: &str| {
-        let request = w.request("POST", path);
-        request
-            .header("authorization", &format!("Bearer {}", client.access))
-            .json(&json!({}))
-            .send()
-    };
-    for (path, target) in [
-        ("/mcp", "/base/mcp?tenant=ours"),
-        ("/mcp/", "/base/mcp?tenant=ours"),
-        ("/mcp/x/readonly", "/base/mcp/x/readonly?tenant=ours"),
-        (
-            "/mcp?a=1&tenant=theirs&b=2",
-            "/base/mcp?tenant=ours&a=1&b=2",
-        ),
-        ("/mcp?%74enant=theirs", "/base/mcp?tenant=ours"),
-        ("/mcp-alias?x=%2e%2e", "/base/mcp?tenant=ours&x=%2e%2e"),
-    ] {
-        assert_eq!(status(path).await.status, 200, "{path}");
-        assert_eq!(upstream.requests().pop().unwrap().target, target, "{path}");
-    }
-    let before = upstream.requests().len();
-    for path in [
-        "/mcp/%2e%2e/admin",
-        "/mcp/%2E%2e/x",
-        "/mcp/..%2fx",
-        "/mcp/%252e%252e/x",
-        "/mcp/a%5cb",
-        "/mcp//other.example/x",
-        "/mcp/..;/x",
-    ] {
-        assert!(matches!(status(path).await.status, 400 | 404), "{path}");
-    }
-    assert_eq!(upstream.requests().len(), before);
 }
 
 #[tokio::test]
