@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{
-    body::Body,
-    response::IntoResponse as _,
-};
+use axum::{body::Body, response::IntoResponse as _};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::mpsc;
