@@ -139,6 +139,25 @@ async fn bodies_are_not_looked_at() {
 }
 
 #[tokio::test]
+async fn a_length_that_the_client_says_goes_along() {
+    let w = World::start().await;
+    let client = w.connect().await;
+    for size in [10, 300 * 1024] {
+        let answer = w
+            .post("/mcp")
+            .header("authorization", &format!("Bearer {}", client.access))
+            .body("application/json", vec![b'x'; size])
+            .send()
+            .await;
+        assert_eq!(answer.status, 200);
+        let seen = w.upstream.requests().pop().unwrap();
+        assert_eq!(seen.header("content-length"), Some(&*size.to_string()));
+        assert_eq!(seen.header("transfer-encoding"), None);
+        assert_eq!(seen.body.len(), size);
+    }
+}
+
+#[tokio::test]
 async fn head_and_unusual_methods_pass_and_trace_does_not() {
     let w = World::with(&[("GET_STREAMS", "on")]).await;
     let client = w.connect().await;
