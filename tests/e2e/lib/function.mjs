@@ -24,6 +24,7 @@ export async function lambda(env) {
   const running = new Map(); // request id → the response to write to
   const instances = new Set();
   let requests = 0;
+  let started = 0;
   let runtimeApi;
   let log = '';
 
@@ -35,6 +36,7 @@ export async function lambda(env) {
     });
     for (const output of [child.stdout, child.stderr]) output.on('data', (chunk) => { log += chunk; });
     instances.add(child);
+    started += 1;
     child.on('exit', () => instances.delete(child));
   }
 
@@ -59,7 +61,7 @@ export async function lambda(env) {
     const id = asked.url.match(/\/invocation\/([^/]+)\/(?:response|error)$/)?.[1];
     if (asked.method === 'GET') {
       waiting.push(answer);
-      asked.on('close', () => { const at = waiting.indexOf(answer); if (at >= 0) waiting.splice(at, 1); });
+      answer.on('close', () => { const at = waiting.indexOf(answer); if (at >= 0) waiting.splice(at, 1); });
       dispatch();
       return;
     }
@@ -124,6 +126,11 @@ export async function lambda(env) {
     url: `${base}/mcp`,
     pin: PIN,
     output: () => log,
+    instances: () => started,
+    /** All instances go, as when code is updated; the table stays. */
+    async restart() {
+      await Promise.all([...instances].map((child) => { child.kill('SIGKILL'); return once(child, 'exit'); }));
+    },
     async stop() {
       front.closeAllConnections();
       front.close();

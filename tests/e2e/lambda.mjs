@@ -1,0 +1,23 @@
+// The same clients and the same suite through the Lambda host.
+import { check, run } from './lib/check.mjs';
+import { lambda } from './lib/function.mjs';
+import { journey, SDKS } from './lib/journey.mjs';
+import { everything, PAT, python } from './lib/processes.mjs';
+import { pythonClient } from './lib/python.mjs';
+import { compare } from './lib/suite.mjs';
+
+await run('lambda', async (defer) => {
+  const upstream = await everything();
+  defer(() => upstream.stop());
+  const server = await lambda({ UPSTREAM_MCP: upstream.url, UPSTREAM_TOKEN: PAT });
+  defer(() => server.stop());
+  for (const [name, sdk] of Object.entries(SDKS)) await journey(`Lambda, ${name}`, sdk, server);
+  await pythonClient('Lambda, Python SDK', server);
+
+  const reference = await python('streamable-http', 'reference_server.py');
+  defer(() => reference.stop());
+  const through = await lambda({ UPSTREAM_MCP: reference.url, UPSTREAM_TOKEN: PAT, GET_STREAMS: 'on' });
+  defer(() => through.stop());
+  await compare('Lambda, Python SDK', reference, through, ['2025-11-25', '2026-07-28'], defer);
+  check('Lambda: more than one instance took part', server.instances() + through.instances() > 2, `${server.instances()} and ${through.instances()}`);
+});
