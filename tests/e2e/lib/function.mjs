@@ -130,6 +130,8 @@ export async function lambda(env) {
     /** All instances go, as when code is updated; the table stays. */
     async restart() {
       await Promise.all([...instances].map((child) => { child.kill('SIGKILL'); return once(child, 'exit'); }));
+      // What they asked for last is not for those that come.
+      waiting.length = 0;
     },
     async stop() {
       front.closeAllConnections();
