@@ -1,8 +1,9 @@
-//! The binary: the command line on one machine.
+//! The binary: the Lambda function where a Runtime API is, else the command line on one machine.
 
 use std::process::ExitCode;
 
-#[cfg(feature = "local")]
+use lambda_oauth_mcp_proxy::{host, upstream::http::tls};
+
 #[tokio::main]
 async fn main() -> ExitCode {
     #[expect(
@@ -10,10 +11,24 @@ async fn main() -> ExitCode {
         reason = "the one place that reads the environment"
     )]
     let lookup = |name: &str| std::env::var(name).ok();
-    lambda_oauth_mcp_proxy::host::command::run(lookup).await
+    if lookup("AWS_LAMBDA_RUNTIME_API").is_some() {
+        return host::lambda::run(lookup, tls()).await;
+    }
+    command_line(lookup).await
+}
+
+#[cfg(feature = "local")]
+async fn command_line(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
+    host::command::run(lookup).await
 }
 
 #[cfg(not(feature = "local"))]
-fn main() -> ExitCode {
+#[expect(clippy::unused_async, reason = "reads as the other does")]
+#[expect(clippy::print_stderr, reason = "nothing else would hear it")]
+async fn command_line(_: impl Fn(&str) -> Option<String>) -> ExitCode {
+    eprintln!(
+        "This build runs on AWS Lambda only: AWS_LAMBDA_RUNTIME_API is not set. \
+         Build with the feature `local` for the command line."
+    );
     ExitCode::from(2)
 }

@@ -5,14 +5,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
+use tokio::sync::watch;
 
 use crate::{clock::Clock, config::parse_headers, credential::Plain, error::Unavailable, pin::Pin};
 
@@ -141,8 +139,8 @@ struct Inner {
     source: Source,
     clock: Clock,
     cached: Mutex<Option<Cached>>,
-    /// One refresh at a time beside the requests.
-    refreshing: AtomicBool,
+    /// Whether a refresh runs beside the requests: one at a time.
+    refreshing: watch::Sender<bool>,
     /// And one first read at a time before them.
     first: tokio::sync::Mutex<()>,
 }
@@ -182,7 +180,7 @@ impl Secrets {
             source,
             clock,
             cached: Mutex::new(None),
-            refreshing: AtomicBool::new(false),
+            refreshing: watch::channel(false).0,
             first: tokio::sync::Mutex::new(()),
         }))
     }
@@ -200,13 +198,12 @@ impl Secrets {
         if let Some(cached) = self.usable(now) {
             let due = now.saturating_sub(cached.read_at) >= FRESH
                 && now.saturating_sub(cached.tried_at) >= REREAD;
-            if due && !self.0.refreshing.swap(true, Ordering::AcqRel) {
-                let this = self.clone();
+            if due && self.0.begin_refresh() {
+                let refresh = Refresh(self.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = this.read().await {
+                    if let Err(error) = refresh.0.read().await {
                         tracing::error!(event = "secret_unavailable", detail = %error, "the last good secret serves on");
                     }
-                    this.0.refreshing.store(false, Ordering::Release);
                 });
             }
             return Ok(cached.secret);
@@ -216,6 +213,13 @@ impl Secrets {
             Some(cached) => Ok(cached.secret),
             None => self.read().await,
         }
+    }
+
+    /// Resolves when no refresh runs. A host that is frozen between two requests waits for this, or the refresh
+    /// would be frozen in its midst.
+    pub async fn settled(&self) {
+        let mut refreshing = self.0.refreshing.subscribe();
+        let _ = refreshing.wait_for(|refreshing| !refreshing).await;
     }
 
     /// Reads the secret anew because the upstream refused it; `Some` if it has changed. At most every 30 s.
@@ -293,6 +297,23 @@ impl Secrets {
             tried_at: now,
         });
         Ok(secret)
+    }
+}
+
+impl Inner {
+    /// Whether the caller is the one to refresh.
+    fn begin_refresh(&self) -> bool {
+        self.refreshing
+            .send_if_modified(|refreshing| !std::mem::replace(refreshing, true))
+    }
+}
+
+/// A refresh under way; over when dropped, however it ends.
+struct Refresh(Secrets);
+
+impl Drop for Refresh {
+    fn drop(&mut self) {
+        self.0.0.refreshing.send_replace(false);
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use axum::{extract::Request, middleware::Next, response::Response};
 use http::HeaderMap;
+use tracing::Instrument as _;
 
 use super::answer::Noted;
 use crate::{app::Caller, oauth::resource::McpPath};
@@ -20,7 +21,10 @@ pub async fn requests(request: Request, next: Next) -> Response {
         word(request.headers(), "mcp-name"),
     );
 
-    let answer = next.run(request).await;
+    // Every line that is written on the way bears the request's id.
+    let request_id = caller.as_ref().map(|caller| caller.request_id.as_str());
+    let span = tracing::info_span!("call", request_id);
+    let answer = next.run(request).instrument(span).await;
 
     let noted = answer
         .extensions()
@@ -29,7 +33,7 @@ pub async fn requests(request: Request, next: Next) -> Response {
         .unwrap_or_default();
     tracing::info!(
         event = "request",
-        request_id = caller.as_ref().map(|caller| caller.request_id.as_str()),
+        request_id,
         address = caller.as_ref().map(Caller::address_text),
         method = method.as_str(),
         route,

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -29,6 +30,7 @@ use crate::{
     config::Transport,
     credential::AccessToken,
     oauth::{bearer, error::ErrorCode, metadata, resource::McpPath, scope},
+    secrets::Secret,
     store::record::{Connection, Stage},
     upstream::{
         self, CLIENT_GONE, Failure, headers,
@@ -172,25 +174,34 @@ async fn proxied(
         upstream::Body::Kept(bytes) => Some(bytes.clone()),
         upstream::Body::Streamed(..) => None,
     };
-    let send = |body, secret| {
+    let send = |body, secret: Arc<Secret>| {
         let (target, parts) = (target.clone(), &parts);
         async move {
             app.upstream
-                .send(&parts.method, target, &parts.headers, body, secret)
+                .send(&parts.method, target, &parts.headers, body, &secret)
                 .await
         }
     };
-    // Noting the use rides beside the call; whether it succeeds changes nothing.
-    let (sent, ()) = tokio::join!(send(body, &*secret), note_use(app, connection));
-    let sent = match (sent, again) {
-        // The owner may have replaced the credential a moment ago: ask, and repeat if it changed.
-        (Err(Failure::CredentialRefused), again) => {
-            match (app.secrets.reread(&secret.upstream_token).await, again) {
-                (Some(secret), Some(bytes)) => send(upstream::Body::Kept(bytes), &*secret).await?,
-                _ => return Err(Failure::CredentialRefused),
+    let answered = async {
+        // Noting the use rides beside the call; whether it succeeds changes nothing.
+        let (sent, ()) = tokio::join!(send(body, secret.clone()), note_use(app, connection));
+        match (sent, again) {
+            // The owner may have replaced the credential a moment ago: ask, and repeat if it changed.
+            (Err(Failure::CredentialRefused), again) => {
+                match (app.secrets.reread(&secret.upstream_token).await, again) {
+                    (Some(secret), Some(bytes)) => send(upstream::Body::Kept(bytes), secret).await,
+                    _ => Err(Failure::CredentialRefused),
+                }
             }
+            (sent, _) => sent,
         }
-        (sent, _) => sent?,
+    };
+    let sent = match caller.ends_at(CUT_BEFORE) {
+        // An upstream that is silent until the function's end leaves the client without any answer.
+        Some(at) => tokio::time::timeout_at(at, answered)
+            .await
+            .unwrap_or_else(|_| Err(Failure::Silent(asked.elapsed())))?,
+        None => answered.await?,
     };
     noted.upstream_ms = Some(asked.elapsed().as_millis());
     Ok(incoming(app, caller, connection, &parts.method, sent))
@@ -281,7 +292,8 @@ fn incoming(
     let stream_url = sent.url().clone();
     let stream = sent
         .bytes_stream()
-        .map(|chunk| chunk.map_err(io::Error::other));
+        // Without the URL: its query may hold a key.
+        .map(|chunk| chunk.map_err(|error| io::Error::other(error.without_url())));
     let asked = app
         .config
         .stream_max

@@ -110,7 +110,7 @@ async fn demo(listen: SocketAddr, lookup: impl Fn(&str) -> Option<String>) -> Re
         _ => None,
     })
     .map_err(Trouble::Settings)?;
-    log::start(config.log_format, lookup("RUST_LOG").as_deref());
+    log::start(config.log_format, lookup("RUST_LOG").as_deref(), None);
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let served = tokio::spawn(demo::serve(upstream, token.clone(), async move {
@@ -182,7 +182,7 @@ async fn serve(
     else {
         return Err(Trouble::Settings(problems));
     };
-    log::start(config.log_format, lookup("RUST_LOG").as_deref());
+    log::start(config.log_format, lookup("RUST_LOG").as_deref(), None);
     let upstream_token = Plain::new(token.trim().to_owned());
     Run {
         config,

@@ -76,8 +76,11 @@ impl HttpConnector for Engine {
     }
 }
 
-/// The operations that the store uses.
-fn answer(database: &Database, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
+/// Answers one operation, of those that the store uses.
+///
+/// # Errors
+/// What DynamoDB would answer instead.
+pub fn answer(database: &Database, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
     match operation {
         "GetItem" => run(body, |request| database.get_item(request)),
         "PutItem" => run(body, |request| database.put_item(request)),

@@ -2,25 +2,28 @@
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt, prelude::*};
 
+use super::metrics::Metrics;
 use crate::config::LogFormat;
 
 /// Starts writing log lines to standard output (JSON) or standard error (plain). `filter` is what `RUST_LOG`
-/// holds. Libraries stay at `warn`: their debug lines may show headers.
-pub fn start(format: LogFormat, filter: Option<&str>) {
+/// holds; metrics do not depend on it. Libraries stay at `warn`: their debug lines may show headers.
+pub fn start(format: LogFormat, filter: Option<&str>, metrics: Option<Metrics>) {
     let filter = filter
         .and_then(|filter| EnvFilter::try_new(filter).ok())
         .unwrap_or_else(|| EnvFilter::new("warn,lambda_oauth_mcp_proxy=info"));
-    let registry = tracing_subscriber::registry().with(filter);
+    let metrics = metrics.map(|metrics| metrics.with_filter(LevelFilter::INFO));
+    let registry = tracing_subscriber::registry().with(metrics);
     match format {
         LogFormat::Json => registry
             .with(
                 fmt::layer()
                     .json()
                     .flatten_event(true)
-                    .with_current_span(false)
-                    .with_span_list(false),
+                    .with_current_span(true)
+                    .with_span_list(false)
+                    .with_filter(filter),
             )
             .init(),
         LogFormat::Human => registry
@@ -28,8 +31,19 @@ pub fn start(format: LogFormat, filter: Option<&str>) {
                 fmt::layer()
                     .with_target(false)
                     .with_ansi(std::io::stderr().is_terminal())
-                    .with_writer(std::io::stderr),
+                    .with_writer(std::io::stderr)
+                    .with_filter(filter),
             )
             .init(),
     }
+}
+
+/// Panics become log lines with their place. Their text stays away unless it is our own: one made from values
+/// could hold anything.
+pub fn panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let text = panic.payload().downcast_ref::<&'static str>();
+        tracing::error!(event = "panic", place, detail = text);
+    }));
 }

@@ -21,6 +21,7 @@ mod processes;
 mod proxy;
 mod races;
 mod recipes;
+#[expect(dead_code, reason = "tests/lambda uses the rest of it")]
 mod recorder;
 mod registration;
 mod replays;

@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use axum::{
@@ -10,6 +13,7 @@ use axum::{
     body::{Body, to_bytes},
     extract::{Request, State},
     response::{IntoResponse as _, Response},
+    serve::Listener,
 };
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -43,12 +47,17 @@ pub struct Recorder {
 struct Shared {
     requests: Mutex<Vec<Recorded>>,
     script: Mutex<Arc<Script>>,
+    silent: AtomicBool,
 }
 
 impl Recorder {
     /// Answers every request with 200 and a small JSON-RPC result until it is told otherwise.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    /// The same on a listener of the caller's choice.
+    pub fn start_on(listener: impl Listener<Addr = SocketAddr>) -> Self {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             requests: Mutex::default(),
@@ -56,6 +65,7 @@ impl Recorder {
                 let body = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
                 ([("content-type", "application/json")], body).into_response()
             })),
+            silent: AtomicBool::new(false),
         });
         let router = Router::new().fallback(answer).with_state(shared.clone());
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -68,6 +78,11 @@ impl Recorder {
 
     pub fn answers(&self, script: impl Fn(&Recorded) -> Response + Send + Sync + 'static) {
         *self.shared.script.lock().unwrap() = Arc::new(script);
+    }
+
+    /// Takes every request from now on and answers none.
+    pub fn falls_silent(&self) {
+        self.shared.silent.store(true, Ordering::SeqCst);
     }
 
     /// Answers everything with this.
@@ -114,6 +129,9 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         body: to_bytes(body, usize::MAX).await.unwrap_or_default(),
     };
     shared.requests.lock().unwrap().push(recorded.clone());
+    if shared.silent.load(Ordering::SeqCst) {
+        std::future::pending::<()>().await;
+    }
     let script = shared.script.lock().unwrap().clone();
     script(&recorded)
 }

@@ -1,0 +1,157 @@
+//! Every event in `events/` gets the answer that `expected.json` promises, and what events cannot hold by accident.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+
+use crate::{
+    aws::good_secret,
+    function::{Choices, Function},
+};
+
+fn read(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("events")
+        .join(name);
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn every_event_gets_its_expected_answer() {
+    let expected = read("expected.json");
+    let expected = expected.as_object().unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
+    let files = fs::read_dir(folder).unwrap().filter(|file| {
+        let name = file.as_ref().unwrap().file_name();
+        name.to_string_lossy().ends_with(".json") && name != "expected.json"
+    });
+    assert_eq!(files.count(), expected.len());
+    let function = Function::start().await;
+    for (name, promise) in expected {
+        let answer = function.answer(&read(name)).await;
+        let text = String::from_utf8_lossy(&answer.body);
+        assert_eq!(answer.prelude.status, promise["status"], "{name}: {text}");
+        let list = |what: &str| promise[what].as_array().cloned().unwrap_or_default();
+        for part in list("contains") {
+            assert!(
+                text.contains(part.as_str().unwrap()),
+                "{name} lacks {part}: {text}"
+            );
+        }
+        for part in list("lacks") {
+            assert!(
+                !text.contains(part.as_str().unwrap()),
+                "{name} holds {part}: {text}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_head_has_headers_and_no_body() {
+    let function = Function::start().await;
+    let answer = function.answer(&read("discovery-head.json")).await;
+    assert_eq!(answer.prelude.headers["content-type"], "application/json");
+    assert!(answer.body.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_no_event_is_answered_and_the_function_lives_on() {
+    let function = Function::start().await;
+    let mut without_domain = read("minimal.json");
+    without_domain["requestContext"]["domainName"] = Value::Null;
+    let mut bad_base64 = read("token.json");
+    bad_base64["isBase64Encoded"] = json!(true);
+    bad_base64["body"] = json!("***");
+    for (event, status) in [
+        (json!({}), 400),
+        (json!([1, 2]), 400),
+        (bad_base64, 400),
+        (without_domain, 500),
+        (read("minimal.json"), 200),
+    ] {
+        let answer = function.answer(&event).await;
+        assert_eq!(answer.prelude.status, status, "{event}");
+    }
+    function.logged("bad_event").await;
+}
+
+#[tokio::test]
+async fn the_address_and_the_id_in_the_log_are_those_that_aws_says() {
+    let function = Function::start().await;
+    let mut event = read("register.json");
+    event["headers"]["x-forwarded-for"] = json!("198.51.100.66");
+    event["headers"]["cloudfront-viewer-address"] = json!("198.51.100.67:1");
+    let call = function.invoke(&event);
+    let id = call.id.clone();
+    assert_eq!(call.answer().await.prelude.status, 201);
+    let line = function.logged("request").await;
+    assert_eq!(line["address"], event["requestContext"]["http"]["sourceIp"]);
+    assert_eq!(line["request_id"], id);
+    let registered = function.logged("registered").await;
+    assert_eq!(registered["span"]["request_id"], id);
+}
+
+#[tokio::test]
+async fn a_configured_base_url_is_the_only_one_that_is_said() {
+    let function = Function::choosing(Choices {
+        settings: vec![("BASE_URL", "https://mcp.example.com".to_owned())],
+        ..Choices::default()
+    })
+    .await;
+    let answer = function.answer(&read("authorization-server.json")).await;
+    assert_eq!(answer.json()["issuer"], "https://mcp.example.com");
+    assert!(!answer.text().contains("lambda-url"));
+}
+
+#[tokio::test]
+async fn with_an_origin_secret_only_the_distribution_is_answered() {
+    let mut secret: Value = serde_json::from_str(&good_secret()).unwrap();
+    secret["origin_secret"] = json!("proof-of-origin-77");
+    let function = Function::choosing(Choices {
+        secret: Some(Ok(secret.to_string())),
+        ..Choices::default()
+    })
+    .await;
+    function.keep_secret("proof-of-origin-77");
+    let mut event = read("register.json");
+    event["headers"]["cloudfront-viewer-address"] = json!("2001:db8::7:4711");
+    for presented in [
+        None,
+        Some(""),
+        Some("proof-of-origin-7"),
+        Some("proof-of-origin-777"),
+    ] {
+        if let Some(presented) = presented {
+            event["headers"]["x-origin-secret"] = json!(presented);
+        }
+        let answer = function.answer(&event).await;
+        assert_eq!(answer.prelude.status, 403);
+        assert_eq!(answer.json()["error"], "access_denied");
+    }
+    function.logged("refused_by_host").await;
+    event["headers"]["x-origin-secret"] = json!("proof-of-origin-77");
+    assert_eq!(function.answer(&event).await.prelude.status, 201);
+    assert_eq!(
+        function.logged("registered").await["address"],
+        "2001:db8::7"
+    );
+}
+
+#[tokio::test]
+async fn bad_settings_end_the_function_before_its_first_poll_and_all_are_named() {
+    let mut function = Function::launch(Choices {
+        settings: vec![
+            ("UPSTREAM_MCP", "http://127.0.0.1:1/mcp".to_owned()),
+            ("ACCESS_TOKEN_SECONDS", "soon".to_owned()),
+            ("TABLE_NAME", String::new()),
+        ],
+        ..Choices::default()
+    })
+    .await;
+    assert_eq!(function.exit().await, 2);
+    let line = function.logged("bad_settings").await;
+    for name in ["UPSTREAM_MCP", "ACCESS_TOKEN_SECONDS", "TABLE_NAME"] {
+        assert!(line["detail"].as_str().unwrap().contains(name), "{line}");
+    }
+}

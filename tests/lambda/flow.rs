@@ -1,0 +1,91 @@
+//! The whole flow through the Lambda path, on the binary that is deployed.
+
+use crate::{
+    aws::PIN,
+    client::{call, connect, decide, form, open, refresh, register},
+    function::Function,
+};
+
+#[tokio::test]
+async fn a_client_connects_refreshes_and_is_revoked() {
+    let function = Function::start().await;
+    let first = connect(&function).await;
+    // Nobody listens at this upstream: the token was good, and the answer says what is not.
+    let answer = function.answer(&call(&first.access)).await;
+    assert_eq!(answer.prelude.status, 502, "{}", answer.text());
+    assert!(
+        answer.text().contains("127.0.0.1 cannot be reached"),
+        "{}",
+        answer.text()
+    );
+    let line = function.logged("upstream_unreachable").await;
+    assert_eq!(line["client_id"], first.client_id);
+
+    let second = refresh(&function, &first).await;
+    assert_eq!(
+        function.answer(&call(&second.access)).await.prelude.status,
+        502
+    );
+    let pairs = [
+        ("token", second.refresh.as_str()),
+        ("client_id", &second.client_id),
+    ];
+    let revoked = function.answer(&form("/revoke", &[], &pairs)).await;
+    assert_eq!(revoked.prelude.status, 200);
+    let answer = function.answer(&call(&second.access)).await;
+    assert_eq!(answer.prelude.status, 401);
+    assert!(answer.prelude.headers["www-authenticate"].is_string());
+    assert_eq!(answer.json()["error"], "invalid_token");
+
+    for event in ["registered", "authorized", "issued", "refreshed", "revoked"] {
+        let line = function.logged(event).await;
+        assert_eq!(line["client_id"], first.client_id, "{line}");
+        assert_eq!(line["address"], "203.0.113.80", "{line}");
+    }
+    let metric = function.counted("ClientAuthorized").await;
+    assert_eq!(metric["FunctionName"], "proxy");
+    assert_eq!(
+        metric["_aws"]["CloudWatchMetrics"][0]["Namespace"],
+        "LambdaOAuthMcpProxy"
+    );
+    function.counted("ServerError").await;
+}
+
+#[tokio::test]
+async fn one_line_per_request_says_who_what_and_how_long() {
+    let function = Function::start().await;
+    let tokens = connect(&function).await;
+    let asked = function.invoke(&call(&tokens.access));
+    let id = asked.id.clone();
+    asked.answer().await;
+    let line = function.request(&id).await;
+    for (name, value) in [
+        ("route", "/mcp"),
+        ("method", "POST"),
+        ("refused", "upstream_unreachable"),
+        ("mcp_method", "tools/call"),
+        ("mcp_name", "echo"),
+        ("client_id", &tokens.client_id),
+    ] {
+        assert_eq!(line[name], value, "{line}");
+    }
+    assert_eq!(line["status"], 502);
+    assert!(
+        line["connection"].is_string() && line["ms"].is_u64() && line["store_ms"].is_u64(),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_pin_is_counted_and_the_right_one_still_opens() {
+    let function = Function::start().await;
+    let client_id = register(&function).await;
+    let page = open(&function, &client_id).await;
+    assert_eq!(
+        decide(&function, &page, "wrongPIN99").await.prelude.status,
+        403
+    );
+    function.counted("WrongPin").await;
+    assert_eq!(decide(&function, &page, PIN).await.prelude.status, 303);
+    function.keep_secret("wrongPIN99");
+}

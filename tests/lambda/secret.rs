@@ -1,0 +1,185 @@
+//! The secret: not filled in, wrong, out of reach, changed.
+
+use serde_json::json;
+
+use crate::{
+    aws::{PAT, good_secret},
+    client::{ask, call, connect, decide, event, open, register},
+    function::{Choices, Function},
+    streams::Proxy,
+};
+
+const OPERATOR: &str = "This server is not set up completely yet.";
+const WAIT: &str = "This server cannot answer right now.";
+
+#[tokio::test]
+async fn each_fault_of_the_secret_is_a_page_a_503_and_a_clear_log_line() {
+    let document =
+        |token: &str, pin: &str| json!({ "upstream_token": token, "auth_pin": pin }).to_string();
+    let cases = [
+        (
+            Ok(document("REPLACE-WITH-YOUR-TOKEN", "abc234")),
+            OPERATOR,
+            "upstream_token is not set yet",
+        ),
+        (
+            Ok(r#"{"auth_pin":"abc234"}"#.to_owned()),
+            OPERATOR,
+            "upstream_token is not set yet",
+        ),
+        (
+            Ok("ghp_only_the_token".to_owned()),
+            OPERATOR,
+            "not a JSON object",
+        ),
+        (Ok(document(PAT, "no")), OPERATOR, "auth_pin must be"),
+        (
+            Ok(json!({ "upstream_token": PAT }).to_string()),
+            OPERATOR,
+            "auth_pin must be",
+        ),
+        (Err("AccessDeniedException"), OPERATOR, "AccessDenied"),
+        (
+            Err("ResourceNotFoundException"),
+            OPERATOR,
+            "ResourceNotFound",
+        ),
+        (Err("InternalServiceError"), WAIT, "InternalServiceError"),
+    ];
+    for (secret, page, detail) in cases {
+        let told = format!("{secret:?}");
+        let function = Function::choosing(Choices {
+            secret: Some(secret),
+            ..Choices::default()
+        })
+        .await;
+        // Discovery and registration need no secret.
+        let asked = event("GET", "/.well-known/oauth-authorization-server", &[], "");
+        assert_eq!(function.answer(&asked).await.prelude.status, 200);
+        let client_id = register(&function).await;
+        let answer = function.answer(&ask(&client_id)).await;
+        assert_eq!(answer.prelude.status, 503, "{told}");
+        assert!(answer.text().contains(page), "{told}: {}", answer.text());
+        let line = function.logged("unavailable").await;
+        assert_eq!(line["what"], "secret");
+        assert_eq!(line["operator"], page == OPERATOR, "{line}");
+        assert!(line["detail"].as_str().unwrap().contains(detail), "{line}");
+        assert!(
+            answer
+                .text()
+                .contains(line["span"]["request_id"].as_str().unwrap()),
+            "{line}"
+        );
+        function.counted("SecretUnavailable").await;
+        // Set right, it works without a restart.
+        function.aws.set_secret(Ok(good_secret()));
+        connect(&function).await;
+    }
+}
+
+#[tokio::test]
+async fn the_secret_is_read_once_before_the_first_request() {
+    let function = Function::start().await;
+    assert_eq!(function.aws.asked(), 1);
+    connect(&function).await;
+    assert_eq!(function.aws.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_new_token_is_taken_when_the_upstream_refuses_the_old_one() {
+    let proxy = Proxy::start().await;
+    let asked = proxy.function.aws.asked();
+    proxy.upstream.answers(|recorded| {
+        use axum::response::IntoResponse as _;
+        let new = recorded.header("authorization") == Some("Bearer new-token-of-the-owner");
+        let status = if new {
+            http::StatusCode::OK
+        } else {
+            http::StatusCode::UNAUTHORIZED
+        };
+        (status, "{}").into_response()
+    });
+    proxy.function.keep_secret("new-token-of-the-owner");
+    // The secret did not change: the owner must act. The warm-up's reading is younger than 30 s.
+    let answer = proxy.function.answer(&call(&proxy.tokens.access)).await;
+    assert_eq!(answer.prelude.status, 502);
+    proxy.function.counted("UpstreamCredentialRefused").await;
+    assert_eq!(proxy.function.aws.asked(), asked);
+
+    let new = good_secret().replace(PAT, "new-token-of-the-owner");
+    proxy.function.aws.set_secret(Ok(new));
+    proxy.hand.says("31");
+    let answer = proxy.function.answer(&call(&proxy.tokens.access)).await;
+    assert_eq!(answer.prelude.status, 200, "{}", answer.text());
+    assert_eq!(proxy.function.aws.asked(), asked + 1);
+}
+
+#[tokio::test]
+async fn a_new_pin_is_known_after_the_first_request_past_five_minutes() {
+    let proxy = Proxy::start().await;
+    let (function, asked) = (&proxy.function, proxy.function.aws.asked());
+    let client_id = register(function).await;
+    function.aws.set_secret(Ok(
+        json!({ "upstream_token": PAT, "auth_pin": "newPIN4567" }).to_string(),
+    ));
+    function.keep_secret("newPIN4567");
+    proxy.hand.says("290");
+    register(function).await;
+    assert_eq!(function.aws.asked(), asked);
+    proxy.hand.says("400");
+    register(function).await;
+    assert_eq!(function.aws.asked(), asked + 1);
+    let page = open(function, &client_id).await;
+    assert_eq!(
+        decide(function, &page, crate::aws::PIN)
+            .await
+            .prelude
+            .status,
+        403
+    );
+    assert_eq!(
+        decide(function, &page, "newPIN4567").await.prelude.status,
+        303
+    );
+}
+
+#[tokio::test]
+async fn the_last_good_secret_serves_for_a_day() {
+    let proxy = Proxy::start().await;
+    let function = &proxy.function;
+    function.aws.set_secret(Err("InternalServiceError"));
+    proxy.hand.says("400");
+    assert_eq!(
+        function
+            .answer(&call(&proxy.tokens.access))
+            .await
+            .prelude
+            .status,
+        200
+    );
+    function.logged("secret_unavailable").await;
+    function.counted("SecretUnavailable").await;
+    proxy.hand.says("86000");
+    assert_eq!(
+        function
+            .answer(&call(&proxy.tokens.access))
+            .await
+            .prelude
+            .status,
+        200
+    );
+    proxy.hand.says("86500");
+    let answer = function.answer(&call(&proxy.tokens.access)).await;
+    assert_eq!(answer.prelude.status, 503, "{}", answer.text());
+    // Never a 401, which would make clients drop their tokens.
+    assert_eq!(answer.prelude.headers["retry-after"], "5");
+    function.aws.set_secret(Ok(good_secret()));
+    assert_eq!(
+        function
+            .answer(&call(&proxy.tokens.access))
+            .await
+            .prelude
+            .status,
+        200
+    );
+}

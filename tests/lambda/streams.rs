@@ -1,0 +1,240 @@
+//! Tool calls that are answered by an upstream: pieces arrive as they are sent, and whatever happens the Runtime API
+//! gets an orderly end.
+
+use std::time::Duration;
+
+use axum::{body::Body, response::IntoResponse as _};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::mpsc;
+
+use crate::{
+    authority::Authority,
+    aws::PAT,
+    client::{Tokens, call, connect, register, rest},
+    function::{Choices, Function},
+    host::Hand,
+    recorder::Recorder,
+};
+
+const EVENTS: [(&str, &str); 1] = [("content-type", "text/event-stream")];
+
+/// The function before an upstream that answers.
+pub struct Proxy {
+    pub function: Function,
+    pub upstream: Recorder,
+    pub hand: Hand,
+    pub tokens: Tokens,
+}
+
+impl Proxy {
+    pub async fn start() -> Self {
+        let authority = Authority::new();
+        let listener = authority.listener("localhost", rustls::ALL_VERSIONS).await;
+        let upstream = Recorder::start_on(listener);
+        let hand = Hand::new();
+        let url = format!("https://localhost:{}/mcp", upstream.address.port());
+        let mut settings = hand.settings(&authority);
+        settings.push(("UPSTREAM_MCP", url));
+        settings.push(("ACCESS_TOKEN_SECONDS", "1000000".to_owned()));
+        let function = Function::choosing(Choices {
+            settings,
+            own_host: true,
+            ..Choices::default()
+        })
+        .await;
+        let tokens = connect(&function).await;
+        Self {
+            function,
+            upstream,
+            hand,
+            tokens,
+        }
+    }
+
+    /// Lets the upstream answer with what is sent into the channel.
+    fn streams(&self, headers: &'static [(&'static str, &'static str)]) -> Sender {
+        let (sender, receiver) = mpsc::unbounded_channel::<Piece>();
+        let receiver = std::sync::Mutex::new(Some(receiver));
+        self.upstream.answers(move |_| {
+            let receiver = receiver.lock().unwrap().take().expect("one call");
+            let pieces = stream::unfold(receiver, |mut receiver| async {
+                Some((receiver.recv().await?, receiver))
+            });
+            let mut answer = Body::from_stream(pieces).into_response();
+            for (name, value) in headers {
+                answer.headers_mut().insert(*name, value.parse().unwrap());
+            }
+            answer
+        });
+        sender
+    }
+}
+
+type Piece = Result<&'static str, std::io::Error>;
+type Sender = mpsc::UnboundedSender<Piece>;
+
+#[tokio::test]
+async fn a_tool_call_is_streamed_piece_by_piece() {
+    let proxy = Proxy::start().await;
+    let upstream = proxy.streams(&EVENTS);
+    let mut asked = proxy.function.invoke(&call(&proxy.tokens.access));
+    let prelude = asked.prelude().await;
+    assert_eq!(prelude.status, 200);
+    assert_eq!(prelude.headers["content-type"], "text/event-stream");
+    // Each piece is sent only after the one before it has come through: nothing waits for the end.
+    for piece in [
+        "data: {\"progress\":1}\n\n",
+        "data: {\"prog",
+        "ress\":2}\n\n",
+        "data: {\"result\":{}}\n\n",
+    ] {
+        upstream.send(Ok(piece)).unwrap();
+        let (data, _) = asked.chunk().await.unwrap();
+        assert_eq!(data, piece.as_bytes());
+    }
+    drop(upstream);
+    assert!(asked.chunk().await.is_none());
+    let requests = proxy.upstream.requests();
+    let recorded = requests.last().unwrap();
+    assert_eq!(
+        recorded.header("authorization"),
+        Some(format!("Bearer {PAT}").as_str())
+    );
+    assert_eq!(recorded.target, "/mcp");
+    assert!(
+        requests
+            .iter()
+            .all(|recorded| !format!("{recorded:?}").contains(&proxy.tokens.access))
+    );
+}
+
+#[tokio::test]
+async fn an_upstream_that_breaks_off_ends_the_answer_without_a_word_of_ours_in_it() {
+    let proxy = Proxy::start().await;
+    let upstream = proxy.streams(&EVENTS);
+    let mut asked = proxy.function.invoke(&call(&proxy.tokens.access));
+    asked.prelude().await;
+    upstream.send(Ok("data: 1\n\n")).unwrap();
+    let (data, _) = asked.chunk().await.unwrap();
+    assert_eq!(data, "data: 1\n\n");
+    upstream.send(Err(std::io::Error::other("broken"))).unwrap();
+    assert_eq!(rest(&mut asked).await, "");
+    let line = proxy.function.logged("stream_broken").await;
+    assert_eq!(line["request_id"], asked.id.as_str());
+
+    // And it lives on.
+    proxy
+        .upstream
+        .answers_with(200, &[("content-type", "application/json")], "{}");
+    let answer = proxy.function.answer(&call(&proxy.tokens.access)).await;
+    assert_eq!((answer.prelude.status, answer.text()), (200, "{}"));
+}
+
+#[tokio::test]
+async fn streams_end_between_events_five_seconds_before_the_deadline() {
+    let proxy = Proxy::start().await;
+    let upstream = proxy.streams(&EVENTS);
+    let runs = Duration::from_secs(8);
+    let mut asked = proxy
+        .function
+        .api
+        .invoke(&call(&proxy.tokens.access), Some(runs));
+    asked.prelude().await;
+    upstream.send(Ok("data: 1\n\n")).unwrap();
+    assert_eq!(rest(&mut asked).await, "data: 1\n\n");
+    let took = asked.elapsed();
+    assert!(took <= Duration::from_millis(3500), "{took:?}");
+    assert!(took >= Duration::from_secs(1), "{took:?}");
+    let log = proxy.function.log();
+    assert!(
+        !log.iter().any(|line| line.contains("stream_broken")),
+        "{log:#?}"
+    );
+}
+
+#[tokio::test]
+async fn what_has_no_place_to_end_is_cut_before_the_deadline() {
+    let proxy = Proxy::start().await;
+    let upstream = proxy.streams(&[("content-type", "application/json")]);
+    let runs = Duration::from_secs(5);
+    let mut asked = proxy
+        .function
+        .api
+        .invoke(&call(&proxy.tokens.access), Some(runs));
+    asked.prelude().await;
+    upstream.send(Ok("{\"half\":")).unwrap();
+    assert_eq!(rest(&mut asked).await, "{\"half\":");
+    let took = asked.elapsed();
+    assert!(took <= Duration::from_millis(3500), "{took:?}");
+    proxy.function.logged("stream_broken").await;
+}
+
+#[tokio::test]
+async fn a_silent_upstream_is_given_up_before_the_deadline() {
+    let proxy = Proxy::start().await;
+    proxy.upstream.falls_silent();
+    let runs = Duration::from_secs(4);
+    let asked = proxy
+        .function
+        .api
+        .invoke(&call(&proxy.tokens.access), Some(runs));
+    let answer = asked.answer().await;
+    assert_eq!(answer.prelude.status, 504, "{}", answer.text());
+    assert!(
+        answer.took < Duration::from_millis(2500),
+        "{:?}",
+        answer.took
+    );
+    proxy.function.logged("upstream_silent").await;
+}
+
+#[tokio::test]
+async fn a_deadline_in_the_past_is_no_deadline() {
+    let proxy = Proxy::start().await;
+    let upstream = proxy.streams(&EVENTS);
+    let mut asked = proxy.function.api.invoke(&call(&proxy.tokens.access), None);
+    asked.prelude().await;
+    for piece in ["data: 1\n\n", "data: 2\n\n"] {
+        upstream.send(Ok(piece)).unwrap();
+        assert_eq!(asked.chunk().await.unwrap().0, piece.as_bytes());
+    }
+    drop(upstream);
+    assert!(asked.chunk().await.is_none());
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_with_500_and_the_function_lives_on() {
+    let proxy = Proxy::start().await;
+    proxy.hand.says("panic");
+    let body = r#"{"redirect_uris":["https://client.example/callback"]}"#;
+    let headers = [("content-type", "application/json")];
+    let asked = crate::client::event("POST", "/register", &headers, body);
+    let answer = proxy.function.answer(&asked).await;
+    assert_eq!(answer.prelude.status, 500);
+    assert_eq!(answer.json()["error"], "server_error");
+    assert!(!answer.text().contains("on purpose"));
+    proxy.function.logged("panic").await;
+    proxy.function.counted("ServerError").await;
+    proxy.hand.says("0");
+    register(&proxy.function).await;
+}
+
+#[tokio::test]
+async fn a_large_answer_arrives_whole() {
+    let proxy = Proxy::start().await;
+    proxy.upstream.answers(|_| {
+        let pieces =
+            stream::iter(0..64).map(|n| Ok::<_, std::io::Error>(Bytes::from(vec![n; 65_536])));
+        Body::from_stream(pieces).into_response()
+    });
+    let answer = proxy.function.answer(&call(&proxy.tokens.access)).await;
+    assert_eq!(answer.body.len(), 64 * 65_536);
+    assert!(
+        answer
+            .body
+            .chunks(65_536)
+            .zip(0_u8..)
+            .all(|(piece, n)| piece.iter().all(|byte| *byte == n))
+    );
+}
