@@ -13,7 +13,10 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::body::SdkBody;
+use axum::{Router, extract::State, response::IntoResponse as _};
+use bytes::Bytes;
 use dynoxide::{Database, DynoxideError};
+use http::{HeaderMap, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The engine as the SDK's HTTP client.
@@ -76,11 +79,34 @@ impl HttpConnector for Engine {
     }
 }
 
+/// The engine over HTTP, for several processes on one table: in tests, on loopback. It checks no signature, so
+/// whoever reaches it may do anything.
+pub fn router(database: Database) -> Router {
+    let respond = |State(database): State<Database>, headers: HeaderMap, body: Bytes| async move {
+        let target = headers
+            .get("x-amz-target")
+            .and_then(|target| target.to_str().ok());
+        let operation = target
+            .and_then(|target| target.rsplit('.').next())
+            .unwrap_or_default()
+            .to_owned();
+        let answered =
+            tokio::task::spawn_blocking(move || answer(&database, &operation, &body)).await;
+        let kind = [("content-type", "application/x-amz-json-1.0")];
+        match answered {
+            Ok(Ok(answer)) => (kind, answer).into_response(),
+            Ok(Err(error)) => {
+                let status = StatusCode::from_u16(error.status_code()).unwrap_or_default();
+                (status, kind, error.to_json()).into_response()
+            }
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    };
+    Router::new().fallback(respond).with_state(database)
+}
+
 /// Answers one operation, of those that the store uses.
-///
-/// # Errors
-/// What DynamoDB would answer instead.
-pub fn answer(database: &Database, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
+fn answer(database: &Database, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
     match operation {
         "GetItem" => run(body, |request| database.get_item(request)),
         "PutItem" => run(body, |request| database.put_item(request)),

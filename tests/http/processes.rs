@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, process::Stdio};
 
 use dynoxide::Database;
+use lambda_oauth_mcp_proxy::host::engine;
 use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -109,10 +110,8 @@ impl Process {
 async fn two_processes_on_one_table_are_one_server_in_a_race() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let table = listener.local_addr().unwrap();
-    let engine = tokio::spawn(dynoxide::server::serve_on(
-        listener,
-        Database::memory().unwrap(),
-    ));
+    let router = engine::router(Database::memory().unwrap());
+    let engine = tokio::spawn(async move { axum::serve(listener, router).await });
     let upstream = Recorder::start().await;
     let one = Process::start(table, upstream.address, None).await;
     let two = Process::start(table, upstream.address, Some(&one.base)).await;

@@ -66,11 +66,6 @@ pub async fn database() -> Database {
     database
 }
 
-/// DynamoDB, as far as the store uses it.
-pub fn operations(database: Database) -> Router {
-    Router::new().fallback(operation).with_state(database)
-}
-
 /// Secrets Manager with one secret.
 pub fn secrets_manager(kept: Arc<Kept>) -> Router {
     Router::new().fallback(get_secret_value).with_state(kept)
@@ -79,7 +74,7 @@ pub fn secrets_manager(kept: Arc<Kept>) -> Router {
 impl Aws {
     pub async fn start() -> Self {
         let secret = Arc::<Kept>::default();
-        let (dynamodb, table) = serve(operations(database().await)).await;
+        let (dynamodb, table) = serve(engine::router(database().await)).await;
         let (secrets_manager, manager) = serve(secrets_manager(secret.clone())).await;
         Self {
             dynamodb,
@@ -114,22 +109,6 @@ async fn serve(router: Router) -> (SocketAddr, JoinHandle<()>) {
 
 fn target(headers: &HeaderMap) -> &str {
     headers["x-amz-target"].to_str().unwrap()
-}
-
-async fn operation(State(database): State<Database>, headers: HeaderMap, body: String) -> Response {
-    let operation = target(&headers)
-        .strip_prefix("DynamoDB_20120810.")
-        .unwrap()
-        .to_owned();
-    let answered =
-        tokio::task::spawn_blocking(move || engine::answer(&database, &operation, body.as_bytes()));
-    match answered.await.unwrap() {
-        Ok(body) => body.into_response(),
-        Err(error) => {
-            let status = StatusCode::from_u16(error.status_code()).unwrap();
-            (status, error.to_json()).into_response()
-        }
-    }
 }
 
 async fn get_secret_value(

@@ -50,12 +50,11 @@ impl Drop for Hand {
 /// This test program, to run [`the_function`] and nothing else.
 pub fn command() -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["host::the_function", "--exact", "--ignored", "--nocapture"]);
+    command.args(["host::the_function", "--exact", "--nocapture"]);
     command
 }
 
 #[test]
-#[ignore = "started by other tests as a process"]
 #[expect(clippy::disallowed_methods, reason = "a main function of its own")]
 fn the_function() {
     let lookup = |name: &str| env::var(name).ok();

@@ -10,6 +10,7 @@ use lambda_oauth_mcp_proxy::{
     clock::Clock,
     config::{Config, Host},
     credential::Plain,
+    host::engine,
     pin::Pin,
     secrets::{Secret, Secrets},
     upstream::{
@@ -21,7 +22,7 @@ use rustls::version::{TLS12, TLS13};
 
 use crate::{
     authority::Authority,
-    aws::{PAT, PIN, SECRET_ARN, TABLE, database, operations, secrets_manager},
+    aws::{PAT, PIN, SECRET_ARN, TABLE, database, secrets_manager},
     recorder::Recorder,
 };
 
@@ -94,7 +95,7 @@ async fn table_secret_and_upstream_are_reached_by_tls_1_2_and_1_3() {
         let http = trusting(&authority);
 
         let listener = authority.listener("localhost", versions).await;
-        let endpoint = serve(listener, operations(database().await));
+        let endpoint = serve(listener, engine::router(database().await));
         let item = dynamodb(&http, endpoint)
             .get_item()
             .table_name(TABLE)
