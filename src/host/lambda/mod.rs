@@ -26,6 +26,7 @@ use tower::ServiceExt as _;
 use super::{aws, log, metrics::Metrics};
 use crate::{
     app::App,
+    bucket::{self, Buckets},
     client_document::Fetcher,
     clock::Clock,
     config::{Config, Host, LogFormat},
@@ -84,8 +85,7 @@ pub async fn prepared(
         ExitCode::from(2)
     })?;
     let http = Http::new(tls.clone(), clock.clone());
-    // Large, and needed once.
-    let sdk = Box::pin(aws::from_environment(http.for_sdk())).await;
+    let sdk = aws::from_environment(http.for_sdk()).await;
     let (dynamodb, manager) = (
         aws_sdk_dynamodb::Client::new(&sdk),
         aws_sdk_secretsmanager::Client::new(&sdk),
@@ -95,6 +95,7 @@ pub async fn prepared(
         upstream: Upstream::new(http, config.upstream.clone()),
         documents: Fetcher::new(tls),
         secrets: Secrets::manager(manager, config.secret_arn.clone(), clock.clone()),
+        registrations: Buckets::new(bucket::REGISTRATIONS),
         clock,
         randomness,
         config: Arc::new(config),
