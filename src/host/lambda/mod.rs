@@ -85,8 +85,7 @@ pub async fn prepared(
         ExitCode::from(2)
     })?;
     let http = Http::new(tls.clone(), clock.clone());
-    // Large, and needed once.
-    let sdk = Box::pin(aws::from_environment(http.for_sdk())).await;
+    let sdk = aws::from_environment(http.for_sdk()).await;
     let (dynamodb, manager) = (
         aws_sdk_dynamodb::Client::new(&sdk),
         aws_sdk_secretsmanager::Client::new(&sdk),
@@ -97,6 +96,7 @@ pub async fn prepared(
         documents: Fetcher::new(tls),
         registrations: Buckets::new(bucket::REGISTRATIONS),
         secrets: Secrets::manager(manager, config.secret_arn.clone(), clock.clone()),
+        registrations: Buckets::new(bucket::REGISTRATIONS),
         clock,
         randomness,
         config: Arc::new(config),
