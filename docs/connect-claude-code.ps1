@@ -22,8 +22,8 @@ try { & claude mcp remove $Name *> $null } catch { }
 & claude mcp add --transport http $Name $Url
 if ($LASTEXITCODE -ne 0) {
     $json = @{ type = 'http'; url = $Url } | ConvertTo-Json -Compress
-    # Windows PowerShell drops inner quotation marks of arguments unless they are escaped.
-    if ($PSVersionTable.PSVersion.Major -lt 7) { $json = $json.Replace('"', '\"') }
+    # Before 7.3, PowerShell drops inner quotation marks of arguments unless they are escaped.
+    if ($PSVersionTable.PSVersion -lt [version]'7.3') { $json = $json.Replace('"', '\"') }
     & claude mcp add-json $Name $json
     if ($LASTEXITCODE -ne 0) {
         Write-Host 'Claude Code accepted neither form. Its message is above.'

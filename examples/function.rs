@@ -69,7 +69,7 @@ async fn serve_function(state: &str) -> Result<ExitCode, Failure> {
         store: Store::new(dynamodb, config.table_name.clone(), randomness.clone()),
         upstream: Upstream::new(http, config.upstream.clone()),
         documents: Fetcher::new(tls()),
-        registrations: Buckets::new(bucket::REGISTRATIONS),
+        strangers: Buckets::new(bucket::STRANGERS),
         secrets: Secrets::fixed(secret),
         clock,
         randomness,

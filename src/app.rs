@@ -27,8 +27,8 @@ pub struct App {
     pub upstream: Upstream,
     /// Fetches client-id documents.
     pub documents: Fetcher,
-    /// Who registers how often.
-    pub registrations: Buckets,
+    /// How often who makes us write.
+    pub strangers: Buckets,
     /// The upstream's credential and the PIN.
     pub secrets: Secrets,
     /// The time.

@@ -24,8 +24,9 @@ pub struct Size {
     pub addresses: usize,
 }
 
-/// For `POST /register`: clients register more than once, and often, but nobody does so once a second for long.
-pub const REGISTRATIONS: Size = Size {
+/// For what strangers make us write: registrations, and consent pages that wait for an answer. Clients register more
+/// than once, and often, but nobody does either once a second for long.
+pub const STRANGERS: Size = Size {
     burst: 200,
     seconds_each: 1,
     addresses: 4096,
@@ -155,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_flood_gets_the_burst_and_then_one_a_second() {
-        let buckets = Buckets::new(REGISTRATIONS);
+        let buckets = Buckets::new(STRANGERS);
         assert_eq!(taken(&buckets, v4(1), NOW, 10_000), 200);
         assert_eq!(buckets.take(Some(v4(1)), NOW), Err(1));
         assert_eq!(taken(&buckets, v4(1), NOW + 1, 100), 1);
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_network_of_64_bits_is_one_address() {
-        let buckets = Buckets::new(REGISTRATIONS);
+        let buckets = Buckets::new(STRANGERS);
         let in_network = |network: u16, host: u16| {
             Some(IpAddr::from(Ipv6Addr::new(
                 0x2003, 0, 0, network, host, 0, 0, host,
@@ -192,7 +193,7 @@ mod tests {
     fn many_addresses_neither_fill_the_memory_nor_empty_a_spent_bucket() {
         let size = Size {
             addresses: 64,
-            ..REGISTRATIONS
+            ..STRANGERS
         };
         let buckets = Buckets::new(size);
         assert_eq!(taken(&buckets, v4(0), NOW, 300), 200);
@@ -209,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_steps_back_does_not_keep_a_bucket_empty() {
-        let buckets = Buckets::new(REGISTRATIONS);
+        let buckets = Buckets::new(STRANGERS);
         assert_eq!(taken(&buckets, v4(1), NOW, 300), 200);
         let earlier = NOW - 1_000_000;
         assert_eq!(buckets.take(Some(v4(1)), earlier), Err(1));

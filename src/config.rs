@@ -259,11 +259,6 @@ impl Config {
             Err(reader.problems)
         }
     }
-
-    /// Every base URL whose tokens and resources are ours, besides the one of the request.
-    pub fn base_urls(&self) -> impl Iterator<Item = &BaseUrl> {
-        self.base_url.iter().chain(&self.also_base_urls)
-    }
 }
 
 struct Reader<L> {

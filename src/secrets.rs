@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{Arc, Mutex},
 };
 
@@ -12,7 +13,14 @@ use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use crate::{clock::Clock, config::parse_headers, credential::Plain, error::Unavailable, pin::Pin};
+use crate::{
+    clock::Clock,
+    config::parse_headers,
+    credential::Plain,
+    error::{Unavailable, causes},
+    oauth::redirect_uri::RedirectUri,
+    pin::Pin,
+};
 
 /// What the template puts where the token belongs.
 pub const PLACEHOLDER: &str = "REPLACE-WITH-YOUR-TOKEN";
@@ -25,7 +33,6 @@ const STALE: u64 = 86_400;
 const REREAD: u64 = 30;
 
 /// What the secret holds.
-#[derive(Debug)]
 pub struct Secret {
     /// The credential that the upstream takes.
     pub upstream_token: Plain,
@@ -39,6 +46,13 @@ pub struct Secret {
     pub origin_secret: Option<Plain>,
 }
 
+/// Shows nothing: further headers may be keys as well.
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
 /// A client registered by hand.
 #[derive(Debug)]
 pub struct PreRegistered {
@@ -49,7 +63,7 @@ pub struct PreRegistered {
     /// Its name for the consent page.
     pub client_name: Option<String>,
     /// Its redirect URIs.
-    pub redirect_uris: Vec<String>,
+    pub redirect_uris: Vec<RedirectUri>,
 }
 
 impl Secret {
@@ -105,6 +119,12 @@ impl Secret {
                         "a client in the secret needs a client_id and redirect_uris".to_owned()
                     );
                 }
+                let redirect_uris = client
+                    .redirect_uris
+                    .iter()
+                    .map(|uri| RedirectUri::parse(uri))
+                    .collect::<Result<_, _>>()
+                    .map_err(|what| format!("a client in the secret cannot be used: {what}"))?;
                 Ok(PreRegistered {
                     client_id: client.client_id,
                     client_secret: client
@@ -112,7 +132,7 @@ impl Secret {
                         .filter(|secret| !secret.is_empty())
                         .map(Plain::new),
                     client_name: client.client_name,
-                    redirect_uris: client.redirect_uris,
+                    redirect_uris,
                 })
             })
             .collect::<Result<_, _>>()?;
@@ -279,7 +299,7 @@ impl Secrets {
             .send()
             .await
             .map_err(|error| {
-                let detail = aws_sdk_secretsmanager::error::DisplayErrorContext(&error).to_string();
+                let detail = causes(&error);
                 unavailable(
                     detail.contains("AccessDenied") || detail.contains("ResourceNotFound"),
                     detail,

@@ -34,28 +34,6 @@ pub enum FetchError {
     NotUtf8,
 }
 
-impl FetchError {
-    /// Whether trying again soon may help, with nobody changing anything. Everything else needs whoever publishes
-    /// the document to act.
-    #[must_use]
-    pub fn is_transient(self) -> bool {
-        match self {
-            Self::Busy | Self::Unresolved | Self::Unreachable | Self::TimedOut | Self::Broken => {
-                true
-            }
-            // 408 Request Timeout, 425 Too Early, 429 Too Many Requests
-            Self::Status(status) => status >= 500 || matches!(status, 408 | 425 | 429),
-            Self::Forbidden
-            | Self::Untrusted
-            | Self::Redirect
-            | Self::Encoded
-            | Self::ContentType
-            | Self::TooLarge
-            | Self::NotUtf8 => false,
-        }
-    }
-}
-
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reason = match self {
@@ -85,20 +63,3 @@ impl fmt::Display for FetchError {
 }
 
 impl std::error::Error for FetchError {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_may_pass_by_itself_is_transient() {
-        for status in [408, 425, 429, 500, 503] {
-            assert!(FetchError::Status(status).is_transient(), "{status}");
-        }
-        for status in [204, 206, 304, 403, 404, 410] {
-            assert!(!FetchError::Status(status).is_transient(), "{status}");
-        }
-        assert!(FetchError::Busy.is_transient());
-        assert!(!FetchError::Forbidden.is_transient());
-    }
-}

@@ -33,6 +33,8 @@ pub struct Noted {
     pub upstream_ms: Option<u128>,
     /// An OAuth error code, or a word of ours, when the request was refused.
     pub refused: Option<&'static str>,
+    /// What was wrong with it, in our own words.
+    pub reason: Option<String>,
 }
 
 /// Marks an answer as a page for people: no CORS there.
@@ -103,6 +105,7 @@ pub fn oauth_error(status: StatusCode, error: &OAuthError) -> Response {
     let mut answer = json(status, &body);
     answer.extensions_mut().insert(Noted {
         refused: Some(error.code.as_str()),
+        reason: Some(error.description.to_string()),
         ..Noted::default()
     });
     answer
@@ -185,7 +188,13 @@ pub fn error_page(
         reference: &caller.request_id,
     }
     .render();
-    page(status, rendered)
+    let mut answer = page(status, rendered);
+    answer.extensions_mut().insert(Noted {
+        refused: Some("page"),
+        reason: Some(details.unwrap_or(title).to_owned()),
+        ..Noted::default()
+    });
+    answer
 }
 
 /// The page for something that we, or the operator, must mend.

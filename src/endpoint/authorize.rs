@@ -63,6 +63,10 @@ pub async fn get(app: &App, caller: &Caller, query: &str, headers: &HeaderMap) -
         resource: asked.resource,
         expires_at: app.clock.now() + PAGE_LIVES,
     };
+    // Each page is a write that a stranger makes us pay for.
+    if let Err(wait) = app.strangers.take(caller.address, app.clock.now()) {
+        return too_often(caller, wait);
+    }
     if let Err(error) = app.store.put_pending(&page_id, &pending).await {
         return answer::unavailable_page(caller, &error);
     }
@@ -381,6 +385,15 @@ fn bad_document(caller: &Caller, reason: &str) -> Response {
         todo,
         Some(reason),
     )
+}
+
+fn too_often(caller: &Caller, wait: u64) -> Response {
+    let what = "Too many pages like this were opened from your address.";
+    let todo = "Wait a minute, then connect again.";
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    let mut page = answer::error_page(caller, status, "Too many requests", what, todo, None);
+    page.headers_mut().insert(RETRY_AFTER, wait.into());
+    page
 }
 
 fn foreign_form(caller: &Caller) -> Response {

@@ -11,7 +11,6 @@ use crate::{
     oauth::{
         client_auth::{AuthMethod, PresentedClient},
         error::{ErrorCode, OAuthError},
-        redirect_uri::RedirectUri,
     },
     secrets::PreRegistered,
     store::record::Client,
@@ -37,7 +36,7 @@ pub async fn registered(app: &App, client_id: &str) -> Result<Option<Client>, Un
         .iter()
         .find(|client| client.client_id == client_id)
     {
-        return Ok(by_hand(client));
+        return Ok(Some(by_hand(client)));
     }
     if app.config.registration != Registration::Open {
         return Ok(None);
@@ -45,17 +44,11 @@ pub async fn registered(app: &App, client_id: &str) -> Result<Option<Client>, Un
     app.store.client(client_id, app.clock.now()).await
 }
 
-fn by_hand(client: &PreRegistered) -> Option<Client> {
-    let redirect_uris = client
-        .redirect_uris
-        .iter()
-        .map(|uri| RedirectUri::parse(uri))
-        .collect::<Result<_, _>>()
-        .ok()?;
-    Some(Client {
+fn by_hand(client: &PreRegistered) -> Client {
+    Client {
         client_id: client.client_id.clone(),
         client_name: client.client_name.clone(),
-        redirect_uris,
+        redirect_uris: client.redirect_uris.clone(),
         auth_method: if client.client_secret.is_some() {
             AuthMethod::ClientSecret
         } else {
@@ -66,7 +59,7 @@ fn by_hand(client: &PreRegistered) -> Option<Client> {
         verified_host: None,
         // Not in the store, so never to be extended there.
         expires_at: u64::MAX,
-    })
+    }
 }
 
 /// Lets a client prove itself by the method it registered with (RFC 6749 §3.2.1).

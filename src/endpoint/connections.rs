@@ -14,7 +14,7 @@ use crate::{
     error::Unavailable,
     oauth::{error::OAuthError, params::Params},
     page::{self, ConnectionRow, Connections, Notice, SignIn},
-    store::record::Session,
+    store::record::{Session, Stage},
 };
 
 const COOKIE: &str = "session";
@@ -125,6 +125,7 @@ async fn act_in_session(
             list(app, &session, Some("The connection was ended.")).await
         }
         Act::EndAll => {
+            // Codes on their way as well: what was redeemed a moment later would have survived.
             for connection in app.store.connections(app.clock.now()).await? {
                 app.store.end_connection(&connection.id).await?;
                 ended(caller, &connection.id);
@@ -160,7 +161,9 @@ async fn session(
 
 async fn list(app: &App, session: &Session, notice: Option<&str>) -> Outcome {
     let now = app.clock.now();
-    let connections = app.store.connections(now).await?;
+    let mut connections = app.store.connections(now).await?;
+    // A code that nobody has redeemed yet connects nobody.
+    connections.retain(|connection| connection.stage == Stage::Live);
     let tries = app.store.wrong_tries(now).await?;
     let times: Vec<[Moment; 3]> = connections
         .iter()

@@ -12,8 +12,8 @@ use crate::{
 const GOOD: u64 = 7 * 86_400;
 
 /// The client that the document at this URL describes: a fresh copy, else the origin's, else the last good
-/// copy, else the one that ships with the program. Only a document that was read and is not acceptable ends the
-/// search: its publisher may mean it.
+/// copy, else the one that ships with the program. A document that is gone, or was read and is not acceptable, ends
+/// the search: its publisher may mean it.
 pub async fn client(app: &App, client_id: &str) -> Result<Client, Unknown> {
     let url =
         DocumentUrl::parse(client_id).map_err(|error| Unknown::Document(error.to_string()))?;
@@ -35,6 +35,8 @@ pub async fn client(app: &App, client_id: &str) -> Result<Client, Unknown> {
             app.store.put_document(client_id, &copy).await?;
             Ok(client)
         }
+        // Gone is gone: its publisher took it back.
+        Err(error @ FetchError::Status(404 | 410)) => Err(Unknown::Document(error.to_string())),
         Err(error) => {
             let kept = copy.as_ref().map(|copy| copy.body.as_str());
             let Some(body) = kept.or_else(|| bundled(client_id)) else {

@@ -44,6 +44,7 @@ pub async fn requests(request: Request, next: Next) -> Response {
         connection = noted.connection,
         client_id = noted.client_id,
         refused = noted.refused,
+        reason = noted.reason,
         mcp_method,
         mcp_name,
     );

@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::{
     HeaderValue, Method, Request, StatusCode,
     header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE},
@@ -29,6 +29,7 @@ use crate::{
     app::{App, Caller},
     config::Transport,
     credential::AccessToken,
+    error::causes,
     oauth::{bearer, error::ErrorCode, metadata, resource::McpPath, scope},
     secrets::Secret,
     store::record::{Connection, Stage},
@@ -49,6 +50,7 @@ const END_BEFORE: Duration = Duration::from_secs(5);
 const CUT_BEFORE: Duration = Duration::from_secs(2);
 /// Seconds between two notes that a connection is in use.
 const NOTE_USE: u64 = 3600;
+const NOTED_IN: Duration = Duration::from_millis(500);
 
 /// Answers a request on an MCP path.
 pub async fn any(
@@ -155,19 +157,18 @@ async fn proxied(
     noted: &mut Noted,
 ) -> Result<Response, Failure> {
     let (mut parts, body) = request.into_parts();
+    let secret = match app.secrets.get().await {
+        Ok(secret) => secret,
+        Err(error) => return Ok(Refusal::from(error).into_response()),
+    };
     let target = match app.config.upstream.transport {
-        Transport::StreamableHttp => streamable_target(app, path, &parts),
+        Transport::StreamableHttp => streamable_target(app, &secret, path, &parts),
         Transport::Sse => sse::target(app, connection, path, &mut parts),
     };
     let target = match target {
         Ok(target) => target,
         Err(refusal) => return Ok(*refusal),
     };
-    let secret = match app.secrets.get().await {
-        Ok(secret) => secret,
-        Err(error) => return Ok(Refusal::from(error).into_response()),
-    };
-
     let asked = Instant::now();
     let body = outgoing(&parts, body).await?;
     let again = match &body {
@@ -210,7 +211,18 @@ async fn proxied(
 /// Where a request of Streamable HTTP goes, or the answer when it goes nowhere. GET opens a stream that the
 /// 2026-07-28 revision no longer has, and which costs a running function: refused unless it is switched on. TRACE
 /// and CONNECT are not for proxies.
-fn streamable_target(app: &App, path: McpPath<'_>, parts: &Parts) -> Result<Url, Box<Response>> {
+fn streamable_target(
+    app: &App,
+    secret: &Secret,
+    path: McpPath<'_>,
+    parts: &Parts,
+) -> Result<Url, Box<Response>> {
+    let pinned = [&app.config.upstream.headers, &secret.upstream_headers];
+    if !matches!(path.rest(), "" | "/") && pinned.iter().any(|pinned| headers::choose_tools(pinned))
+    {
+        let what = "the owner of this server has chosen its tools, so there is nothing below /mcp";
+        return Err(Box::new(error(StatusCode::NOT_FOUND, -32600, what)));
+    }
     let refused = match parts.method {
         Method::GET | Method::HEAD if !app.config.get_streams => Some((
             "this server does not offer the GET event stream; everything arrives in the answers to POST",
@@ -262,9 +274,12 @@ async fn outgoing(parts: &Parts, mut body: Body) -> Result<upstream::Body, Failu
 
 async fn note_use(app: &App, connection: &Connection) {
     let now = app.clock.now();
-    if now.saturating_sub(connection.last_used_at) >= NOTE_USE
-        && let Err(error) = app.store.note_use(&connection.id, now).await
-    {
+    if now.saturating_sub(connection.last_used_at) < NOTE_USE {
+        return;
+    }
+    // The answer waits for it, but not for long.
+    let noted = tokio::time::timeout(NOTED_IN, app.store.note_use(&connection.id, now)).await;
+    if let Ok(Err(error)) = noted {
         tracing::warn!(event = "unavailable", detail = %error, "the use was not noted");
     }
 }
@@ -293,7 +308,11 @@ fn incoming(
     let stream = sent
         .bytes_stream()
         // Without the URL: its query may hold a key.
-        .map(|chunk| chunk.map_err(|error| io::Error::other(error.without_url())));
+        .map(|chunk| chunk.map_err(|error| io::Error::other(error.without_url())))
+        .inspect_err(|error| {
+            let detail = causes(error);
+            tracing::warn!(event = "upstream_broken", detail, "an answer broke off");
+        });
     let asked = app
         .config
         .stream_max

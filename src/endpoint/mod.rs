@@ -1,4 +1,4 @@
-//! The endpoints. axum lives here and only here.
+//! The endpoints, and the router.
 //!
 //! The layers, outermost first, each with its reason:
 //! 1. [`log`]: one line per request, so it must see every answer, also those made by the layers below;

@@ -29,7 +29,7 @@ pub async fn post(app: &App, caller: &Caller, request: Request<Body>) -> Result<
 
     let now = app.clock.now();
     // Each registration is a write that a stranger makes us pay for. One that is refused costs nothing.
-    if let Err(wait) = app.registrations.take(caller.address, now) {
+    if let Err(wait) = app.strangers.take(caller.address, now) {
         return Ok(too_many(caller, wait));
     }
     let client_id = uuid::Builder::from_random_bytes(app.randomness.bytes())

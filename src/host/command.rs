@@ -244,7 +244,7 @@ impl Run {
             store: Store::new(dynamodb, self.config.table_name.clone(), randomness.clone()),
             upstream,
             documents: Fetcher::new(tls()),
-            registrations: Buckets::new(bucket::REGISTRATIONS),
+            strangers: Buckets::new(bucket::STRANGERS),
             secrets: Secrets::fixed(secret),
             clock,
             randomness,

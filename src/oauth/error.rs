@@ -11,8 +11,6 @@ pub enum ErrorCode {
     InvalidClient,
     /// RFC 6749 §5.2
     InvalidGrant,
-    /// RFC 6749 §4.1.2.1, §5.2
-    UnauthorizedClient,
     /// RFC 6749 §5.2
     UnsupportedGrantType,
     /// RFC 6749 §4.1.2.1
@@ -47,7 +45,6 @@ impl ErrorCode {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
             Self::InvalidGrant => "invalid_grant",
-            Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::AccessDenied => "access_denied",

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::{
 
 use super::{
     Store, item, parse,
-    record::{Connection, Stage},
+    record::Connection,
     table::{Update, Written, settle, unavailable},
 };
 use crate::{
@@ -201,7 +201,7 @@ impl Store {
         Ok(matches!(written, Written::Done(_)))
     }
 
-    /// Ends a connection: effective at the next request, on every instance. `true` if it existed.
+    /// Ends a connection: effective at the next request, on every instance.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -293,7 +293,7 @@ impl Store {
             .map(drop)
     }
 
-    /// Every live connection, oldest first.
+    /// Every connection, oldest first, those included whose code was not redeemed yet.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -324,8 +324,7 @@ impl Store {
                 break;
             }
         }
-        connections
-            .retain(|connection| connection.stage == Stage::Live && now < connection.expires_at);
+        connections.retain(|connection| now < connection.expires_at);
         connections.sort_by_key(|connection| connection.created_at);
         Ok(connections)
     }

@@ -1,4 +1,4 @@
-//! The store: DynamoDB lives here and only here, behind verbs of the protocol.
+//! The store: DynamoDB behind verbs of the protocol.
 //!
 //! Reads that decide anything are strongly consistent, expiry is compared in code, only fingerprints are kept,
 //! and every update of a connection requires that it still exists: an update must not bring a revoked one back.

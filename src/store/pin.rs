@@ -208,8 +208,11 @@ impl Store {
     /// Remembers a wrong try among the last ten; tries of one address in a row are one entry. Two at once may
     /// lose one of them: this list is for the eye, the counts are elsewhere.
     async fn remember(&self, address: &str, now: u64) -> Result<(), Unavailable> {
-        let window: Option<Window> = self.read(OVERALL).await?;
-        let mut recent = window.map(|window| window.recent).unwrap_or_default();
+        // The operator may have deleted the item meanwhile, to reopen consent: nothing is written in its place.
+        let Some(window) = self.read::<Window>(OVERALL).await? else {
+            return Ok(());
+        };
+        let mut recent = window.recent;
         match recent.last_mut() {
             Some(last) if last.address == address => {
                 *last = WrongTry {
@@ -230,6 +233,7 @@ impl Store {
         Update::of(OVERALL, "-")
             .set("recent", Value(recent))
             .set("expires_at", now + KEPT_FOR)
+            .when("started_at", "=", window.started_at)
             .send(&self.client, &self.table)
             .await
             .map(drop)

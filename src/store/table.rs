@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
     Client,
-    error::{DisplayErrorContext, SdkError},
+    error::SdkError,
     operation::update_item::UpdateItemError,
     types::{
         AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ReturnValue,
@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::{
     },
 };
 
-use crate::error::Unavailable;
+use crate::error::{Unavailable, causes};
 
 /// An item as DynamoDB gives it.
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -287,10 +287,10 @@ impl From<&crate::credential::Fingerprint> for Value {
 pub(super) fn unavailable<E, R>(error: &SdkError<E, R>) -> Unavailable
 where
     E: std::error::Error + 'static,
-    R: std::fmt::Debug,
+    R: std::fmt::Debug + 'static,
 {
     // Missing rights or a missing table will not mend themselves.
-    let detail = DisplayErrorContext(error).to_string();
+    let detail = causes(error);
     let operator = ["AccessDenied", "ResourceNotFound", "UnrecognizedClient"]
         .iter()
         .any(|e| detail.contains(e));

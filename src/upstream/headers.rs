@@ -53,14 +53,17 @@ pub fn up(
     credential: (&HeaderName, HeaderValue),
 ) -> HeaderMap {
     let hop_by_hop = named_by_connection(client);
+    let tools_are_pinned = choose_tools(pinned);
     let mut headers = HeaderMap::new();
     for (name, value) in client {
         let text = name.as_str();
         let allowed = UP.contains(&text)
             || text.starts_with("mcp-")
-            || text.starts_with("x-mcp-")
+            || (text.starts_with("x-mcp-") && !tools_are_pinned)
             || forward.contains(name);
-        if allowed && !is_reserved_header(name) && !hop_by_hop.contains(name) {
+        // To some servers `_` is `-`: a twin of a pinned header must not ride along.
+        let twin = text.contains('_') && !forward.contains(name);
+        if allowed && !twin && !is_reserved_header(name) && !hop_by_hop.contains(name) {
             headers.append(name.clone(), value.clone());
         }
     }
@@ -69,6 +72,17 @@ pub fn up(
     }
     headers.insert(credential.0.clone(), credential.1);
     headers
+}
+
+/// Whether pinned headers choose the upstream's tools, as `X-MCP-Toolsets` does. Other `X-MCP-…` headers may add to
+/// them, and GitHub's paths (`/x/all`) win over them: so neither is the client's to send then. Restrictions that
+/// nothing undoes, such as read-only, are another matter.
+#[must_use]
+pub fn choose_tools(pinned: &[(HeaderName, HeaderValue)]) -> bool {
+    pinned.iter().any(|(name, _)| {
+        let name = name.as_str();
+        name.starts_with("x-mcp-") && !matches!(name, "x-mcp-readonly" | "x-mcp-lockdown")
+    })
 }
 
 /// The headers of our answer: what may pass of the upstream's. Repeated ones become one line, because Lambda

@@ -36,9 +36,17 @@ fn join(ours: Option<&str>, theirs: &str) -> String {
     };
     let ours = ours.unwrap_or_default();
     let fixed = keys(ours);
+    // Some servers take `;` for `&`, `KEY` for `key`, and the last of `key` and `key[]`.
+    let plain = |key: &str| key.trim_end_matches("[]").to_ascii_lowercase();
+    let fixed: Vec<_> = fixed.iter().map(|key| plain(key)).collect();
+    let is_fixed = |pair: &str| {
+        pair.split(';')
+            .flat_map(&keys)
+            .any(|key| fixed.contains(&plain(&key)))
+    };
     let added = theirs
         .split('&')
-        .filter(|pair| !pair.is_empty() && !keys(pair).iter().any(|key| fixed.contains(key)));
+        .filter(|pair| !pair.is_empty() && !is_fixed(pair));
     let pairs: Vec<_> = ours
         .split('&')
         .filter(|pair| !pair.is_empty())

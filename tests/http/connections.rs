@@ -91,6 +91,19 @@ async fn the_owner_sees_each_connection_and_ends_one() {
 }
 
 #[tokio::test]
+async fn ending_all_also_ends_what_is_about_to_connect() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let code = w.code(&client).await;
+    let owner = Owner::sign_in(&w).await;
+    assert!(owner.page().await.text.contains("Nothing is connected"));
+    let csrf = owner.csrf().await;
+    owner.act(&[("csrf", &csrf), ("action", "end-all")]).await;
+    let late = w.token(&w.redeem(&client, &code)).await;
+    assert_eq!(late.error(), (400, "invalid_grant".into()));
+}
+
+#[tokio::test]
 async fn without_the_pin_nothing_is_shown_or_ended() {
     let w = World::start().await;
     let client = w.connect().await;

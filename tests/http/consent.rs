@@ -285,6 +285,47 @@ async fn a_flood_from_many_addresses_closes_consent_but_not_for_the_owner() {
 }
 
 #[tokio::test]
+async fn reopening_consent_amid_wrong_pins_does_no_harm() {
+    let w = World::with(&[("TRUSTED_PROXY_HEADER", "x-real-ip")]).await;
+    let client = w.client().await;
+    let page = w.open(&w.ask(&client)).await;
+    let decide = |n: u32, pin: String| {
+        w.post("/authorize")
+            .header("cookie", &page.cookie)
+            .header("x-real-ip", &format!("2001:db8:0:{n:x}::1"))
+            .form(&[("page", page.id.as_str()), ("pin", &pin)])
+            .send()
+    };
+    // The owner deletes the day's count, as the documentation says, while somebody guesses.
+    for round in 0..20 {
+        let guesses = (0..4).map(|n| decide(round * 4 + n, "wrong000".into()));
+        let (answers, ()) =
+            tokio::join!(futures_util::future::join_all(guesses), w.reopen_consent());
+        for answer in answers {
+            assert!(matches!(answer.status, 403 | 429), "{answer:?}");
+        }
+    }
+    assert_eq!(decide(999, w.pin.clone()).await.status, 303);
+}
+
+#[tokio::test]
+async fn opening_pages_without_end_is_stopped() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let ask = format!("/authorize?{}", w.ask(&client).encode());
+    let mut statuses = Vec::new();
+    for _ in 0..200 {
+        statuses.push(w.get(&ask).send().await.status);
+    }
+    assert!(statuses.starts_with(&[200; 150]));
+    assert_eq!(statuses.last(), Some(&429));
+    let stopped = w.get(&ask).send().await;
+    assert_ne!(stopped.header("retry-after"), "");
+    w.pass(60);
+    assert_eq!(w.get(&ask).send().await.status, 200);
+}
+
+#[tokio::test]
 async fn addresses_of_one_ipv6_network_share_their_tries() {
     let w = World::with(&[("TRUSTED_PROXY_HEADER", "x-real-ip")]).await;
     let client = w.client().await;

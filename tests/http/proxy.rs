@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::{body::Body, response::IntoResponse as _};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::world::{Choices, World};
@@ -344,6 +345,51 @@ async fn pinned_headers_and_other_credential_headers() {
     assert_eq!(seen.header("x-api-key"), Some(w.pat.as_str()));
     assert_eq!(seen.header("x-tenant"), Some("t-1"));
     assert_eq!(seen.header("authorization"), None);
+}
+
+#[tokio::test]
+async fn pinned_toolsets_cannot_be_widened_by_path_or_by_other_headers() {
+    let w = World::with(&[("UPSTREAM_HEADERS", r#"{"X-MCP-Toolsets":"issues"}"#)]).await;
+    let client = w.connect().await;
+    let authorization = format!("Bearer {}", client.access);
+    for path in ["/mcp/x/all", "/mcp-work/x/all", "/mcp/readonly"] {
+        let answer = w
+            .post(path)
+            .header("authorization", &authorization)
+            .json(&json!({}))
+            .send()
+            .await;
+        assert_eq!(answer.status, 404, "{path}");
+    }
+    assert!(w.upstream.requests().is_empty());
+    for path in ["/mcp", "/mcp/", "/mcp-work", "/"] {
+        let request = w
+            .post(path)
+            .header("authorization", &authorization)
+            .json(&json!({}));
+        let answer = request
+            .header("x-mcp-tools", "delete_everything")
+            .header("x-mcp_toolsets", "all")
+            .header("x-mcp-toolsets", "all")
+            .send()
+            .await;
+        assert_eq!(answer.status, 200, "{path}");
+        let seen = w.upstream.requests().pop().unwrap();
+        assert_eq!(seen.header("x-mcp-toolsets"), Some("issues"));
+        assert!(seen.header("x-mcp-tools").is_none() && seen.header("x-mcp_toolsets").is_none());
+    }
+    // Read-only is undone by nothing, so a client may still choose.
+    let w = World::with(&[("UPSTREAM_HEADERS", r#"{"X-MCP-Readonly":"true"}"#)]).await;
+    let client = w.connect().await;
+    let answer = w
+        .post("/mcp/x/issues")
+        .header("authorization", &format!("Bearer {}", client.access))
+        .header("x-mcp-toolsets", "issues")
+        .json(&json!({}))
+        .send()
+        .await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(w.upstream.only().header("x-mcp-toolsets"), Some("issues"));
 }
 
 #[tokio::test]

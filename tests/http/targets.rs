@@ -75,6 +75,10 @@ async fn paths_and_queries_stay_below_the_upstream() {
             "/base/mcp?tenant=ours&a=1&b=2",
         ),
         ("/mcp?%74enant=theirs", "/base/mcp?tenant=ours"),
+        (
+            "/mcp?TENANT=theirs&tenant[]=theirs&a=1;tenant=theirs",
+            "/base/mcp?tenant=ours",
+        ),
         ("/mcp-alias?x=%2e%2e", "/base/mcp?tenant=ours&x=%2e%2e"),
     ] {
         assert_eq!(status(path).await.status, 200, "{path}");

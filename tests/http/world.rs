@@ -146,7 +146,7 @@ impl World {
             store: Store::new(dynamodb, config.table_name.clone(), randomness.clone()),
             upstream: Upstream::new(Http::new(tls(), clock.clone()), config.upstream.clone()),
             documents: choices.documents.unwrap_or_else(|| Fetcher::new(tls())),
-            registrations: Buckets::new(bucket::REGISTRATIONS),
+            strangers: Buckets::new(bucket::STRANGERS),
             secrets: Secrets::fixed(secret),
             clock,
             randomness,
@@ -231,6 +231,19 @@ impl World {
         let mut items: Vec<String> = items.iter().map(Value::to_string).collect();
         items.sort();
         items
+    }
+
+    /// Deletes the day's count of wrong tries over all addresses, as docs/operations.md tells the owner to.
+    pub async fn reopen_consent(&self) {
+        let key = |text: &str| AttributeValue::S(text.to_owned());
+        self.dynamodb()
+            .delete_item()
+            .table_name("lambda-oauth-mcp-proxy")
+            .key("pk", key("pin#overall"))
+            .key("sk", key("-"))
+            .send()
+            .await
+            .unwrap();
     }
 
     /// Sets the day's count of wrong tries over all addresses, in place of so many requests.
