@@ -19,6 +19,7 @@ use axum::{
 use http::{HeaderMap, HeaderName, Request, StatusCode, header::HOST};
 use tokio::net::TcpListener;
 
+use super::unread::Unread;
 use crate::{
     app::{App, Caller},
     endpoint,
@@ -93,7 +94,7 @@ struct Host {
 }
 
 /// Adds the [`Caller`] to the request.
-async fn identify(host: Arc<Host>, mut request: Request<Body>, next: Next) -> Response {
+async fn identify(host: Arc<Host>, request: Request<Body>, next: Next) -> Response {
     let Some((base, aliases)) = host.names.of_request(request.headers()) else {
         let body = "This server answers under the address it was started with.\n";
         return (StatusCode::MISDIRECTED_REQUEST, body).into_response();
@@ -107,6 +108,7 @@ async fn identify(host: Arc<Host>, mut request: Request<Body>, next: Next) -> Re
         None => socket,
     };
     let request_id = host.randomness.id();
+    let mut request = request.map(|body| Body::new(Unread::new(body)));
     request.extensions_mut().insert(Caller {
         base,
         aliases,

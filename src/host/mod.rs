@@ -21,3 +21,5 @@ pub mod demo;
 pub mod engine;
 #[cfg(feature = "local")]
 pub mod local;
+#[cfg(feature = "local")]
+mod unread;

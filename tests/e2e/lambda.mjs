@@ -12,7 +12,7 @@ await run('lambda', async (defer) => {
   const server = await lambda({ UPSTREAM_MCP: upstream.url, UPSTREAM_TOKEN: PAT });
   defer(() => server.stop());
   for (const [name, sdk] of Object.entries(SDKS)) await journey(`Lambda, ${name}`, sdk, server);
-  await pythonClient('Lambda, Python SDK', server);
+  await pythonClient('Lambda, Python SDK', server, defer);
 
   const reference = await python('streamable-http', 'reference_server.py');
   defer(() => reference.stop());

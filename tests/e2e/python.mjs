@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { run } from './lib/check.mjs';
+import { equal, run } from './lib/check.mjs';
 import { everything, PAT, proxy } from './lib/processes.mjs';
 import { pythonClient } from './lib/python.mjs';
 
@@ -11,7 +11,16 @@ await run('python', async (defer) => {
   defer(() => upstream.stop());
   const directory = mkdtempSync(join(tmpdir(), 'e2e-'));
   defer(() => rmSync(directory, { recursive: true }));
-  const server = await proxy(['serve', '--state', join(directory, 'state.db')], { UPSTREAM_MCP: upstream.url, UPSTREAM_TOKEN: PAT });
-  defer(() => server.stop());
-  await pythonClient('Python SDK', server);
+  const start = (port) => proxy(['serve', '--state', join(directory, 'state.db')],
+    { UPSTREAM_MCP: upstream.url, UPSTREAM_TOKEN: PAT, AUTH_PIN: 'e2ePIN2345' }, port);
+  let running = await start();
+  defer(() => running.stop());
+  await pythonClient('Python SDK', {
+    url: running.url,
+    pin: running.pin,
+    async restart() {
+      equal('Python SDK: the proxy stops when asked to', await running.stop(), 0);
+      running = await start(running.port);
+    },
+  }, defer);
 });

@@ -1,11 +1,13 @@
 """The Python SDK's whole life with the proxy: connect, call, run again, refresh, revoke, connect again.
 
-Usage: python_client.py CONNECTOR_URL PIN. Prints a line `ok …` or `FAIL …` per check.
+Usage: python_client.py CONNECTOR_URL PIN. Prints a line `ok …` or `FAIL …` per check, and once `restart`; then it
+waits for a line on its input, which says that the server was restarted.
 """
 
 import asyncio
 import re
 import sys
+from itertools import pairwise
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx2
@@ -20,7 +22,7 @@ CALLBACK = "http://127.0.0.1:33419/callback"
 
 
 def check(name: str, held: bool) -> None:
-    print("ok" if held else "FAIL", name)
+    print("ok" if held else "FAIL", name, flush=True)
 
 
 class Kept(TokenStorage):
@@ -64,8 +66,8 @@ class Person:
         return AuthorizationCodeResult(**{name: query.get(name) for name in ("code", "state", "iss")})
 
 
-async def use(kept: Kept, person: Person) -> tuple[list[str], str, list[float]]:
-    """One run of a client: the tools, the answer of echo, and when progress arrived."""
+async def use(kept: Kept, person: Person, expire: bool = False) -> tuple[list[str], str, list[float]]:
+    """One run of a client: the tools, the answer of echo, and when progress and the answer after it arrived."""
     metadata = OAuthClientMetadata(client_name="Python end-to-end test", redirect_uris=[AnyUrl(CALLBACK)])
     auth = OAuthClientProvider(URL, metadata, kept, person.open, person.result)
     arrivals: list[float] = []
@@ -78,6 +80,9 @@ async def use(kept: Kept, person: Person) -> tuple[list[str], str, list[float]]:
             async with ClientSession(read, write) as session:
                 await session.initialize()
                 tools = [tool.name for tool in (await session.list_tools()).tools]
+                if expire:
+                    # What an hour's sleep does: the SDK knows the token to be past its time, and refreshes it.
+                    auth.context.token_expiry_time = 1
                 echoed = await session.call_tool("echo", {"message": "hello"})
                 await session.call_tool(
                     "trigger-long-running-operation",
@@ -95,26 +100,38 @@ async def main() -> None:
     check(f"tools/list: {len(tools)} tools", "echo" in tools)
     check("tools/call", "hello" in echoed)
     since = ", ".join(f"{(at - arrivals[0]) * 1000:.0f}" for at in arrivals)
-    check(f"progress arrives step by step (ms since the first: {since})", arrivals[-1] - arrivals[0] > 0.5)
+    gaps = [later - at for at, later in pairwise(arrivals[:-1])]
+    check(f"progress arrives step by step (ms since the first: {since})", len(gaps) == 3 and min(gaps) > 0.05)
 
+    print("restart", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
     await use(kept, person)
     check("a second run needs nobody", person.asked == 1)
 
     before = kept.tokens
+    _, echoed, _ = await use(kept, person, expire=True)
+    check(
+        "an expired access token is refreshed without the person",
+        person.asked == 1
+        and "hello" in echoed
+        and kept.tokens.access_token != before.access_token
+        and kept.tokens.refresh_token != before.refresh_token,
+    )
+
+    before = kept.tokens
     kept.tokens = before.model_copy(update={"access_token": "mcp_at_no_longer_good", "expires_in": -1})
     await use(kept, person)
-    # This SDK asks the person again when a token that it believes in is refused; it refreshes what it knows to
-    # have expired. Both must leave it connected.
+    # This SDK asks the person again when a token that it believes in is refused; that must leave it connected.
     check("a token that is no longer good is replaced", kept.tokens.access_token != "mcp_at_no_longer_good")
 
     async with httpx2.AsyncClient() as http:
         async def post(path: str, **form: str):
             return await http.post(urljoin(URL, path), data={"client_id": kept.client.client_id, **form})
 
-        refreshed = await post("/token", grant_type="refresh_token", refresh_token=kept.tokens.refresh_token)
-        check("its refresh token is good", refreshed.status_code == 200)
-        revoked = await post("/revoke", token=refreshed.json()["refresh_token"])
+        revoked = await post("/revoke", token=kept.tokens.refresh_token)
         check("revoked", revoked.status_code == 200)
+        refused = await post("/token", grant_type="refresh_token", refresh_token=kept.tokens.refresh_token)
+        check("its refresh token ended with that", refused.json()["error"] == "invalid_grant")
 
     asked = person.asked
     await use(kept, person)

@@ -1,6 +1,10 @@
 //! Hostile input at every endpoint, one test per row: the protocol's own error, and nothing changes.
 
 use serde_json::json;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpStream,
+};
 
 use crate::world::{Answer, Pairs, Request, World};
 
@@ -174,6 +178,48 @@ async fn dangerous_redirect_uris_cannot_be_registered() {
         refused(&answer, 400, "invalid_redirect_uri");
     }
     assert!(w.dump().is_empty());
+}
+
+#[tokio::test]
+async fn a_connection_outlives_a_refusal_whose_body_comes_late() {
+    let w = World::start().await;
+    for (method, path, status) in [
+        ("POST", "/mcp", "401"),
+        ("PUT", "/nowhere", "404"),
+        ("PUT", "/token", "405"),
+    ] {
+        let mut socket = BufReader::new(TcpStream::connect(w.address).await.unwrap());
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: 2\r\n\r\n",
+            w.address
+        );
+        for _ in 0..3 {
+            socket.write_all(head.as_bytes()).await.unwrap();
+            // The answer first, then the body.
+            assert_eq!(read_answer(&mut socket).await, status, "{path}");
+            socket.write_all(b"{}").await.unwrap();
+        }
+    }
+}
+
+/// Reads one answer with a length, and gives its status; empty when there was none.
+async fn read_answer(socket: &mut BufReader<TcpStream>) -> String {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if socket.read_line(&mut head).await.unwrap() == 0 {
+            return String::new();
+        }
+    }
+    let length = head
+        .split_once("content-length: ")
+        .unwrap()
+        .1
+        .split_once('\r')
+        .unwrap()
+        .0;
+    let mut body = vec![0; length.parse().unwrap()];
+    socket.read_exact(&mut body).await.unwrap();
+    head.split(' ').nth(1).unwrap().to_owned()
 }
 
 #[tokio::test]

@@ -97,24 +97,35 @@ async fn the_last_good_copy_serves_while_the_origin_fails_and_for_a_week_at_most
     let origin = origin(&json!({})).await;
     let w = world(&origin).await;
     w.open(&w.ask(ID)).await;
-    for failing in [
-        "500 No",
-        "503 No",
-        "403 No",
-        "404 No",
-        "302 Found\r\nlocation: /x",
-    ] {
+    for failing in ["500 No", "503 No", "403 No", "302 Found\r\nlocation: /x"] {
         origin.now(status(failing));
         w.pass(DAY);
         w.open(&w.ask(ID)).await;
     }
-    w.pass(2 * DAY);
+    w.pass(3 * DAY);
     let late = ask(&w, ID).await;
     assert_eq!((late.status, late.header("location")), (400, ""));
     assert!(late.text.contains("Try again in a few minutes"));
     // Failures are not kept: the next request asks again.
     origin.now(answer("", &document(&json!({}))));
     w.open(&w.ask(ID)).await;
+}
+
+#[tokio::test]
+async fn a_document_that_is_gone_serves_no_more() {
+    for gone in ["404 Not Found", "410 Gone"] {
+        let origin = origin(&json!({})).await;
+        let w = world(&origin).await;
+        w.open(&w.ask(ID)).await;
+        origin.now(status(gone));
+        w.pass(DAY);
+        let refused = ask(&w, ID).await;
+        assert_eq!(
+            (refused.status, refused.header("location")),
+            (400, ""),
+            "{gone}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -14,14 +14,30 @@ export function equal(name, seen, expected) {
   return check(name, a === b, a === b ? '' : `${a} instead of ${b}`);
 }
 
-/** Runs the tests of a file, and whatever happens ends what they started. */
+/** Progress must arrive event by event: had anything held the events back, they would come with the answer. */
+export function oneByOne(name, arrivals, answered, steps) {
+  const gaps = arrivals.slice(1).map((at, index) => at - arrivals[index]);
+  check(name, arrivals.length === steps && answered - arrivals[0] > 400 && gaps.every((gap) => gap > 50),
+    `ms: ${arrivals.map(Math.round).join(', ')}; answer: ${Math.round(answered)}`);
+}
+
+/** Runs the tests of a file, and whatever happens (a signal, too) ends what they started. */
 export async function run(file, test, cleanups = []) {
+  const interrupted = new Promise((_, reject) => {
+    for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => reject(new Error(`interrupted by ${signal}`)));
+  });
   try {
-    await test((cleanup) => cleanups.push(cleanup));
+    await Promise.race([test((cleanup) => cleanups.push(cleanup)), interrupted]);
   } catch (error) {
     check(`${file} runs to its end`, false, error?.stack ?? error);
   }
-  for (const cleanup of cleanups.reverse()) await cleanup();
+  for (const cleanup of cleanups.reverse()) {
+    try {
+      await cleanup();
+    } catch (error) {
+      check(`${file} cleans up`, false, error?.stack ?? error);
+    }
+  }
   console.log(`${file}: ${count} checks, ${failures} failures`);
   process.exit(failures === 0 ? 0 : 1);
 }

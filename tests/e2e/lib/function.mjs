@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { fileURLToPath } from 'node:url';
+import { endWithUs } from './processes.mjs';
 
 const BINARY = process.env.FUNCTION_BINARY
   ?? fileURLToPath(new URL('../../../target/debug/examples/function', import.meta.url));
@@ -17,6 +18,7 @@ const SEPARATOR = Buffer.alloc(8);
 /** Starts the table and the function before this upstream. */
 export async function lambda(env) {
   const table = spawn(BINARY, ['table'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  endWithUs(table);
   const [line] = await once(table.stdout, 'data');
   const state = String(line).trim();
 
@@ -35,6 +37,7 @@ export async function lambda(env) {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     for (const output of [child.stdout, child.stderr]) output.on('data', (chunk) => { log += chunk; });
+    endWithUs(child);
     instances.add(child);
     started += 1;
     child.on('exit', () => instances.delete(child));

@@ -3,7 +3,7 @@ import * as two from '@modelcontextprotocol/client';
 import { UnauthorizedError } from '@modelcontextprotocol/sdk/client/auth.js';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
-import { check, equal } from './check.mjs';
+import { check, equal, oneByOne } from './check.mjs';
 import { PAT } from './processes.mjs';
 import { CALLBACK, Provider } from './provider.mjs';
 
@@ -11,6 +11,7 @@ export const SDKS = {
   'SDK 1': { Client, StreamableHTTPClientTransport, UnauthorizedError },
   'SDK 2': two,
 };
+const REFUSED = 'mcp_at_no_longer_good';
 
 /** A connected client; signs in if the server asks for it. */
 async function connect(sdk, url, provider) {
@@ -31,6 +32,17 @@ async function connect(sdk, url, provider) {
   return connected;
 }
 
+/** A tool that takes a second and reports on the way. */
+async function progress(name, sdk, client) {
+  const begin = performance.now();
+  const arrivals = [];
+  const call = { name: 'trigger-long-running-operation', arguments: { duration: 1, steps: 4 } };
+  const options = { onprogress: () => arrivals.push(performance.now() - begin) };
+  // The older SDK takes a schema in between.
+  await (sdk === two ? client.callTool(call, options) : client.callTool(call, undefined, options));
+  oneByOne(`${name}: progress arrives step by step`, arrivals, performance.now() - begin, 4);
+}
+
 /** Connect, call, run again, refresh, revoke, connect again. `server` can `restart()`. */
 export async function journey(name, sdk, server) {
   const provider = new Provider(server.pin);
@@ -45,6 +57,7 @@ export async function journey(name, sdk, server) {
   check(`${name}: tools/list`, tools.some((tool) => tool.name === 'echo'), `${tools.length} tools`);
   const echoed = await client.callTool({ name: 'echo', arguments: { message: 'hello' } });
   check(`${name}: tools/call`, JSON.stringify(echoed.content).includes('hello'));
+  await progress(name, sdk, client);
   await client.close();
 
   await server.restart();
@@ -54,11 +67,12 @@ export async function journey(name, sdk, server) {
   await client.close();
 
   const before = provider.kept.tokens;
-  provider.kept.tokens = { ...before, access_token: 'mcp_at_no_longer_good' };
+  provider.kept.tokens = { ...before, access_token: REFUSED };
   client = await connect(sdk, server.url, provider);
   await client.listTools();
   check(`${name}: a refused access token is refreshed without the person`,
-    provider.asked === 1 && provider.kept.tokens.refresh_token !== before.refresh_token);
+    provider.asked === 1 && provider.kept.tokens.access_token !== REFUSED
+    && provider.kept.tokens.refresh_token !== before.refresh_token);
   await client.close();
 
   const origin = new URL(server.url).origin;
@@ -67,11 +81,20 @@ export async function journey(name, sdk, server) {
     body: new URLSearchParams({ token: provider.kept.tokens.refresh_token, client_id: provider.kept.client.client_id }),
   });
   equal(`${name}: revoked`, revoked.status, 200);
+  const ended = provider.kept.tokens;
+  const refused = await fetch(server.url, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${ended.access_token}`, 'content-type': 'application/json' },
+    body: '{}',
+  });
+  await refused.text();
+  equal(`${name}: the access token ended with it`, refused.status, 401);
   client = await connect(sdk, server.url, provider);
   await client.listTools();
   equal(`${name}: after that the person is asked again`, provider.asked, 2);
   await client.close();
   const log = server.output();
-  const secrets = [PAT, server.pin, provider.kept.tokens.access_token, provider.kept.tokens.refresh_token];
+  const tokens = [before, ended, provider.kept.tokens].flatMap((pair) => [pair.access_token, pair.refresh_token]);
+  const secrets = [PAT, server.pin, ...tokens];
   check(`${name}: nothing secret in the log`, secrets.every((secret) => !log.includes(secret)));
 }

@@ -10,13 +10,29 @@ const BINARY = process.env.PROXY_BINARY
   ?? fileURLToPath(new URL('../../../target/debug/lambda-oauth-mcp-proxy', import.meta.url));
 export const PAT = 'pat-of-the-end-to-end-tests-8c2f41';
 
-/** Starts a program and resolves when its output matches; rejects when it ends before, or after 60 seconds. */
+// The proxy lets running answers finish for 30 seconds; nothing needs longer to stop.
+const STOPPED_MS = 40_000;
+
+/** Whoever is interrupted while a program still starts has nothing to call `stop` on: it ends with us in any case. */
+export function endWithUs(child) {
+  alive.add(child);
+  child.once('exit', () => alive.delete(child));
+}
+
+const alive = new Set();
+process.on('exit', () => alive.forEach((child) => child.kill('SIGKILL')));
+
+/** Starts a program and resolves when its output matches; ends it and rejects when that takes over 60 seconds. */
 async function start(command, args, env, pattern) {
   const child = spawn(command, args, { env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env } });
+  endWithUs(child);
   let output = '';
   const ended = once(child, 'exit');
   const ready = new Promise((resolve, reject) => {
-    const late = setTimeout(() => reject(new Error(`not ready in time: ${output}`)), 60_000);
+    const late = setTimeout(() => {
+      child.kill('SIGKILL');
+      reject(new Error(`not ready in time: ${output}`));
+    }, 60_000);
     const read = (chunk) => {
       output += chunk;
       if (pattern.test(output)) {
@@ -26,15 +42,20 @@ async function start(command, args, env, pattern) {
     };
     child.stdout.on('data', read);
     child.stderr.on('data', read);
-    ended.then(() => reject(new Error(`ended early: ${output}`)));
+    ended.then(() => {
+      clearTimeout(late);
+      reject(new Error(`ended early: ${output}`));
+    }, reject);
   });
   await ready;
   return {
     output: () => output,
     async stop() {
       if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
+      const late = setTimeout(() => child.kill('SIGKILL'), STOPPED_MS);
       await ended;
-      return child.exitCode;
+      clearTimeout(late);
+      return child.exitCode; // null when it had to be killed
     },
   };
 }
