@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, process::Stdio};
 
+use bytes::Bytes;
 use dynoxide::Database;
+use http::{HeaderMap, StatusCode};
+use lambda_oauth_mcp_proxy::host::engine;
 use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -105,14 +108,29 @@ impl Process {
     }
 }
 
+/// The engine behind a socket: a table that two processes can share.
+fn engine_endpoint() -> axum::Router {
+    let database = Database::memory().unwrap();
+    axum::Router::new().fallback(move |headers: HeaderMap, body: Bytes| {
+        let database = database.clone();
+        async move {
+            let operation = headers["x-amz-target"].to_str().unwrap();
+            let operation = operation.rsplit('.').next().unwrap().to_owned();
+            let answer = move || engine::answer(&database, &operation, &body);
+            let (status, body) = match tokio::task::spawn_blocking(answer).await.unwrap() {
+                Ok(body) => (200, body),
+                Err(error) => (error.status_code(), error.to_json()),
+            };
+            (StatusCode::from_u16(status).unwrap(), body)
+        }
+    })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_processes_on_one_table_are_one_server_in_a_race() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let table = listener.local_addr().unwrap();
-    let engine = tokio::spawn(dynoxide::server::serve_on(
-        listener,
-        Database::memory().unwrap(),
-    ));
+    let engine = tokio::spawn(async move { axum::serve(listener, engine_endpoint()).await });
     let upstream = Recorder::start().await;
     let one = Process::start(table, upstream.address, None).await;
     let two = Process::start(table, upstream.address, Some(&one.base)).await;

@@ -26,6 +26,7 @@ use tower::ServiceExt as _;
 use super::{aws, log, metrics::Metrics};
 use crate::{
     app::App,
+    bucket::{self, Buckets},
     client_document::Fetcher,
     clock::Clock,
     config::{Config, Host, LogFormat},
@@ -94,6 +95,7 @@ pub async fn prepared(
         store: Store::new(dynamodb, config.table_name.clone(), randomness.clone()),
         upstream: Upstream::new(http, config.upstream.clone()),
         documents: Fetcher::new(tls),
+        registrations: Buckets::new(bucket::REGISTRATIONS),
         secrets: Secrets::manager(manager, config.secret_arn.clone(), clock.clone()),
         clock,
         randomness,
