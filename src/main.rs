@@ -12,7 +12,7 @@ async fn main() -> ExitCode {
     )]
     let lookup = |name: &str| std::env::var(name).ok();
     if lookup("AWS_LAMBDA_RUNTIME_API").is_some() {
-        return host::lambda::run(lookup, tls()).await;
+        return Box::pin(host::lambda::run(lookup, tls())).await;
     }
     command_line(lookup).await
 }
