@@ -1,4 +1,4 @@
-//! Guessing the PIN: all at once, by two doors, from one address and from many; `consent` has the slow ways.
+//! Guessing the PIN all at once; `consent` and `connections` have the slow ways.
 
 use futures_util::future::join_all;
 
@@ -56,33 +56,6 @@ async fn the_right_pin_among_fifty_at_once_wins_at_most_its_own_try() {
     let right = answers.iter().filter(|answer| answer.status == 303).count();
     let compared = answers.iter().filter(|answer| answer.status == 403).count();
     assert!(right <= 1 && compared <= 4, "{right} {compared}");
-}
-
-#[tokio::test]
-async fn both_doors_share_one_budget() {
-    let w = World::start().await;
-    let client = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
-    let sign_in = |pin: &str| {
-        w.post("/connections")
-            .form(&[("action", "sign-in"), ("pin", pin)])
-            .send()
-    };
-    for n in 0..4 {
-        let wrong = format!("wrong{n:03}");
-        let status = if n % 2 == 0 {
-            w.decide(&page, "authorize", &wrong).await.status
-        } else {
-            sign_in(&wrong).await.status
-        };
-        assert_eq!(status, 403);
-    }
-    assert_eq!(sign_in("wrong004").await.status, 429);
-    assert_eq!(w.decide(&page, "authorize", &w.pin).await.status, 429);
-    assert_eq!(sign_in(&w.pin).await.status, 429);
-    w.pass(30);
-    assert_eq!(sign_in(&w.pin).await.status, 303);
-    assert_eq!(w.decide(&page, "authorize", &w.pin).await.status, 303);
 }
 
 #[tokio::test]
