@@ -6,7 +6,10 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use http::{HeaderName, HeaderValue};
@@ -159,6 +162,8 @@ struct Inner {
     source: Source,
     clock: Clock,
     cached: Mutex<Option<Cached>>,
+    /// Whether the last reading failed.
+    failing: AtomicBool,
     /// Whether a refresh runs beside the requests: one at a time.
     refreshing: watch::Sender<bool>,
     /// And one first read at a time before them.
@@ -200,6 +205,7 @@ impl Secrets {
             source,
             clock,
             cached: Mutex::new(None),
+            failing: AtomicBool::new(false),
             refreshing: watch::channel(false).0,
             first: tokio::sync::Mutex::new(()),
         }))
@@ -233,6 +239,16 @@ impl Secrets {
             Some(cached) => Ok(cached.secret),
             None => self.read().await,
         }
+    }
+
+    /// The secret for somebody who can do without it: not asked for again when there is none and the last reading
+    /// failed. Waiting for Secrets Manager is left to those who need it.
+    pub async fn optional(&self) -> Option<Arc<Secret>> {
+        let failing = self.0.failing.load(Ordering::Acquire);
+        if failing && self.usable(self.0.clock.now()).is_none() {
+            return None;
+        }
+        self.get().await.ok()
     }
 
     /// Resolves when no refresh runs. A host that is frozen between two requests waits for this, or the refresh
@@ -281,6 +297,12 @@ impl Secrets {
     }
 
     async fn read(&self) -> Result<Arc<Secret>, Unavailable> {
+        let read = self.read_once().await;
+        self.0.failing.store(read.is_err(), Ordering::Release);
+        read
+    }
+
+    async fn read_once(&self) -> Result<Arc<Secret>, Unavailable> {
         let now = self.0.clock.now();
         if let Some(cached) = &mut *self
             .0

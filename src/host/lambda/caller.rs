@@ -39,7 +39,7 @@ pub async fn identify(app: &App, arrived: &Arrived, context: &Context) -> Result
             what: "the event holds no domain name, and BASE_URL is not set",
         })?,
     };
-    let secret = app.secrets.get().await.ok();
+    let secret = app.secrets.optional().await;
     let headers = arrived.request.headers();
     let address = match secret
         .as_ref()
