@@ -24,9 +24,9 @@ pub fn cookie(caller: &Caller, headers: &HeaderMap, kind: &str) -> Option<String
     headers
         .get_all(COOKIE)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
+        // As bytes: other cookies of this host are none of our business, whatever is in them.
+        .flat_map(|value| value.as_bytes().split(|b| *b == b';'))
+        .filter_map(|pair| str::from_utf8(pair).ok()?.trim().split_once('='))
         .find(|(key, value)| *key == name && ConnectionId::parse(value).is_some())
         .map(|(_, value)| value.to_owned())
 }

@@ -198,10 +198,6 @@ async fn catch_panic(request: Request, next: Next) -> Response {
         .catch_unwind()
         .await
         .unwrap_or_else(|_| {
-            tracing::error!(
-                event = "panic",
-                "a request was answered with 500 because its handling panicked"
-            );
             let error = OAuthError::new(ErrorCode::ServerError, "something went wrong here");
             answer::oauth_error(StatusCode::INTERNAL_SERVER_ERROR, &error)
         })

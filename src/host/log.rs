@@ -36,11 +36,12 @@ pub fn start(format: LogFormat, filter: Option<&str>, metrics: Option<Metrics>) 
             )
             .init(),
     }
+    panics();
 }
 
 /// Panics become log lines with their place. Their text stays away unless it is our own: one made from values
 /// could hold anything.
-pub fn panics() {
+fn panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         let text = panic.payload().downcast_ref::<&'static str>();

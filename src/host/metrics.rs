@@ -97,6 +97,8 @@ impl Visit for Seen {
         match field.name() {
             "event" => value.clone_into(&mut self.event),
             "what" => value.clone_into(&mut self.what),
+            // Counted by its own name.
+            "refused" if value == "upstream_credential_refused" => self.upstream_answered = true,
             _ => {}
         }
     }

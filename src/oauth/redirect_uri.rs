@@ -11,7 +11,14 @@ const LONGEST: usize = 2048;
 /// Schemes which are not an application's own: they run code, open files, or belong to the browser or the
 /// operating system. Everything else that is neither http nor https is a private-use scheme (RFC 8252 §7.1),
 /// whose names nobody can list.
-const FORBIDDEN_SCHEMES: [&str; 37] = [
+const FORBIDDEN_SCHEMES: [&str; 44] = [
+    "facetime",
+    "facetime-audio",
+    "hcp",
+    "itms",
+    "itms-apps",
+    "itms-services",
+    "mhtml",
     "javascript",
     "data",
     "blob",

@@ -147,6 +147,25 @@ async fn only_the_browser_that_opened_the_page_may_answer_it() {
 }
 
 #[tokio::test]
+async fn cookies_of_others_are_no_obstacle() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let page = w.open(&w.ask(&client)).await;
+    let theirs = [
+        b"name=\xff\xe9; ".as_slice(),
+        page.cookie.as_bytes(),
+        b"; b",
+    ]
+    .concat();
+    let request = w.post("/authorize").0.header("cookie", theirs);
+    let answer = crate::world::Request(request)
+        .form(&[("page", &page.id), ("pin", &w.pin)])
+        .send()
+        .await;
+    assert_eq!(answer.status, 303, "{answer:?}");
+}
+
+#[tokio::test]
 async fn one_browser_may_have_two_pages_open() {
     let w = World::start().await;
     let client = w.client().await;

@@ -75,7 +75,6 @@ pub async fn prepared(
     let function = lookup("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     let metrics = Metrics::new(function, clock.clone());
     log::start(format, lookup("RUST_LOG").as_deref(), Some(metrics));
-    log::panics();
     let config = config.map_err(|problems| {
         tracing::error!(
             event = "bad_settings",
