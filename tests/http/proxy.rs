@@ -120,10 +120,8 @@ async fn status_and_mcp_headers_come_down_and_cookies_do_not() {
     }
 }
 
-#[tokio::test]
-async fn events_arrive_as_they_are_sent() {
-    let w = World::start().await;
-    let client = w.connect().await;
+/// Lets the upstream answer the next call with an event stream of what is sent here.
+fn says_what_it_is_told(w: &World) -> mpsc::UnboundedSender<Bytes> {
     let (send, receive) = mpsc::unbounded_channel::<Bytes>();
     let receive = std::sync::Mutex::new(Some(receive));
     w.upstream.answers(move |_| {
@@ -138,6 +136,14 @@ async fn events_arrive_as_they_are_sent() {
         )
             .into_response()
     });
+    send
+}
+
+#[tokio::test]
+async fn events_arrive_as_they_are_sent() {
+    let w = World::start().await;
+    let client = w.connect().await;
+    let send = says_what_it_is_told(&w);
     let answer = w.call(&client.access).stream().await;
     assert_eq!(answer.headers()["content-type"], "text/event-stream");
     assert!(answer.headers().get("content-length").is_none());
@@ -156,20 +162,7 @@ async fn events_arrive_as_they_are_sent() {
 async fn stopping_lets_running_answers_finish_and_takes_no_new_ones() {
     let mut w = World::start().await;
     let client = w.connect().await;
-    let (send, receive) = mpsc::unbounded_channel::<Bytes>();
-    let receive = std::sync::Mutex::new(Some(receive));
-    w.upstream.answers(move |_| {
-        let receive = receive.lock().unwrap().take().unwrap();
-        let events = stream::unfold(receive, |mut receive| async {
-            let event = receive.recv().await?;
-            Some((Ok::<_, std::io::Error>(event), receive))
-        });
-        (
-            [("content-type", "text/event-stream")],
-            Body::from_stream(events),
-        )
-            .into_response()
-    });
+    let send = says_what_it_is_told(&w);
     let mut body = w.call(&client.access).stream().await.bytes_stream();
     send.send("data: 1\n\n".into()).unwrap();
     assert!(body.next().await.is_some());

@@ -77,6 +77,20 @@ export async function proxy(args, env = {}, port = undefined) {
   return { ...process, port, url: read('Connector URL'), pin: env.AUTH_PIN ?? read('PIN') };
 }
 
+/** Passes a request on to this origin with these headers, and its answer back as it arrives. */
+export function passOn(asked, answer, origin, headers) {
+  const { hostname: host, port, host: authority } = new URL(origin);
+  const options = { host, port, method: asked.method, path: asked.url, headers: { ...headers, host: authority } };
+  const passed = request(options, (got) => {
+    answer.writeHead(got.statusCode, got.headers);
+    answer.flushHeaders();
+    got.pipe(answer);
+  });
+  passed.on('error', () => answer.destroy());
+  answer.on('close', () => passed.destroy());
+  asked.pipe(passed);
+}
+
 /** Puts a check of the token before a server that asks for nothing. */
 async function guarded(server, port, path) {
   const front = createServer((asked, answer) => {
@@ -85,15 +99,7 @@ async function guarded(server, port, path) {
       return;
     }
     const { authorization, ...headers } = asked.headers;
-    headers.host = `127.0.0.1:${port}`;
-    const passed = request({ port, host: '127.0.0.1', method: asked.method, path: asked.url, headers }, (got) => {
-      answer.writeHead(got.statusCode, got.headers);
-      answer.flushHeaders();
-      got.pipe(answer);
-    });
-    passed.on('error', () => answer.destroy());
-    answer.on('close', () => passed.destroy());
-    asked.pipe(passed);
+    passOn(asked, answer, `http://127.0.0.1:${port}`, headers);
   }).listen(0, '127.0.0.1');
   await once(front, 'listening');
   return {

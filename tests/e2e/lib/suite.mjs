@@ -2,13 +2,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { createServer, request } from 'node:http';
+import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { check, equal } from './check.mjs';
 import { accessToken } from './connected.mjs';
-import { PAT } from './processes.mjs';
+import { PAT, passOn } from './processes.mjs';
 
 // Who is rejected for a strange Host is ours to say, and the suite counts those checks differently: not compared.
 const OURS = 'dns-rebinding-protection';
@@ -20,15 +20,7 @@ const SUITE = resolve('@modelcontextprotocol/conformance/package.json').replace(
 async function shim(url, token, defer) {
   const to = new URL(url);
   const server = createServer((asked, answer) => {
-    const headers = { ...asked.headers, host: to.host, authorization: `Bearer ${token}` };
-    const passed = request({ host: to.hostname, port: to.port, path: asked.url, method: asked.method, headers }, (got) => {
-      answer.writeHead(got.statusCode, got.headers);
-      answer.flushHeaders();
-      got.pipe(answer);
-    });
-    passed.on('error', () => answer.destroy());
-    answer.on('close', () => passed.destroy());
-    asked.pipe(passed);
+    passOn(asked, answer, to.origin, { ...asked.headers, authorization: `Bearer ${token}` });
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   defer(() => { server.closeAllConnections(); server.close(); });
