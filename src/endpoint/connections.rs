@@ -14,7 +14,7 @@ use crate::{
     error::Unavailable,
     oauth::{error::OAuthError, params::Params},
     page::{self, ConnectionRow, Connections, Notice, SignIn},
-    store::record::{Session, Stage},
+    store::record::Session,
 };
 
 const COOKIE: &str = "session";
@@ -125,10 +125,10 @@ async fn act_in_session(
             list(app, &session, Some("The connection was ended.")).await
         }
         Act::EndAll => {
-            // Codes on their way as well: what was redeemed a moment later would have survived.
-            for connection in app.store.connections(app.clock.now()).await? {
-                app.store.end_connection(&connection.id).await?;
-                ended(caller, &connection.id);
+            // Also codes on their way: what was redeemed a moment later would have survived.
+            for id in app.store.connection_ids().await? {
+                app.store.end_connection(&id).await?;
+                ended(caller, &id);
             }
             list(app, &session, Some("All connections were ended.")).await
         }
@@ -161,9 +161,7 @@ async fn session(
 
 async fn list(app: &App, session: &Session, notice: Option<&str>) -> Outcome {
     let now = app.clock.now();
-    let mut connections = app.store.connections(now).await?;
-    // A code that nobody has redeemed yet connects nobody.
-    connections.retain(|connection| connection.stage == Stage::Live);
+    let connections = app.store.connections(now).await?;
     let tries = app.store.wrong_tries(now).await?;
     let times: Vec<[Moment; 3]> = connections
         .iter()

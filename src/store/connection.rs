@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::{
 
 use super::{
     Store, item, parse,
-    record::Connection,
-    table::{Update, Written, settle, unavailable},
+    record::{Connection, Stage},
+    table::{Item, Update, Written, settle, unavailable},
 };
 use crate::{
     credential::{ConnectionId, Fingerprint},
@@ -293,12 +293,37 @@ impl Store {
             .map(drop)
     }
 
-    /// Every connection, oldest first, those included whose code was not redeemed yet.
+    /// Every live connection, oldest first. One that this version cannot read is left out, with a log line, lest it
+    /// hide the others.
     ///
     /// # Errors
     /// When the table cannot be read.
     pub async fn connections(&self, now: u64) -> Result<Vec<Connection>, Unavailable> {
-        let mut connections = Vec::<Connection>::new();
+        let mut connections = Vec::new();
+        for item in self.connection_items().await? {
+            match parse::<Connection>(item) {
+                Ok(connection) => connections.push(connection),
+                Err(error) => tracing::error!(event = "record_unreadable", detail = %error),
+            }
+        }
+        connections
+            .retain(|connection| connection.stage == Stage::Live && now < connection.expires_at);
+        connections.sort_by_key(|connection| connection.created_at);
+        Ok(connections)
+    }
+
+    /// The id of every connection, whatever its stage and form: to end them all.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn connection_ids(&self) -> Result<Vec<ConnectionId>, Unavailable> {
+        let items = self.connection_items().await?;
+        let id = |item: &Item| ConnectionId::parse(item.get("sk")?.as_s().ok()?);
+        Ok(items.iter().filter_map(id).collect())
+    }
+
+    async fn connection_items(&self) -> Result<Vec<Item>, Unavailable> {
+        let mut items = Vec::new();
         let mut from = None;
         loop {
             let page = self
@@ -316,16 +341,12 @@ impl Store {
                 .send()
                 .await
                 .map_err(|error| unavailable(&error))?;
-            for item in page.items.unwrap_or_default() {
-                connections.push(parse(item)?);
-            }
+            items.extend(page.items.unwrap_or_default());
             from = page.last_evaluated_key.filter(|key| !key.is_empty());
             if from.is_none() {
                 break;
             }
         }
-        connections.retain(|connection| now < connection.expires_at);
-        connections.sort_by_key(|connection| connection.created_at);
-        Ok(connections)
+        Ok(items)
     }
 }

@@ -1,5 +1,7 @@
 //! `/connections` and the landing page: who sees what, and that ending acts at once.
 
+use aws_sdk_dynamodb::types::AttributeValue;
+
 use crate::world::{Answer, World};
 
 /// A signed-in owner.
@@ -88,6 +90,32 @@ async fn the_owner_sees_each_connection_and_ends_one() {
     let all = owner.act(&[("csrf", &csrf), ("action", "end-all")]).await;
     assert!(all.text.contains("Nothing is connected"));
     assert_eq!(w.status(&two.access).await, 401);
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_hides_no_other_and_ends_with_all() {
+    let w = World::start().await;
+    let client = w.connect().await;
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    w.dynamodb()
+        .put_item()
+        .table_name("lambda-oauth-mcp-proxy")
+        .item("pk", text("connection"))
+        .item("sk", text("AAAAAAAAAAAAAAAAAAAAAA"))
+        .item("stage", text("of a version to come"))
+        .send()
+        .await
+        .unwrap();
+    let owner = Owner::sign_in(&w).await;
+    assert!(owner.page().await.text.contains("Test client"));
+    let csrf = owner.csrf().await;
+    owner.act(&[("csrf", &csrf), ("action", "end-all")]).await;
+    assert_eq!(w.status(&client.access).await, 401);
+    assert!(
+        !w.dump()
+            .iter()
+            .any(|item| item.contains("of a version to come"))
+    );
 }
 
 #[tokio::test]
