@@ -192,13 +192,25 @@ fn others() -> Vec<(&'static str, Page)> {
                 connector_url: "https://connector.example/mcp",
                 connector_name: "github",
                 upstream_host: "api.githubcopilot.com",
+                only_this_machine: false,
+                show_connections_link: true,
+            }
+            .render(),
+        ),
+        (
+            "landing-local",
+            Landing {
+                connector_url: "http://127.0.0.1:8787/mcp",
+                connector_name: "demo",
+                upstream_host: "127.0.0.1",
+                only_this_machine: true,
                 show_connections_link: true,
             }
             .render(),
         ),
         (
             "landing-hostile",
-            Landing { connector_url: HOSTILE, connector_name: HOSTILE, upstream_host: HOSTILE, show_connections_link: false }.render(),
+            Landing { connector_url: HOSTILE, connector_name: HOSTILE, upstream_host: HOSTILE, only_this_machine: true, show_connections_link: false }.render(),
         ),
     ]
 }

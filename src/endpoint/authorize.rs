@@ -337,12 +337,20 @@ fn restrictions(upstream: &UpstreamConfig) -> Vec<String> {
             let value = value.to_str().ok()?;
             Some(match name.as_str() {
                 "x-mcp-readonly" if value == "true" => "read-only".to_owned(),
-                "x-mcp-toolsets" => format!("only these toolsets: {value}"),
-                "x-mcp-tools" => format!("only these tools: {value}"),
+                "x-mcp-toolsets" => format!("only these toolsets: {}", spaced(value)),
+                "x-mcp-tools" => format!("only these tools: {}", spaced(value)),
                 name => format!("{name}: {value}"),
             })
         })
         .collect()
+}
+
+/// A list with room to breathe, and to break lines.
+fn spaced(list: &str) -> String {
+    list.split(',')
+        .map(str::trim)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 const AGAIN: &str = "Go back to the app that sent you here and connect again.";

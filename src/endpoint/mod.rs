@@ -144,6 +144,8 @@ fn landing(app: &App, caller: &Caller) -> Response {
         connector_url: &caller.base.join("/mcp"),
         connector_name: &connector_name,
         upstream_host,
+        // Without TLS it is a loopback address: nothing else is configured or listened on.
+        only_this_machine: !caller.base.is_https(),
         show_connections_link: true,
     };
     answer::page(StatusCode::OK, page.render())

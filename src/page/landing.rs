@@ -14,6 +14,8 @@ pub struct Landing<'a> {
     pub connector_name: &'a str,
     /// What it leads to.
     pub upstream_host: &'a str,
+    /// Whether nobody but this computer reaches it: clients that run elsewhere cannot.
+    pub only_this_machine: bool,
     /// Whether `/connections` exists.
     pub show_connections_link: bool,
 }

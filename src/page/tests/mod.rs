@@ -50,6 +50,7 @@ fn landing<'a>() -> Landing<'a> {
         connector_url: "https://connector.example/mcp",
         connector_name: "example",
         upstream_host: "mcp.example",
+        only_this_machine: false,
         show_connections_link: true,
     }
 }
@@ -147,6 +148,7 @@ fn every_page(text: &str) -> Vec<Page> {
             connector_url: text,
             connector_name: text,
             upstream_host: text,
+            only_this_machine: false,
             show_connections_link: true,
         }
         .render(),

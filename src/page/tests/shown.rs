@@ -179,6 +179,18 @@ fn each_connection_can_be_ended_and_an_empty_list_says_so() {
 }
 
 #[test]
+fn an_address_of_this_computer_alone_says_so() {
+    assert!(!landing().render().html.contains("this computer only"));
+    let html = Landing {
+        only_this_machine: true,
+        ..landing()
+    }
+    .render()
+    .html;
+    assert!(html.contains("this computer only"));
+}
+
+#[test]
 fn the_link_to_the_connections_can_be_left_out() {
     assert!(landing().render().html.contains("href=\"/connections\""));
     let html = Landing {
