@@ -75,6 +75,10 @@ pub async fn any(
         Ok(answer) => answer,
         Err(failure) => failed(app, caller, &connection, &failure, &mut noted),
     };
+    if let Some(refusal) = answer.extensions_mut().remove::<Noted>() {
+        noted.refused = noted.refused.or(refusal.refused);
+        noted.reason = refusal.reason;
+    }
     answer.extensions_mut().insert(noted);
     answer
 }
@@ -418,5 +422,10 @@ fn failed(
 pub fn error(status: StatusCode, code: i32, message: &str) -> Response {
     let body =
         json!({ "jsonrpc": "2.0", "id": null, "error": { "code": code, "message": message } });
-    answer::json(status, &body)
+    let mut answer = answer::json(status, &body);
+    answer.extensions_mut().insert(Noted {
+        reason: Some(message.to_owned()),
+        ..Noted::default()
+    });
+    answer
 }
