@@ -15,6 +15,7 @@ use axum::{
     extract::ConnectInfo,
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
+    serve::ListenerExt as _,
 };
 use http::{HeaderMap, HeaderName, Request, StatusCode, header::HOST};
 use tokio::net::TcpListener;
@@ -146,6 +147,10 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let (stopped, mut draining) = tokio::sync::watch::channel(false);
+    // An event shall not wait for the acknowledgement of the one before (Nagle's algorithm).
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    });
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
         stop.await;
