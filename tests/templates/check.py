@@ -5,6 +5,8 @@ infra/backing.yaml, samconfig.toml and events/. No credentials and no network ar
     python tests/templates/check.py
 """
 
+import contextlib
+import io
 import json
 import logging
 import os
@@ -12,12 +14,15 @@ import re
 import sys
 import tomllib
 from pathlib import Path
+from unittest import mock
 
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 # The translator complains that nobody collects its own usage metrics.
 logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
 
+from cloudformation import Stack, longest_text  # noqa: E402
 from samcli.cli.types import CfnParameterOverridesType  # noqa: E402
+from samcli.lib.deploy.deployer import Deployer  # noqa: E402
 from samcli.yamlhelper import yaml_parse  # noqa: E402
 from samtranslator.translator.transform import transform  # noqa: E402
 
@@ -43,6 +48,16 @@ OUR_METRICS = {
     "SecretUnavailable",
     "ServerError",
 }
+# Metrics of AWS that the dashboard shows, each with the dimension that it has.
+AWS_METRICS = {
+    "AWS/Lambda": ("FunctionName", {"Invocations", "Errors", "Throttles", "Duration", "ConcurrentExecutions"}),
+    "AWS/DynamoDB": ("TableName", {"ConsumedWriteCapacityUnits", "ConsumedReadCapacityUnits", "WriteThrottleEvents"}),
+}
+# What Lambda writes beside the fields of docs/logs-and-metrics.md, what tracing adds, and what CloudWatch knows itself.
+COMMON_FIELDS = {"timestamp", "level", "target", "event", "message", "span.request_id", "@timestamp", "@message"}
+QUERY_WORDS = set("fields filter sort stats limit desc asc by as in and or not like count max coalesce ispresent".split())
+# Lambda takes no longer description of a function; other services take more.
+LONGEST_DESCRIPTION = 256
 PLACEHOLDER = "REPLACE-WITH-YOUR-TOKEN"
 
 checks = 0
@@ -248,6 +263,139 @@ def check_alarms(template):
     equal(template["Resources"][topic]["Condition"], "HasNotification", "no topic without an address")
 
 
+def check_descriptions(name, template):
+    for resource, entry in template["Resources"].items():
+        for key in ("Description", "AlarmDescription", "Comment"):
+            if key in entry.get("Properties", {}):
+                length = longest_text(template, entry["Properties"][key])
+                check(length <= LONGEST_DESCRIPTION, f"{name}: {resource}'s {key} can have {length} characters")
+
+
+def check_write_limit(name, template):
+    def limit(**parameters):
+        return Stack(template, parameters).resource("Table").get("OnDemandThroughput")
+
+    equal(limit(), {"MaxWriteRequestUnits": "25"}, f"{name}: the table's write limit")
+    equal(limit(MaxWriteRequestUnits="10"), {"MaxWriteRequestUnits": "10"}, f"{name}: another limit")
+    equal(limit(MaxWriteRequestUnits=""), None, f"{name}: no limit")
+    for refused in ("0", "9", "-1", "1.5", "no"):
+        try:
+            limit(MaxWriteRequestUnits=refused)
+        except AssertionError:
+            continue
+        raise AssertionError(f"{name}: a write limit of {refused!r} is taken")
+
+
+def check_log_groups(template, backing):
+    """A stack of each template in one region, with one name for both: no log group is wanted twice."""
+    for name in ("mcp-github", "a", "aws", "lambda-oauth-mcp-proxy"):
+        ours = Stack(template, pseudo={"AWS::StackName": name}).resource("LogGroup")["LogGroupName"]
+        theirs = Stack(backing, {"FunctionName": name}, {"AWS::StackName": name}).resource("LogGroup")["LogGroupName"]
+        equal(theirs, f"/aws/lambda/{name}", "Lambda's own name for the group of a function")
+        check(not ours.startswith("/aws/"), f"{ours} is a name that AWS may give to a group")
+        check(ours.endswith(f"/{name}"), f"{ours} does not say whose it is")
+
+
+def documented():
+    """What docs/logs-and-metrics.md lists (a test in src/host/documented.rs holds it against the sources): the fields of
+    each event, and the metrics."""
+    page = (ROOT / "docs/logs-and-metrics.md").read_text(encoding="utf-8")
+    events, metrics = page.split("## Metrics")
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", events, re.MULTILINE)
+    return {event: set(re.findall(r"`(\w+)`", fields)) for event, fields in rows}, set(re.findall(r"^\| `(\w+)`", metrics, re.MULTILINE))
+
+
+def check_query(what, query):
+    """Every event and every field that a query names is written by the program."""
+    events, _ = documented()
+    fields = set().union(*events.values()) | COMMON_FIELDS
+    named = [word for words in re.findall(r'event (?:in|=) (\[[^\]]*\]|"\w+")', query) for word in re.findall(r"\w+", words)]
+    for event in named:
+        check(event in events, f"{what}: no event is called {event}")
+    text = re.sub(r'"[^"]*"|/[^/]*/|SOURCE \'[^\']*\'', "", query)
+    given = set(re.findall(r"\bas (\w+)", text))
+    for word in set(re.findall(r"@?[A-Za-z_][\w.]*", text)) - given - QUERY_WORDS:
+        check(word in fields, f"{what}: no line has a field {word}")
+    # A field that none of the named events has would always be empty.
+    if named:
+        of_these = set().union(*(events[event] for event in named)) | COMMON_FIELDS
+        for word in set(re.findall(r"\b[a-z_]+\b", text.split("|")[0])) - QUERY_WORDS:
+            check("level" in text or word in of_these, f"{what}: no event of these has a field {word}")
+
+
+def check_queries(name, template):
+    wanted = {"WhoConnectedQuery": "who connected", "ConnectionsQuery": "what each connection did", "ErrorsQuery": "errors"}
+    on, off = Stack(template, pseudo={"AWS::StackName": "mcp-github"}), Stack(template, {"SavedQueries": "off"})
+    equal(set(of_type(template, "AWS::Logs::QueryDefinition")), set(wanted), f"{name}: the saved queries")
+    for query, title in wanted.items():
+        check(not off.has("Resources", query), f"{name}: {query} can be switched off")
+        properties = on.resource(query)
+        equal(properties["Name"], f"mcp-github/{title}", f"{name}: the name of {query}")
+        equal(properties["LogGroupNames"], ["<LogGroup>"], f"{name}: the log that {query} reads")
+        check_query(f"{name}: {query}", properties["QueryString"])
+    for event in ("registered", "authorized", "issued", "revoked"):
+        check(event in on.resource("WhoConnectedQuery")["QueryString"], f"{name}: who connected: {event}")
+    for field in ("connection", "client_id", "mcp_method", "mcp_name"):
+        check(field in on.resource("ConnectionsQuery")["QueryString"], f"{name}: what each connection did: {field}")
+
+
+def check_dashboard(template):
+    (dashboard,) = of_type(template, "AWS::CloudWatch::Dashboard")
+    check(not Stack(template).has("Resources", dashboard), "a dashboard is made only for who asks: it may cost $3 a month")
+    where = {"AWS::StackName": "mcp-github", "AWS::Region": "eu-central-1"}
+    properties = Stack(template, {"Dashboard": "on"}, where).resource(dashboard)
+    equal(properties["DashboardName"], "mcp-github-eu-central-1", "the dashboard's name, unique among all regions")
+    widgets = readable(properties["DashboardBody"], "the dashboard")["widgets"]
+    _, ours = documented()
+    shown = set()
+    for widget in widgets:
+        equal(widget["properties"]["region"], "eu-central-1", "the region of a widget")
+        check(widget["x"] + widget["width"] <= 24, "a widget stands within the dashboard's 24 columns")
+        if widget["type"] == "log":
+            query = widget["properties"]["query"]
+            check(query.startswith("SOURCE '<LogGroup>' | "), "a widget reads the stack's own log")
+            check_query(widget["properties"]["title"], query)
+            continue
+        for namespace, metric, dimension, value, *_ in widget["properties"]["metrics"]:
+            of, known = AWS_METRICS.get(namespace, ("FunctionName", ours if namespace == "LambdaOAuthMcpProxy" else set()))
+            check(metric in known, f"the dashboard shows {namespace} {metric}, which nobody writes")
+            equal((dimension, value), (of, "<Proxy>" if of == "FunctionName" else "<Table>"), f"the dimension of {metric}")
+            shown.add(metric)
+    check(OUR_METRICS - {"WrongPinAlarm"} <= shown, "the dashboard shows what has an alarm")
+    check(len(shown) <= 50, "a free dashboard has at most 50 metrics")
+
+
+def check_connector_url(template):
+    attributes = {"ProxyUrl.FunctionUrl": "https://id.lambda-url.eu-central-1.on.aws/"}
+    own = Stack(template, attributes=attributes)
+    equal(own.output("ConnectorUrl"), "https://id.lambda-url.eu-central-1.on.aws/mcp", "the connector URL")
+    domain = Stack(template, {"BaseUrl": "https://mcp.example.com"}, attributes=attributes)
+    equal(domain.output("ConnectorUrl"), "https://mcp.example.com/mcp", "the connector URL follows BaseUrl")
+    equal(domain.output("FunctionUrl"), attributes["ProxyUrl.FunctionUrl"], "the Function URL stays an output")
+
+
+def check_sam_table(template):
+    """SAM prints the outputs in a table that breaks lines, which a command does not survive. So whatever can be broken
+    says so in its description."""
+    attributes = {
+        "ProxyUrl.FunctionUrl": f"https://{'a' * 32}.lambda-url.ap-southeast-2.on.aws/",
+        "Secret": "arn:aws:secretsmanager:ap-southeast-2:123456789012:secret:Secret-Ab0123456789-AbCdEf",
+        "Table": "mcp-github-Table-ABCDEFGHIJKL",
+        "Proxy": "mcp-github-Proxy-ABCDEFGHIJKL",
+        "LogGroup": "/lambda-oauth-mcp-proxy/mcp-github",
+    }
+    stack = Stack(template, pseudo={"AWS::StackName": "mcp-github"}, attributes=attributes)
+    for key, entry in template["Outputs"].items():
+        value, printed = stack.output(key), io.StringIO()
+        # A terminal of 80 columns; SAM takes 100 for the least.
+        with contextlib.redirect_stdout(printed), mock.patch.dict(os.environ, {"COLUMNS": "80"}):
+            Deployer._display_stack_outputs([{"OutputKey": key, "Description": "-", "OutputValue": value}])
+        if value not in printed.getvalue():
+            check("breaks" in entry["Description"], f"{key} is broken by SAM's table and does not say so")
+        elif " " in value:
+            raise AssertionError(f"{key}: a command, and SAM's table does not break it? Then this check sees nothing.")
+
+
 def check_outputs(name, template, wanted):
     outputs = template["Outputs"]
     equal(set(outputs), wanted, f"{name}: the outputs")
@@ -278,6 +426,10 @@ def check_twins(template, backing):
         equal(theirs, ours, f"{kind} is the same in both templates")
     (ours,), (theirs,) = (of_type(t, "AWS::SecretsManager::Secret").values() for t in (template, backing))
     equal(theirs["GenerateSecretString"], ours["GenerateSecretString"], "the secret is the same in both templates")
+    for parameter in ("MaxWriteRequestUnits", "SavedQueries", "LogRetentionDays", "PointInTimeRecovery", "DeletionProtection"):
+        equal(backing["Parameters"][parameter], template["Parameters"][parameter], f"{parameter} is the same in both templates")
+    ours, theirs = (of_type(t, "AWS::Logs::QueryDefinition") for t in (template, backing))
+    equal(theirs, ours, "the saved queries are the same in both templates")
 
 
 def check_samconfig(template):
@@ -329,8 +481,14 @@ def main():
     for name, document in (("template.yaml", template), ("infra/backing.yaml", backing)):
         check_standing(name, document)
         check_parameters(name, document)
-    check_outputs("template.yaml", template, shared | {"ConnectorUrl", "FunctionName"})
-    equal(template["Outputs"]["ConnectorUrl"]["Value"], {"Fn::Sub": "${ProxyUrl.FunctionUrl}mcp"}, "the connector URL")
+        check_descriptions(name, document)
+        check_write_limit(name, document)
+        check_queries(name, document)
+    check_log_groups(template, backing)
+    check_dashboard(template)
+    check_outputs("template.yaml", template, shared | {"ConnectorUrl", "FunctionUrl", "FunctionName"})
+    check_connector_url(template)
+    check_sam_table(template)
     check_outputs("infra/backing.yaml", backing, shared | {"RoleArn", "DeployPolicyArn", "InvokeModeCommand"})
     check("RESPONSE_STREAM" in json.dumps(backing["Outputs"]["InvokeModeCommand"]), "the step that makes the URL stream")
     check_deploy_policy(backing)
