@@ -1,5 +1,5 @@
 """Checks what the linters do not see: the CloudFormation that SAM makes of template.yaml, its twin
-infra/backing.yaml, samconfig.toml and events/. No credentials and no network are needed.
+infra/backing.yaml, infra/edge.yaml, samconfig.toml and events/. No credentials and no network are needed.
 
     pip install -r tests/templates/requirements.txt
     python tests/templates/check.py
@@ -20,7 +20,7 @@ os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 # The translator complains that nobody collects its own usage metrics.
 logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
 
-from cloudformation import Stack, longest_text  # noqa: E402
+from cloudformation import Stack, allowed, longest_text  # noqa: E402
 from samcli.cli.types import CfnParameterOverridesType  # noqa: E402
 from samcli.lib.deploy.deployer import Deployer  # noqa: E402
 from samcli.yamlhelper import yaml_parse  # noqa: E402
@@ -396,6 +396,146 @@ def check_sam_table(template):
             raise AssertionError(f"{key}: a command, and SAM's table does not break it? Then this check sees nothing.")
 
 
+# CloudFront Developer Guide, "Use managed cache policies" and "Use managed origin request policies".
+CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
+ALL_VIEWER_EXCEPT_HOST_HEADER = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
+ERRORS_THAT_CLOUDFRONT_KEEPS = {400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504}
+EDGE = {"FunctionUrl": "https://abc123.lambda-url.eu-central-1.on.aws/", "OriginSecret": "0123456789abcdef" * 4}
+STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/mcp-github-edge/11111111-2222-3333-4444-555555555555"
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/11111111-2222-3333-4444-555555555555"
+
+
+def edge_stack(template, **parameters):
+    return Stack(template, EDGE | parameters, {"AWS::StackId": STACK_ID}, {"Distribution.DomainName": "d111111abcdef8.cloudfront.net"})
+
+
+def check_edge_distribution(template):
+    stack = edge_stack(template)
+    config = stack.resource("Distribution")["DistributionConfig"]
+    check("CacheBehaviors" not in config, "one behavior for all paths: none can have /mcp/* without /mcp")
+    behavior = config["DefaultCacheBehavior"]
+    equal(behavior["CachePolicyId"], CACHING_DISABLED, "nothing is cached")
+    equal(behavior["OriginRequestPolicyId"], ALL_VIEWER_EXCEPT_HOST_HEADER, "all headers but Host go on")
+    equal(set(behavior["AllowedMethods"]), {"GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"}, "the methods")
+    equal(behavior["ViewerProtocolPolicy"], "https-only", "plain http is refused, not redirected")
+    equal(behavior["Compress"], False, "events are not held back")
+    found = [(a["EventType"], a["FunctionARN"]) for a in behavior["FunctionAssociations"]]
+    equal(found, [("viewer-request", "<ViewerRequest.FunctionARN>")], "the functions")
+    check("LambdaFunctionAssociations" not in behavior, "no Lambda@Edge (docs/decisions.md)")
+    equal((config["HttpVersion"], config["IPV6Enabled"], config["Enabled"]), ("http2and3", True, True), "the protocols")
+    kept = {error["ErrorCode"] for error in config["CustomErrorResponses"] if error["ErrorCachingMinTTL"] == 0}
+    equal(kept, ERRORS_THAT_CLOUDFRONT_KEEPS, "errors that are not cached")
+    check(all(set(e) == {"ErrorCode", "ErrorCachingMinTTL"} for e in config["CustomErrorResponses"]), "error bodies are the program's")
+    (origin,) = config["Origins"]
+    equal(origin["DomainName"], "abc123.lambda-url.eu-central-1.on.aws", "the origin's host")
+    equal(origin["Id"], behavior["TargetOriginId"], "the origin is the behavior's")
+    secret = [{"HeaderName": "x-origin-secret", "HeaderValue": EDGE["OriginSecret"]}]
+    equal(origin["OriginCustomHeaders"], secret, "what proves where a request came from")
+    check("OriginAccessControlId" not in origin, "origin access control would replace the client's token")
+    equal(origin["CustomOriginConfig"]["OriginProtocolPolicy"], "https-only", "the way to the function")
+    equal(origin["CustomOriginConfig"]["OriginReadTimeout"], "60", "the longest time-out that needs no quota")
+    equal(config["ViewerCertificate"], {"CloudFrontDefaultCertificate": True}, "the certificate without a domain")
+    check(not {"Aliases", "WebACLId", "Logging"} & set(config), "what is optional is off")
+    made = {name for name in template["Resources"] if stack.has("Resources", name)}
+    equal(made, {"ViewerRequest", "Distribution"}, "what is made without any option")
+    equal(stack.output("BaseUrl"), "https://d111111abcdef8.cloudfront.net", "the base URL without a domain")
+    equal(stack.output("ConnectorUrl"), "https://d111111abcdef8.cloudfront.net/mcp", "the connector URL without a domain")
+
+
+def check_edge_function(template):
+    function = edge_stack(template).resource("ViewerRequest")
+    equal(function["FunctionConfig"]["Runtime"], "cloudfront-js-2.0", "the function's runtime")
+    equal(function["AutoPublish"], True, "the function is published")
+    check(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", function["Name"]), f"{function['Name']} is no name of a function")
+    check(STACK_ID.split("/")[2] in function["Name"], f"{function['Name']} is not the stack's own")
+    check(len(function["FunctionConfig"]["Comment"]) <= 128, "the function's comment")
+    longest_domain = int(template["Parameters"]["DomainName"]["MaxLength"])
+    check(len(function["FunctionCode"].encode()) + longest_domain <= 10240, "the function has at most 10 KB")
+    check("`" not in function["FunctionCode"], "no template literal: Sub would take its braces for a parameter")
+    values = source("template.yaml")["Parameters"]["UpstreamTransport"]
+    equal(template["Parameters"]["UpstreamTransport"]["AllowedValues"], values["AllowedValues"], "the transports")
+    equal(template["Parameters"]["UpstreamTransport"]["Default"], values["Default"], "the default transport")
+
+
+def check_edge_parameters(template):
+    parameters = template["Parameters"]
+    secret = parameters["OriginSecret"]
+    check(secret["NoEcho"] is True and "Default" not in secret, "the origin secret is hidden and has no default")
+    for value, good in (("a" * 32, True), ("0123456789abcdef" * 4, True), ("a" * 31, False), ("a" * 40 + " ", False), ("", False)):
+        equal(bool(allowed(secret, value)), good, f"the origin secret {value!r}")
+    for name, entry in parameters.items():
+        check("NoEcho" not in entry or name == "OriginSecret", f"{name} is hidden")
+        check(entry.get("Description"), f"{name} is not described")
+    check("resolve:" not in json.dumps(template), "dynamic references do not reach another region")
+    for url, good in (
+        (EDGE["FunctionUrl"], True),
+        ("https://abc.lambda-url.us-east-1.on.aws", True),
+        ("http://abc.lambda-url.us-east-1.on.aws/", False),
+        ("https://abc.lambda-url.us-east-1.on.aws/mcp", False),
+        ("https://evil.example/.lambda-url.us-east-1.on.aws/", False),
+        ("https://mcp.example.com", False),
+    ):
+        equal(bool(allowed(parameters["FunctionUrl"], url)), good, f"the function URL {url}")
+    for name, good in (
+        ("mcp.example.com", True), ("a-b.example", True), ("", True), ("MCP.example.com", False), ("mcp", False), ("mcp.example.com.", False),
+        ("*.example.com", False), ("mcp.example.com/x", False), ("x';//.example.com", False), ("-a.example.com", False), ("192.0.2.1", False),
+    ):
+        equal(bool(allowed(parameters["DomainName"], name)), good, f"the domain {name!r}")
+
+
+def check_edge_domain(template):
+    zone = edge_stack(template, DomainName="mcp.example.com", HostedZoneId="Z0123456789")
+    config = zone.resource("Distribution")["DistributionConfig"]
+    equal(config["Aliases"], ["mcp.example.com"], "the domain")
+    certificate = {"AcmCertificateArn": "<Certificate>", "SslSupportMethod": "sni-only", "MinimumProtocolVersion": "TLSv1.2_2021"}
+    equal(config["ViewerCertificate"], certificate, "a certificate is made where DNS can prove it")
+    proof = [{"DomainName": "mcp.example.com", "HostedZoneId": "Z0123456789"}]
+    equal(zone.resource("Certificate")["DomainValidationOptions"], proof, "the certificate's proof")
+    for record, kind in (("AddressRecord", "A"), ("Ipv6AddressRecord", "AAAA")):
+        properties = zone.resource(record)
+        equal((properties["Name"], properties["Type"]), ("mcp.example.com", kind), f"the {kind} record")
+        equal(properties["AliasTarget"]["DNSName"], "d111111abcdef8.cloudfront.net", f"where the {kind} record leads")
+    equal(zone.output("BaseUrl"), "https://mcp.example.com", "the base URL with a domain")
+    equal(zone.output("DistributionUrl"), "https://d111111abcdef8.cloudfront.net", "the distribution's own name")
+    check("var DOMAIN_NAME = 'mcp.example.com';" in zone.resource("ViewerRequest")["FunctionCode"], "the challenge names the domain")
+
+    given = edge_stack(template, DomainName="mcp.example.com", CertificateArn=CERTIFICATE)
+    equal(given.resource("Distribution")["DistributionConfig"]["ViewerCertificate"]["AcmCertificateArn"], CERTIFICATE, "a given certificate")
+    check(not any(given.has("Resources", name) for name in ("Certificate", "AddressRecord", "Ipv6AddressRecord")), "no record without a zone")
+    both = edge_stack(template, DomainName="mcp.example.com", CertificateArn=CERTIFICATE, HostedZoneId="Z0123456789")
+    check(both.has("Resources", "AddressRecord") and not both.has("Resources", "Certificate"), "records for a given certificate")
+    for good in (edge_stack(template), zone, given, both):
+        equal(good.refusals(), [], "combinations that make sense")
+    for bad in ({"DomainName": "mcp.example.com"}, {"CertificateArn": CERTIFICATE}, {"HostedZoneId": "Z0123456789"}):
+        equal(len(edge_stack(template, **bad).refusals()), 1, f"{bad} is refused before anything is made")
+
+
+def check_edge_options(template):
+    firewall = edge_stack(template, RequestsPerFiveMinutes="1000")
+    equal(firewall.resource("Distribution")["DistributionConfig"]["WebACLId"], "<Firewall.Arn>", "the firewall is the distribution's")
+    acl = firewall.resource("Firewall")
+    equal((acl["Scope"], acl["DefaultAction"]), ("CLOUDFRONT", {"Allow": {}}), "the firewall lets through by default")
+    (rule,) = acl["Rules"]
+    rate = rule["Statement"]["RateBasedStatement"]
+    equal((rate["Limit"], rate["EvaluationWindowSec"], rate["AggregateKeyType"]), ("1000", 300, "IP"), "the rate")
+    except_claude = {"NotStatement": {"Statement": {"IPSetReferenceStatement": {"Arn": "<ClaudeAddresses.Arn>"}}}}
+    equal(rate["ScopeDownStatement"], except_claude, "whom the rate is for")
+    equal(firewall.resource("ClaudeAddresses")["Addresses"], ["160.79.104.0/21"], "claude.ai's addresses")
+    equal(rule["Action"]["Block"]["CustomResponse"]["ResponseCode"], 429, "too many is not forbidden")
+    text = json.dumps(acl)
+    check("ManagedRuleGroup" not in text and "user-agent" not in text.lower(), "nobody is judged by the name that they give themselves")
+
+    logs = edge_stack(template, AccessLogs="on")
+    fields = logs.resource("AccessLogDelivery")["RecordFields"]
+    check({"c-ip", "cs-method", "cs-uri-stem", "sc-status"} <= set(fields), "what an access log is for")
+    check(not {"cs-uri-query", "cs(Cookie)", "cs(Referer)"} & set(fields), "no query string and no cookie in the access log")
+    for name in ("AccessLogSource", "AccessLogDestination"):
+        check(re.fullmatch(r"[\w-]{1,60}", logs.resource(name)["Name"]), f"the name of {name}")
+    equal(logs.resource("AccessLogGroup")["RetentionInDays"], "30", "how long the access log is kept")
+    equal(template["Resources"]["AccessLogGroup"]["DeletionPolicy"], "Delete", "removing the stack removes the access log")
+    check(not edge_stack(template).has("Outputs", "AccessLogGroupName"), "no output without an access log")
+
+
 def check_outputs(name, template, wanted):
     outputs = template["Outputs"]
     equal(set(outputs), wanted, f"{name}: the outputs")
@@ -493,6 +633,10 @@ def main():
     check("RESPONSE_STREAM" in json.dumps(backing["Outputs"]["InvokeModeCommand"]), "the step that makes the URL stream")
     check_deploy_policy(backing)
     check_twins(template, backing)
+    edge = source("infra/edge.yaml")
+    for check_part in (check_edge_distribution, check_edge_function, check_edge_parameters, check_edge_domain, check_edge_options):
+        check_part(edge)
+    check_descriptions("infra/edge.yaml", edge)
     check_samconfig(template)
     check_events()
     print(f"{checks} checks passed")

@@ -33,7 +33,7 @@ export async function lambda(env) {
   function instance() {
     const child = spawn(BINARY, ['serve', state], {
       env: { PATH: process.env.PATH, AUTH_PIN: PIN, AWS_LAMBDA_RUNTIME_API: runtimeApi, AWS_LAMBDA_FUNCTION_NAME: 'e2e',
-        AWS_LAMBDA_FUNCTION_MEMORY_SIZE: '256', AWS_LAMBDA_FUNCTION_VERSION: '$LATEST', ...env, BASE_URL: base },
+        AWS_LAMBDA_FUNCTION_MEMORY_SIZE: '256', AWS_LAMBDA_FUNCTION_VERSION: '$LATEST', BASE_URL: base, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     for (const output of [child.stdout, child.stderr]) output.on('data', (chunk) => { log += chunk; });
@@ -126,7 +126,8 @@ export async function lambda(env) {
   const base = `http://127.0.0.1:${front.address().port}`;
 
   return {
-    url: `${base}/mcp`,
+    origin: base,
+    url: `${env.BASE_URL ?? base}/mcp`,
     pin: PIN,
     output: () => log,
     instances: () => started,
