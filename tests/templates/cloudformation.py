@@ -58,7 +58,9 @@ class Stack:
         if name in self.pseudo:
             return self.pseudo[name]
         resource = name.split(".")[0]
-        assert self.has("Resources", resource), f"{name} refers to nothing that is made"
+        # SAM makes resources that the template does not name, such as ProxyUrl.
+        implied = resource not in self.template["Resources"] and name in self.attributes
+        assert implied or self.has("Resources", resource), f"{name} refers to nothing that is made"
         return self.attributes.get(name, f"<{name}>")
 
     def resolve(self, node):
