@@ -68,6 +68,22 @@ const WITH_SSE_RESPELLED = [['GET', '/SSE', [], true], ['GET', '//sse', [], true
 // CloudFront may hand on what no HTTP library sends; the function must not write it into a header.
 const HOSTILE = ['/mcp/\r\nx: y', '/mcp/ x', '/mcp/caf\u00e9', '/mcp/\u0000', '/mcp/\u2028', '/mcp/#x', '/mcp/?x', '', 'mcp'];
 
+/** Paths of pieces that mean something to either side, always the same ones. */
+function* generatedPaths(count) {
+  const pieces = ['mcp', 'MCP', 'mcp-2', 'mcp-', 'mcpx', 'sse', 'x', '', '', '.', '..', '..;', '.well-known', 'oauth-protected-resource',
+    'openid-configuration', '%2e', '%2F', '%41', '%', '%25', '~!$&', 'a"b', 'authorize', ';'];
+  let state = 20_261_123;
+  const below = (limit) => {
+    state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
+    return Math.floor((state / 2 ** 31) * limit);
+  };
+  for (let made = 0; made < count; made += 1) {
+    // Half of them begin as the endpoint does.
+    const begin = below(2) === 0 ? ['', 'mcp'] : [''];
+    yield [...begin, ...Array.from({ length: 1 + below(4) }, () => pieces[below(pieces.length)])].join('/');
+  }
+}
+
 /** One request over a socket, exactly as written. */
 async function ask(origin, method, path, headers) {
   const { hostname, port } = new URL(origin);
@@ -145,6 +161,19 @@ await run('edge', async (defer) => {
   for (const row of PASSED_RESPELLED) {
     if (knows) await passes(program, handler, row);
     else check(`${named(row)}: goes on`, !edge(handler, row).answered);
+  }
+
+  if (knows) {
+    const differing = [];
+    let challenged = 0;
+    for (const path of generatedPaths(600)) {
+      const { answered } = edge(handler, ['POST', path]);
+      const { status } = await ask(program, 'POST', path, []);
+      if (answered) challenged += 1;
+      if (answered !== (status === 401)) differing.push(`${path}: ${status}`);
+    }
+    equal('of generated paths, the function challenges those that the program does', differing, []);
+    check('some are challenged, and some are not', challenged > 100 && challenged < 500, `${challenged} of 600`);
   }
 
   const sse = await started(`https://${DISTRIBUTION}`, 'sse');
