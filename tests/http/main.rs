@@ -29,5 +29,7 @@ mod requirements;
 mod sse;
 mod targets;
 mod token;
+mod upstream_cases;
+mod upstream_refusals;
 mod upstreams;
 mod world;
