@@ -15,9 +15,12 @@ mod documents;
 mod exchange;
 mod faults;
 mod flow;
+mod keep_right;
+mod large_bodies;
 mod logs;
 #[path = "../../src/client_document/tests/origin.rs"]
 mod origin;
+mod own_errors;
 mod processes;
 mod proxy;
 mod races;
