@@ -19,7 +19,6 @@ mod mcp;
 mod pin;
 mod register;
 mod revoke;
-mod sse;
 mod time;
 mod token;
 mod well_known;
