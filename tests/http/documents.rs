@@ -61,6 +61,30 @@ async fn a_client_with_a_document_connects_refreshes_and_revokes_without_registe
 }
 
 #[tokio::test]
+async fn head_of_the_consent_page_fetches_no_document_and_keeps_none() {
+    let origin = origin(&json!({})).await;
+    let w = world(&origin).await;
+    let path = format!("/authorize?{}", w.ask(ID).encode());
+    let before = w.dump();
+    // Whether it would be accepted is not known yet, and so neither is the length of the page.
+    let head = w.request("HEAD", &path).send().await;
+    assert_eq!((head.status, head.header("content-length")), (200, ""));
+    assert_eq!(head.header("content-type"), "text/html; charset=utf-8");
+    assert_eq!((origin.connections(), w.dump()), (0, before));
+
+    let page = w.open(&w.ask(ID)).await;
+    w.pass(DAY);
+    let before = w.dump();
+    let head = w.request("HEAD", &path).send().await;
+    let length = page.answer.header("content-length");
+    assert_eq!((head.status, head.header("content-length")), (200, length));
+    let redirected = w.ask(ID).set("redirect_uri", "https://other.example/");
+    let refused = w.request("HEAD", &format!("/authorize?{}", redirected.encode()));
+    assert_eq!(refused.send().await.status, 400);
+    assert_eq!((origin.connections(), w.dump()), (1, before));
+}
+
+#[tokio::test]
 async fn a_copy_serves_while_it_is_fresh_and_is_asked_after_when_it_is_not() {
     let body = document(&json!({}));
     let origin = Origin::start(answer(

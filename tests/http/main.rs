@@ -30,4 +30,5 @@ mod sse;
 mod targets;
 mod token;
 mod upstreams;
+mod urls;
 mod world;
