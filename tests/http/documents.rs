@@ -61,6 +61,53 @@ async fn a_client_with_a_document_connects_refreshes_and_revokes_without_registe
 }
 
 #[tokio::test]
+async fn null_an_empty_string_and_an_empty_list_in_a_document_mean_not_given() {
+    let origin = origin(&json!({})).await;
+    let w = world(&origin).await;
+    let mut wrong = Vec::new();
+    for member in [
+        "token_endpoint_auth_method",
+        "token_endpoint_auth_methods_supported",
+        "grant_types",
+        "response_types",
+        "client_uri",
+        "logo_uri",
+        "scope",
+        "contacts",
+        "jwks",
+        "jwks_uri",
+        "client_secret",
+        "client_secret_expires_at",
+    ] {
+        for value in [json!(null), json!(""), json!([])] {
+            let change = json!({ member: value });
+            origin.now(answer("", &document(&change)));
+            let shown = ask(&w, ID).await;
+            if shown.status != 200 {
+                wrong.push(format!("{change}: {}", shown.status));
+            }
+            // Older than any copy may be.
+            w.pass(8 * DAY);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    // What a document must hold is not there then.
+    for change in [
+        json!({ "client_name": null }),
+        json!({ "client_name": "" }),
+        json!({ "client_name": [] }),
+        json!({ "client_id": "" }),
+        json!({ "redirect_uris": [] }),
+        json!({ "redirect_uris": null }),
+        json!({ "redirect_uris": "" }),
+    ] {
+        origin.now(answer("", &document(&change)));
+        assert_eq!(ask(&w, ID).await.status, 400, "{change}");
+        w.pass(8 * DAY);
+    }
+}
+
+#[tokio::test]
 async fn head_of_the_consent_page_fetches_no_document_and_keeps_none() {
     let origin = origin(&json!({})).await;
     let w = world(&origin).await;
