@@ -15,6 +15,7 @@ mod documents;
 mod exchange;
 mod faults;
 mod flow;
+mod header_names;
 mod logs;
 #[path = "../../src/client_document/tests/origin.rs"]
 mod origin;

@@ -20,5 +20,6 @@ mod host;
 mod recorder;
 mod runtime_api;
 mod secret;
+mod spellings;
 mod streams;
 mod tls;
