@@ -22,5 +22,6 @@ mod http1;
 mod recorder;
 mod runtime_api;
 mod secret;
+mod spellings;
 mod streams;
 mod tls;
