@@ -5,14 +5,8 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    bucket::Buckets,
-    client_document::Fetcher,
-    clock::Clock,
-    config::{Config, Transport},
-    credential::Randomness,
-    oauth::resource::{BaseUrl, McpPath},
-    secrets::Secrets,
-    store::Store,
+    bucket::Buckets, client_document::Fetcher, clock::Clock, config::Config,
+    credential::Randomness, oauth::resource::BaseUrl, secrets::Secrets, store::Store,
     upstream::Upstream,
 };
 
@@ -38,14 +32,6 @@ pub struct App {
 }
 
 impl App {
-    /// The path as one of the MCP endpoint, if it is: `/sse` only where the upstream speaks that.
-    #[must_use]
-    pub fn mcp_path<'a>(&self, path: &'a str) -> Option<McpPath<'a>> {
-        McpPath::parse(path).filter(|path| {
-            *path != McpPath::Sse || self.config.upstream.transport == Transport::Sse
-        })
-    }
-
     /// Every base URL that is ours at this request.
     pub fn bases<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = &'a BaseUrl> + Clone {
         let configured = self

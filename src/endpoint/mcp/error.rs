@@ -14,7 +14,7 @@ use super::{
     message::{CallIds, Message},
 };
 use crate::{
-    endpoint::answer::Noted,
+    endpoint::response::RequestLog,
     error::Unavailable,
     upstream::{Failure, NotKept},
 };
@@ -137,10 +137,10 @@ impl McpError {
         for (name, value) in self.headers {
             response.headers_mut().insert(name, value);
         }
-        response.extensions_mut().insert(Noted {
+        response.extensions_mut().insert(RequestLog {
             refused: self.refused,
             reason: Some(self.reason.unwrap_or(self.message)),
-            ..Noted::default()
+            ..RequestLog::default()
         });
         response
     }
