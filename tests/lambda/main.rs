@@ -22,3 +22,6 @@ mod runtime_api;
 mod secret;
 mod streams;
 mod tls;
+#[path = "../http/upstream_cases.rs"]
+mod upstream_cases;
+mod upstream_says;
