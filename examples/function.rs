@@ -2,7 +2,8 @@
 //!
 //!     cargo run --example function -- table        a table for several instances; prints its URL
 //!     cargo run --example function -- serve URL    one instance on that table; the settings and the two secrets
-//!                                                  from the environment, as for `serve` on one machine
+//!                                                  from the environment, as for `serve` on one machine;
+//!                                                  ORIGIN_SECRET too, if a distribution stands in front
 //!
 //! Not what is deployed: that takes its table and its secret from AWS, and is tested in `tests/lambda`.
 
@@ -63,7 +64,7 @@ async fn serve_function(state: &str) -> Result<ExitCode, Failure> {
         pin: Pin::parse(&lookup("AUTH_PIN").ok_or("AUTH_PIN is not set")?)?,
         upstream_headers: Vec::new(),
         clients: Vec::new(),
-        origin_secret: None,
+        origin_secret: lookup("ORIGIN_SECRET").map(Plain::new),
     };
     let app = App {
         store: Store::new(dynamodb, config.table_name.clone(), randomness.clone()),
@@ -76,5 +77,7 @@ async fn serve_function(state: &str) -> Result<ExitCode, Failure> {
         config: Arc::new(config),
     };
     lambda::warm_up(&app).await;
-    Ok(lambda::serve(app).await)
+    let runtime_api =
+        lookup("AWS_LAMBDA_RUNTIME_API").ok_or("AWS_LAMBDA_RUNTIME_API is not set")?;
+    Ok(lambda::serve(app, &runtime_api).await)
 }

@@ -7,6 +7,7 @@ use super::{
     answer::{self, Refusal},
     body, browser,
     clients::{self, Unknown},
+    pin::{self, PinCheck},
 };
 use crate::{
     app::{App, Caller},
@@ -19,7 +20,7 @@ use crate::{
     },
     page::{Connected, Consent, Notice},
     store::{
-        Issued, Judged,
+        Issued,
         record::{Connection, Pending, Stage},
     },
 };
@@ -125,7 +126,9 @@ pub async fn post(app: &App, caller: &Caller, request: Request<Body>) -> Respons
     }
     match form.decision {
         Decision::Deny => deny(app, caller, &form.page, &pending).await,
-        Decision::Authorize { pin } => authorize(app, caller, &form.page, &pending, &pin).await,
+        Decision::Authorize { pin } => {
+            authorize(app, caller, &parts.headers, &form.page, &pending, &pin).await
+        }
     }
     .unwrap_or_else(|error| answer::unavailable_page(caller, &error))
 }
@@ -151,26 +154,22 @@ async fn deny(app: &App, caller: &Caller, page_id: &str, pending: &Pending) -> O
 async fn authorize(
     app: &App,
     caller: &Caller,
+    headers: &HeaderMap,
     page_id: &str,
     pending: &Pending,
     pin: &str,
 ) -> Outcome {
-    let secret = app.secrets.get().await?;
     let now = app.clock.now();
-    let judged = app
-        .store
-        .judge_pin(caller.address, now, || secret.pin.is(pin))
-        .await?;
-    if let Some((status, notice, wait)) =
-        super::pin::refusal(caller, Some(&pending.client.client_id), judged)
-    {
-        let mut page = consent_page(app, status, page_id, pending, Some(notice));
-        if let Some(wait) = wait {
-            page.headers_mut().insert(RETRY_AFTER, wait.into());
+    let client_id = Some(pending.client.client_id.as_str());
+    let browser = match pin::check(app, caller, headers, client_id, pin).await? {
+        PinCheck::Accepted(browser) => browser,
+        PinCheck::Refused(refused) => {
+            let (status, notice) = (refused.status, Some(refused.notice));
+            let mut page = consent_page(app, status, page_id, pending, notice);
+            refused.set_retry_after(&mut page);
+            return Ok(page);
         }
-        return Ok(page);
-    }
-    debug_assert_eq!(judged, Judged::Right);
+    };
 
     let code = Code::draw(&pending.connection, &app.randomness);
     let connection = connection(app, caller, pending, &code, now);
@@ -201,10 +200,12 @@ async fn authorize(
         address = caller.address_text(),
         "a client was authorized"
     );
-    Ok(answer::redirect(
+    let mut redirect = answer::redirect(
         StatusCode::SEE_OTHER,
         &target(pending).success(code.expose()),
-    ))
+    );
+    browser.set_cookie(&mut redirect, caller);
+    Ok(redirect)
 }
 
 fn connection(app: &App, caller: &Caller, pending: &Pending, code: &Code, now: u64) -> Connection {

@@ -1,10 +1,12 @@
 """Checks what the linters do not see: the CloudFormation that SAM makes of template.yaml, its twin
-infra/backing.yaml, samconfig.toml and events/. No credentials and no network are needed.
+infra/backing.yaml, infra/edge.yaml, samconfig.toml and events/. No credentials and no network are needed.
 
     pip install -r tests/templates/requirements.txt
     python tests/templates/check.py
 """
 
+import contextlib
+import io
 import json
 import logging
 import os
@@ -12,12 +14,15 @@ import re
 import sys
 import tomllib
 from pathlib import Path
+from unittest import mock
 
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 # The translator complains that nobody collects its own usage metrics.
 logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
 
+from cloudformation import Stack, allowed, longest_text  # noqa: E402
 from samcli.cli.types import CfnParameterOverridesType  # noqa: E402
+from samcli.lib.deploy.deployer import Deployer  # noqa: E402
 from samcli.yamlhelper import yaml_parse  # noqa: E402
 from samtranslator.translator.transform import transform  # noqa: E402
 
@@ -43,6 +48,16 @@ OUR_METRICS = {
     "SecretUnavailable",
     "ServerError",
 }
+# Metrics of AWS that the dashboard shows, each with the dimension that it has.
+AWS_METRICS = {
+    "AWS/Lambda": ("FunctionName", {"Invocations", "Errors", "Throttles", "Duration", "ConcurrentExecutions"}),
+    "AWS/DynamoDB": ("TableName", {"ConsumedWriteCapacityUnits", "ConsumedReadCapacityUnits", "WriteThrottleEvents"}),
+}
+# What Lambda writes beside the fields of docs/logs-and-metrics.md, what tracing adds, and what CloudWatch knows itself.
+COMMON_FIELDS = {"timestamp", "level", "target", "event", "message", "span.request_id", "@timestamp", "@message"}
+QUERY_WORDS = set("fields filter sort stats limit desc asc by as in and or not like count max coalesce ispresent".split())
+# Lambda takes no longer description of a function; other services take more.
+LONGEST_DESCRIPTION = 256
 PLACEHOLDER = "REPLACE-WITH-YOUR-TOKEN"
 
 checks = 0
@@ -248,6 +263,279 @@ def check_alarms(template):
     equal(template["Resources"][topic]["Condition"], "HasNotification", "no topic without an address")
 
 
+def check_descriptions(name, template):
+    for resource, entry in template["Resources"].items():
+        for key in ("Description", "AlarmDescription", "Comment"):
+            if key in entry.get("Properties", {}):
+                length = longest_text(template, entry["Properties"][key])
+                check(length <= LONGEST_DESCRIPTION, f"{name}: {resource}'s {key} can have {length} characters")
+
+
+def check_write_limit(name, template):
+    def limit(**parameters):
+        return Stack(template, parameters).resource("Table").get("OnDemandThroughput")
+
+    equal(limit(), {"MaxWriteRequestUnits": "25"}, f"{name}: the table's write limit")
+    equal(limit(MaxWriteRequestUnits="10"), {"MaxWriteRequestUnits": "10"}, f"{name}: another limit")
+    equal(limit(MaxWriteRequestUnits=""), None, f"{name}: no limit")
+    for refused in ("0", "9", "-1", "1.5", "no"):
+        try:
+            limit(MaxWriteRequestUnits=refused)
+        except AssertionError:
+            continue
+        raise AssertionError(f"{name}: a write limit of {refused!r} is taken")
+
+
+def check_log_groups(template, backing):
+    """A stack of each template in one region, with one name for both: no log group is wanted twice."""
+    for name in ("mcp-github", "a", "aws", "lambda-oauth-mcp-proxy"):
+        ours = Stack(template, pseudo={"AWS::StackName": name}).resource("LogGroup")["LogGroupName"]
+        theirs = Stack(backing, {"FunctionName": name}, {"AWS::StackName": name}).resource("LogGroup")["LogGroupName"]
+        equal(theirs, f"/aws/lambda/{name}", "Lambda's own name for the group of a function")
+        check(not ours.startswith("/aws/"), f"{ours} is a name that AWS may give to a group")
+        check(ours.endswith(f"/{name}"), f"{ours} does not say whose it is")
+
+
+def documented():
+    """What docs/logs-and-metrics.md lists (a test in src/host/documented.rs holds it against the sources): the fields of
+    each event, and the metrics."""
+    page = (ROOT / "docs/logs-and-metrics.md").read_text(encoding="utf-8")
+    events, metrics = page.split("## Metrics")
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", events, re.MULTILINE)
+    return {event: set(re.findall(r"`(\w+)`", fields)) for event, fields in rows}, set(re.findall(r"^\| `(\w+)`", metrics, re.MULTILINE))
+
+
+def check_query(what, query):
+    """Every event and every field that a query names is written by the program."""
+    events, _ = documented()
+    fields = set().union(*events.values()) | COMMON_FIELDS
+    named = [word for words in re.findall(r'event (?:in|=) (\[[^\]]*\]|"\w+")', query) for word in re.findall(r"\w+", words)]
+    for event in named:
+        check(event in events, f"{what}: no event is called {event}")
+    text = re.sub(r'"[^"]*"|/[^/]*/|SOURCE \'[^\']*\'', "", query)
+    given = set(re.findall(r"\bas (\w+)", text))
+    for word in set(re.findall(r"@?[A-Za-z_][\w.]*", text)) - given - QUERY_WORDS:
+        check(word in fields, f"{what}: no line has a field {word}")
+    # A field that none of the named events has would always be empty.
+    if named:
+        of_these = set().union(*(events[event] for event in named)) | COMMON_FIELDS
+        for word in set(re.findall(r"\b[a-z_]+\b", text.split("|")[0])) - QUERY_WORDS:
+            check("level" in text or word in of_these, f"{what}: no event of these has a field {word}")
+
+
+def check_queries(name, template):
+    wanted = {"WhoConnectedQuery": "who connected", "ConnectionsQuery": "what each connection did", "ErrorsQuery": "errors"}
+    on, off = Stack(template, pseudo={"AWS::StackName": "mcp-github"}), Stack(template, {"SavedQueries": "off"})
+    equal(set(of_type(template, "AWS::Logs::QueryDefinition")), set(wanted), f"{name}: the saved queries")
+    for query, title in wanted.items():
+        check(not off.has("Resources", query), f"{name}: {query} can be switched off")
+        properties = on.resource(query)
+        equal(properties["Name"], f"mcp-github/{title}", f"{name}: the name of {query}")
+        equal(properties["LogGroupNames"], ["<LogGroup>"], f"{name}: the log that {query} reads")
+        check_query(f"{name}: {query}", properties["QueryString"])
+    for event in ("registered", "authorized", "issued", "revoked"):
+        check(event in on.resource("WhoConnectedQuery")["QueryString"], f"{name}: who connected: {event}")
+    for field in ("connection", "client_id", "mcp_method", "mcp_name"):
+        check(field in on.resource("ConnectionsQuery")["QueryString"], f"{name}: what each connection did: {field}")
+
+
+def check_dashboard(template):
+    (dashboard,) = of_type(template, "AWS::CloudWatch::Dashboard")
+    check(not Stack(template).has("Resources", dashboard), "a dashboard is made only for who asks: it may cost $3 a month")
+    where = {"AWS::StackName": "mcp-github", "AWS::Region": "eu-central-1"}
+    properties = Stack(template, {"Dashboard": "on"}, where).resource(dashboard)
+    equal(properties["DashboardName"], "mcp-github-eu-central-1", "the dashboard's name, unique among all regions")
+    widgets = readable(properties["DashboardBody"], "the dashboard")["widgets"]
+    _, ours = documented()
+    shown = set()
+    for widget in widgets:
+        equal(widget["properties"]["region"], "eu-central-1", "the region of a widget")
+        check(widget["x"] + widget["width"] <= 24, "a widget stands within the dashboard's 24 columns")
+        if widget["type"] == "log":
+            query = widget["properties"]["query"]
+            check(query.startswith("SOURCE '<LogGroup>' | "), "a widget reads the stack's own log")
+            check_query(widget["properties"]["title"], query)
+            continue
+        for namespace, metric, dimension, value, *_ in widget["properties"]["metrics"]:
+            of, known = AWS_METRICS.get(namespace, ("FunctionName", ours if namespace == "LambdaOAuthMcpProxy" else set()))
+            check(metric in known, f"the dashboard shows {namespace} {metric}, which nobody writes")
+            equal((dimension, value), (of, "<Proxy>" if of == "FunctionName" else "<Table>"), f"the dimension of {metric}")
+            shown.add(metric)
+    check(OUR_METRICS - {"WrongPinAlarm"} <= shown, "the dashboard shows what has an alarm")
+    check(len(shown) <= 50, "a free dashboard has at most 50 metrics")
+
+
+def check_connector_url(template):
+    attributes = {"ProxyUrl.FunctionUrl": "https://id.lambda-url.eu-central-1.on.aws/"}
+    own = Stack(template, attributes=attributes)
+    equal(own.output("ConnectorUrl"), "https://id.lambda-url.eu-central-1.on.aws/mcp", "the connector URL")
+    domain = Stack(template, {"BaseUrl": "https://mcp.example.com"}, attributes=attributes)
+    equal(domain.output("ConnectorUrl"), "https://mcp.example.com/mcp", "the connector URL follows BaseUrl")
+    equal(domain.output("FunctionUrl"), attributes["ProxyUrl.FunctionUrl"], "the Function URL stays an output")
+
+
+def check_sam_table(template):
+    """SAM prints the outputs in a table that breaks lines, which a command does not survive. So whatever can be broken
+    says so in its description."""
+    attributes = {
+        "ProxyUrl.FunctionUrl": f"https://{'a' * 32}.lambda-url.ap-southeast-2.on.aws/",
+        "Secret": "arn:aws:secretsmanager:ap-southeast-2:123456789012:secret:Secret-Ab0123456789-AbCdEf",
+        "Table": "mcp-github-Table-ABCDEFGHIJKL",
+        "Proxy": "mcp-github-Proxy-ABCDEFGHIJKL",
+        "LogGroup": "/lambda-oauth-mcp-proxy/mcp-github",
+    }
+    stack = Stack(template, pseudo={"AWS::StackName": "mcp-github"}, attributes=attributes)
+    for key, entry in template["Outputs"].items():
+        value, printed = stack.output(key), io.StringIO()
+        # A terminal of 80 columns; SAM takes 100 for the least.
+        with contextlib.redirect_stdout(printed), mock.patch.dict(os.environ, {"COLUMNS": "80"}):
+            Deployer._display_stack_outputs([{"OutputKey": key, "Description": "-", "OutputValue": value}])
+        if value not in printed.getvalue():
+            check("breaks" in entry["Description"], f"{key} is broken by SAM's table and does not say so")
+        elif " " in value:
+            raise AssertionError(f"{key}: a command, and SAM's table does not break it? Then this check sees nothing.")
+
+
+# CloudFront Developer Guide, "Use managed cache policies" and "Use managed origin request policies".
+CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
+ALL_VIEWER_EXCEPT_HOST_HEADER = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
+ERRORS_THAT_CLOUDFRONT_KEEPS = {400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504}
+EDGE = {"FunctionUrl": "https://abc123.lambda-url.eu-central-1.on.aws/", "OriginSecret": "0123456789abcdef" * 4}
+STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/mcp-github-edge/11111111-2222-3333-4444-555555555555"
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/11111111-2222-3333-4444-555555555555"
+
+
+def edge_stack(template, **parameters):
+    return Stack(template, EDGE | parameters, {"AWS::StackId": STACK_ID}, {"Distribution.DomainName": "d111111abcdef8.cloudfront.net"})
+
+
+def check_edge_distribution(template):
+    stack = edge_stack(template)
+    config = stack.resource("Distribution")["DistributionConfig"]
+    check("CacheBehaviors" not in config, "one behavior for all paths: none can have /mcp/* without /mcp")
+    behavior = config["DefaultCacheBehavior"]
+    equal(behavior["CachePolicyId"], CACHING_DISABLED, "nothing is cached")
+    equal(behavior["OriginRequestPolicyId"], ALL_VIEWER_EXCEPT_HOST_HEADER, "all headers but Host go on")
+    equal(set(behavior["AllowedMethods"]), {"GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"}, "the methods")
+    equal(behavior["ViewerProtocolPolicy"], "https-only", "plain http is refused, not redirected")
+    equal(behavior["Compress"], False, "events are not held back")
+    found = [(a["EventType"], a["FunctionARN"]) for a in behavior["FunctionAssociations"]]
+    equal(found, [("viewer-request", "<ViewerRequest.FunctionARN>")], "the functions")
+    check("LambdaFunctionAssociations" not in behavior, "no Lambda@Edge (docs/decisions.md)")
+    equal((config["HttpVersion"], config["IPV6Enabled"], config["Enabled"]), ("http2and3", True, True), "the protocols")
+    kept = {error["ErrorCode"] for error in config["CustomErrorResponses"] if error["ErrorCachingMinTTL"] == 0}
+    equal(kept, ERRORS_THAT_CLOUDFRONT_KEEPS, "errors that are not cached")
+    check(all(set(e) == {"ErrorCode", "ErrorCachingMinTTL"} for e in config["CustomErrorResponses"]), "error bodies are the program's")
+    (origin,) = config["Origins"]
+    equal(origin["DomainName"], "abc123.lambda-url.eu-central-1.on.aws", "the origin's host")
+    equal(origin["Id"], behavior["TargetOriginId"], "the origin is the behavior's")
+    secret = [{"HeaderName": "x-origin-secret", "HeaderValue": EDGE["OriginSecret"]}]
+    equal(origin["OriginCustomHeaders"], secret, "what proves where a request came from")
+    check("OriginAccessControlId" not in origin, "origin access control would replace the client's token")
+    equal(origin["CustomOriginConfig"]["OriginProtocolPolicy"], "https-only", "the way to the function")
+    equal(origin["CustomOriginConfig"]["OriginReadTimeout"], "60", "the longest time-out that needs no quota")
+    equal(config["ViewerCertificate"], {"CloudFrontDefaultCertificate": True}, "the certificate without a domain")
+    check(not {"Aliases", "WebACLId", "Logging"} & set(config), "what is optional is off")
+    made = {name for name in template["Resources"] if stack.has("Resources", name)}
+    equal(made, {"ViewerRequest", "Distribution"}, "what is made without any option")
+    equal(stack.output("BaseUrl"), "https://d111111abcdef8.cloudfront.net", "the base URL without a domain")
+    equal(stack.output("ConnectorUrl"), "https://d111111abcdef8.cloudfront.net/mcp", "the connector URL without a domain")
+
+
+def check_edge_function(template):
+    function = edge_stack(template).resource("ViewerRequest")
+    equal(function["FunctionConfig"]["Runtime"], "cloudfront-js-2.0", "the function's runtime")
+    equal(function["AutoPublish"], True, "the function is published")
+    check(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", function["Name"]), f"{function['Name']} is no name of a function")
+    check(STACK_ID.split("/")[2] in function["Name"], f"{function['Name']} is not the stack's own")
+    check(len(function["FunctionConfig"]["Comment"]) <= 128, "the function's comment")
+    longest_domain = int(template["Parameters"]["DomainName"]["MaxLength"])
+    check(len(function["FunctionCode"].encode()) + longest_domain <= 10240, "the function has at most 10 KB")
+    check("`" not in function["FunctionCode"], "no template literal: Sub would take its braces for a parameter")
+    values = source("template.yaml")["Parameters"]["UpstreamTransport"]
+    equal(template["Parameters"]["UpstreamTransport"]["AllowedValues"], values["AllowedValues"], "the transports")
+    equal(template["Parameters"]["UpstreamTransport"]["Default"], values["Default"], "the default transport")
+
+
+def check_edge_parameters(template):
+    parameters = template["Parameters"]
+    secret = parameters["OriginSecret"]
+    check(secret["NoEcho"] is True and "Default" not in secret, "the origin secret is hidden and has no default")
+    for value, good in (("a" * 32, True), ("0123456789abcdef" * 4, True), ("a" * 31, False), ("a" * 40 + " ", False), ("", False)):
+        equal(bool(allowed(secret, value)), good, f"the origin secret {value!r}")
+    for name, entry in parameters.items():
+        check("NoEcho" not in entry or name == "OriginSecret", f"{name} is hidden")
+        check(entry.get("Description"), f"{name} is not described")
+    check("resolve:" not in json.dumps(template), "dynamic references do not reach another region")
+    for url, good in (
+        (EDGE["FunctionUrl"], True),
+        ("https://abc.lambda-url.us-east-1.on.aws", True),
+        ("http://abc.lambda-url.us-east-1.on.aws/", False),
+        ("https://abc.lambda-url.us-east-1.on.aws/mcp", False),
+        ("https://evil.example/.lambda-url.us-east-1.on.aws/", False),
+        ("https://mcp.example.com", False),
+    ):
+        equal(bool(allowed(parameters["FunctionUrl"], url)), good, f"the function URL {url}")
+    for name, good in (
+        ("mcp.example.com", True), ("a-b.example", True), ("", True), ("MCP.example.com", False), ("mcp", False), ("mcp.example.com.", False),
+        ("*.example.com", False), ("mcp.example.com/x", False), ("x';//.example.com", False), ("-a.example.com", False), ("192.0.2.1", False),
+    ):
+        equal(bool(allowed(parameters["DomainName"], name)), good, f"the domain {name!r}")
+
+
+def check_edge_domain(template):
+    zone = edge_stack(template, DomainName="mcp.example.com", HostedZoneId="Z0123456789")
+    config = zone.resource("Distribution")["DistributionConfig"]
+    equal(config["Aliases"], ["mcp.example.com"], "the domain")
+    certificate = {"AcmCertificateArn": "<Certificate>", "SslSupportMethod": "sni-only", "MinimumProtocolVersion": "TLSv1.2_2021"}
+    equal(config["ViewerCertificate"], certificate, "a certificate is made where DNS can prove it")
+    proof = [{"DomainName": "mcp.example.com", "HostedZoneId": "Z0123456789"}]
+    equal(zone.resource("Certificate")["DomainValidationOptions"], proof, "the certificate's proof")
+    for record, kind in (("AddressRecord", "A"), ("Ipv6AddressRecord", "AAAA")):
+        properties = zone.resource(record)
+        equal((properties["Name"], properties["Type"]), ("mcp.example.com", kind), f"the {kind} record")
+        equal(properties["AliasTarget"]["DNSName"], "d111111abcdef8.cloudfront.net", f"where the {kind} record leads")
+    equal(zone.output("BaseUrl"), "https://mcp.example.com", "the base URL with a domain")
+    equal(zone.output("DistributionUrl"), "https://d111111abcdef8.cloudfront.net", "the distribution's own name")
+    check("var DOMAIN_NAME = 'mcp.example.com';" in zone.resource("ViewerRequest")["FunctionCode"], "the challenge names the domain")
+
+    given = edge_stack(template, DomainName="mcp.example.com", CertificateArn=CERTIFICATE)
+    equal(given.resource("Distribution")["DistributionConfig"]["ViewerCertificate"]["AcmCertificateArn"], CERTIFICATE, "a given certificate")
+    check(not any(given.has("Resources", name) for name in ("Certificate", "AddressRecord", "Ipv6AddressRecord")), "no record without a zone")
+    both = edge_stack(template, DomainName="mcp.example.com", CertificateArn=CERTIFICATE, HostedZoneId="Z0123456789")
+    check(both.has("Resources", "AddressRecord") and not both.has("Resources", "Certificate"), "records for a given certificate")
+    for good in (edge_stack(template), zone, given, both):
+        equal(good.refusals(), [], "combinations that make sense")
+    for bad in ({"DomainName": "mcp.example.com"}, {"CertificateArn": CERTIFICATE}, {"HostedZoneId": "Z0123456789"}):
+        equal(len(edge_stack(template, **bad).refusals()), 1, f"{bad} is refused before anything is made")
+
+
+def check_edge_options(template):
+    firewall = edge_stack(template, RequestsPerFiveMinutes="1000")
+    equal(firewall.resource("Distribution")["DistributionConfig"]["WebACLId"], "<Firewall.Arn>", "the firewall is the distribution's")
+    acl = firewall.resource("Firewall")
+    equal((acl["Scope"], acl["DefaultAction"]), ("CLOUDFRONT", {"Allow": {}}), "the firewall lets through by default")
+    (rule,) = acl["Rules"]
+    rate = rule["Statement"]["RateBasedStatement"]
+    equal((rate["Limit"], rate["EvaluationWindowSec"], rate["AggregateKeyType"]), ("1000", 300, "IP"), "the rate")
+    except_claude = {"NotStatement": {"Statement": {"IPSetReferenceStatement": {"Arn": "<ClaudeAddresses.Arn>"}}}}
+    equal(rate["ScopeDownStatement"], except_claude, "whom the rate is for")
+    equal(firewall.resource("ClaudeAddresses")["Addresses"], ["160.79.104.0/21"], "claude.ai's addresses")
+    equal(rule["Action"]["Block"]["CustomResponse"]["ResponseCode"], 429, "too many is not forbidden")
+    text = json.dumps(acl)
+    check("ManagedRuleGroup" not in text and "user-agent" not in text.lower(), "nobody is judged by the name that they give themselves")
+
+    logs = edge_stack(template, AccessLogs="on")
+    fields = logs.resource("AccessLogDelivery")["RecordFields"]
+    check({"c-ip", "cs-method", "cs-uri-stem", "sc-status"} <= set(fields), "what an access log is for")
+    check(not {"cs-uri-query", "cs(Cookie)", "cs(Referer)"} & set(fields), "no query string and no cookie in the access log")
+    for name in ("AccessLogSource", "AccessLogDestination"):
+        check(re.fullmatch(r"[\w-]{1,60}", logs.resource(name)["Name"]), f"the name of {name}")
+    equal(logs.resource("AccessLogGroup")["RetentionInDays"], "30", "how long the access log is kept")
+    equal(template["Resources"]["AccessLogGroup"]["DeletionPolicy"], "Delete", "removing the stack removes the access log")
+    check(not edge_stack(template).has("Outputs", "AccessLogGroupName"), "no output without an access log")
+
+
 def check_outputs(name, template, wanted):
     outputs = template["Outputs"]
     equal(set(outputs), wanted, f"{name}: the outputs")
@@ -278,6 +566,10 @@ def check_twins(template, backing):
         equal(theirs, ours, f"{kind} is the same in both templates")
     (ours,), (theirs,) = (of_type(t, "AWS::SecretsManager::Secret").values() for t in (template, backing))
     equal(theirs["GenerateSecretString"], ours["GenerateSecretString"], "the secret is the same in both templates")
+    for parameter in ("MaxWriteRequestUnits", "SavedQueries", "LogRetentionDays", "PointInTimeRecovery", "DeletionProtection"):
+        equal(backing["Parameters"][parameter], template["Parameters"][parameter], f"{parameter} is the same in both templates")
+    ours, theirs = (of_type(t, "AWS::Logs::QueryDefinition") for t in (template, backing))
+    equal(theirs, ours, "the saved queries are the same in both templates")
 
 
 def check_samconfig(template):
@@ -329,12 +621,22 @@ def main():
     for name, document in (("template.yaml", template), ("infra/backing.yaml", backing)):
         check_standing(name, document)
         check_parameters(name, document)
-    check_outputs("template.yaml", template, shared | {"ConnectorUrl", "FunctionName"})
-    equal(template["Outputs"]["ConnectorUrl"]["Value"], {"Fn::Sub": "${ProxyUrl.FunctionUrl}mcp"}, "the connector URL")
+        check_descriptions(name, document)
+        check_write_limit(name, document)
+        check_queries(name, document)
+    check_log_groups(template, backing)
+    check_dashboard(template)
+    check_outputs("template.yaml", template, shared | {"ConnectorUrl", "FunctionUrl", "FunctionName"})
+    check_connector_url(template)
+    check_sam_table(template)
     check_outputs("infra/backing.yaml", backing, shared | {"RoleArn", "DeployPolicyArn", "InvokeModeCommand"})
     check("RESPONSE_STREAM" in json.dumps(backing["Outputs"]["InvokeModeCommand"]), "the step that makes the URL stream")
     check_deploy_policy(backing)
     check_twins(template, backing)
+    edge = source("infra/edge.yaml")
+    for check_part in (check_edge_distribution, check_edge_function, check_edge_parameters, check_edge_domain, check_edge_options):
+        check_part(edge)
+    check_descriptions("infra/edge.yaml", edge)
     check_samconfig(template)
     check_events()
     print(f"{checks} checks passed")
