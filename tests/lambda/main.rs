@@ -22,6 +22,7 @@ mod http1;
 mod recorder;
 mod runtime_api;
 mod secret;
+mod spellings;
 mod streams;
 mod tls;
 #[path = "../http/upstream_cases.rs"]

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Below `/mcp`, what a message URL begins with.
-const MESSAGE: &str = "/message/";
+const MESSAGE: &str = "message/";
 
 /// Where a request goes.
 ///
@@ -37,7 +37,9 @@ pub fn target(
 ) -> Result<Url, McpError> {
     let upstream = &app.upstream.config().url;
     let rest = path.rest();
-    if let Some(token) = rest.strip_prefix(MESSAGE) {
+    // A route of ours, so repeated slashes count as one.
+    if let Some(token) = rest.trim_start_matches('/').strip_prefix(MESSAGE) {
+        let token = token.trim_start_matches('/');
         if parts.method != Method::POST {
             let what = "messages are sent by POST";
             return Err(McpError::method_not_allowed("POST", what));
@@ -79,7 +81,7 @@ where
     let rewritten = RewriteEndpoint::<_, io::Error, _>::new(stream, move |endpoint: &str| {
         let target = resolve_endpoint(&stream_url, endpoint)?;
         let token = seal_target(key.as_ref()?, &randomness, &target);
-        Some(format!("/mcp{MESSAGE}{token}"))
+        Some(format!("/mcp/{MESSAGE}{token}"))
     })
     .inspect_err(|error| {
         if error.kind() == io::ErrorKind::InvalidData {
