@@ -4,61 +4,9 @@ use serde_json::Value;
 
 use crate::{
     faults::wire::Wire,
+    upstream_cases::{MESSAGES, error_ids as ids},
     world::{Answer, Choices, Connected, World},
 };
-
-/// Messages, and the ids of the errors they get: one, or several in brackets.
-const MESSAGES: [(&str, &str); 16] = [
-    (r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, "1"),
-    (
-        r#"{"jsonrpc":"2.0","id":"a\u0062 \"c\"","method":"ping"}"#,
-        r#""a\u0062 \"c\"""#,
-    ),
-    (
-        r#"{"method":"ping","id":123456789012345678901234567890}"#,
-        "123456789012345678901234567890",
-    ),
-    (
-        r#"{"jsonrpc":"2.0","id":-1.50E+2,"method":"ping"}"#,
-        "-1.50E+2",
-    ),
-    (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, "null"),
-    (
-        r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"id":9,"a":[{"id":8}]}}"#,
-        "0",
-    ),
-    ("\u{feff}\r\n{\"id\":2,\"method\":\"ping\"} ", "2"),
-    (r#"{"jsonrpc":"2.0","id":{"a":1},"method":"ping"}"#, "null"),
-    (
-        r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
-        "null",
-    ),
-    (r#"{"jsonrpc":"2.0","id":3,"result":{}}"#, "null"),
-    (
-        r#"[{"id":4,"method":"a"},{"method":"b"},{"id":"5","method":"c"},7]"#,
-        r#"[4,"5"]"#,
-    ),
-    (r#"[{"id":6,"method":"a"}]"#, "[6]"),
-    (r#"[{"method":"b"}]"#, "null"),
-    ("[]", "null"),
-    ("not JSON", "null"),
-    ("", "null"),
-];
-
-/// The ids of an error or of several, as they are written.
-fn ids(text: &str) -> String {
-    let ids: Vec<_> = text
-        .split("{\"jsonrpc\":\"2.0\",\"id\":")
-        .skip(1)
-        .map(|rest| rest.split(",\"error\":").next().unwrap())
-        .collect();
-    let ids = ids.join(",");
-    if text.starts_with('[') {
-        format!("[{ids}]")
-    } else {
-        ids
-    }
-}
 
 async fn call(w: &World, client: &Connected, method: &str, path: &str, message: &str) -> Answer {
     w.request(method, path)

@@ -103,7 +103,7 @@ impl Case {
         self
     }
 
-    fn is_error(mut self, ids: &'static str, says: &[&'static str]) -> Self {
+    fn becomes_error(mut self, ids: &'static str, says: &[&'static str]) -> Self {
         self.gets = Gets::Error {
             ids,
             says: says.to_vec(),
@@ -119,12 +119,12 @@ impl Case {
         self
     }
 
-    fn is_plain_error(mut self, says: &[&'static str]) -> Self {
+    fn becomes_plain_error(mut self, says: &[&'static str]) -> Self {
         self.gets = Gets::PlainError(says.to_vec());
         self
     }
 
-    fn is_acknowledged(mut self) -> Self {
+    fn becomes_acknowledgement(mut self) -> Self {
         self.gets = Gets::Acknowledgement;
         self
     }
@@ -159,7 +159,9 @@ impl Case {
         assert!(!got.text.contains(token), "{name}: the token is in {got:?}");
         match &self.gets {
             Gets::TheSame => {
-                assert_eq!(got.status, self.status, "{name}: {got:?}");
+                // 204 needs an empty body.
+                let moved = blank_is_empty && self.status == 204 && got.status == 200;
+                assert!(moved || got.status == self.status, "{name}: {got:?}");
                 let said = String::from_utf8_lossy(&self.body);
                 let said = if blank_is_empty { said.trim() } else { &said };
                 assert_eq!(text, said, "{name}");
@@ -258,106 +260,127 @@ const SIGN_IN: &str = "<!doctype html><html><head><title>Sign in</title><style>p
 
 /// Refusals, which must not look like ours.
 pub fn refusals() -> Vec<Case> {
-    let says = |first: &'static str, rest: [&'static str; 2]| [first, rest[0], rest[1]];
-    let long: Bytes = "y".repeat(5_000_000).into();
+    [forbidden(), told(), first_calls()].concat()
+}
+
+/// A text and two more that are in a message.
+fn with(first: &'static str, rest: [&'static str; 2]) -> [&'static str; 3] {
+    [first, rest[0], rest[1]]
+}
+
+/// 403 to every kind of message.
+fn forbidden() -> Vec<Case> {
     vec![
         Case::to("GitHub's licence", TOOL_CALL, 403)
             .says(TEXT, "unauthorized: not licensed to use Copilot\n")
-            .is_error("7", &says("unauthorized: not licensed to use Copilot", PERMISSIONS)),
+            .becomes_error("7", &with("unauthorized: not licensed to use Copilot", PERMISSIONS)),
         Case::to("a step-up that is not ours", TOOL_CALL, 403)
             .says(JSON, r#"{"message":"Resource not accessible by personal access token"}"#)
             .header("www-authenticate", r#"Bearer error="insufficient_scope", scope="repo""#)
-            .is_error("7", &says("Resource not accessible", PERMISSIONS)),
-        Case::to("404 with a page at initialize", INITIALIZE, 404)
-            .says(HTML, "<html><body><h1>Not Found</h1><p>nginx</p></body></html>")
-            .is_error("0", &says("Not Found nginx", SETTINGS)),
-        Case::to("405 with an empty body at initialize", INITIALIZE, 405)
-            .header("allow", "GET")
-            .is_error("0", &SETTINGS),
-        Case::to("a sign-in page at initialize", INITIALIZE, 200)
-            .says(HTML, SIGN_IN)
-            .is_error("0", &says("Sign in Welcome & hello", SETTINGS))
-            .never_says(&["alert", "color"]),
-        Case::to("410 at initialize", INITIALIZE, 410)
-            .says(TEXT, "This API version is gone")
-            .is_error("0", &says("This API version is gone", SETTINGS)),
-        Case::to("404 to discovery", DISCOVER, 404)
-            .says(JSON, r#"{"jsonrpc":"2.0","id":"discover-1","error":{"code":-32601,"message":"Method not found"}}"#)
-            .is_error("\"discover-1\"", &says("Method not found", SETTINGS))
-            .never_says(&["jsonrpc"]),
-        Case::to("204 at initialize", INITIALIZE, 204).is_error("0", &SETTINGS),
-        Case::to("202 and nothing at initialize", INITIALIZE, 202).is_error("0", &SETTINGS),
-        Case::to("JSON of no bytes at initialize", INITIALIZE, 200)
-            .says(JSON, "")
-            .chunked()
-            .is_error("0", &SETTINGS),
-        Case::to("a page that claims to be JSON", INITIALIZE, 200)
-            .says(JSON, "<html><body>Please wait…</body></html>")
-            .is_error("0", &says("Please wait…", SETTINGS)),
-        Case::to("plain text at discovery", DISCOVER, 200)
-            .says(TEXT, "OK")
-            .chunked()
-            .is_error("\"discover-1\"", &says("text/plain", SETTINGS)),
-        Case::to("a redirecting page without a type", INITIALIZE, 200)
-            .says(("x-none", "1"), "<meta http-equiv=refresh content='0; url=/login'>Redirecting")
-            .is_error("0", &says("Redirecting", SETTINGS)),
-        Case::to("a gzipped page at initialize", INITIALIZE, 200)
-            .says(HTML, &b"\x1f\x8b\x08\x00not really"[..])
-            .header("content-encoding", "gzip")
-            .is_error("0", &SETTINGS)
-            .never_says(&["not really", "“"]),
-        Case::to("a firewall's page", TOOL_CALL, 403)
-            .says(HTML, "<!DOCTYPE html><!-- <b>hidden</b> --><html><title>Attention Required!</title><SCRIPT\n src='x'>var secret</SCRIPT >Ray ID &lt;b&gt; 7</html>")
-            .is_error("7", &says("Attention Required! Ray ID b 7", PERMISSIONS))
-            .never_says(&["hidden", "var secret"]),
+            .becomes_error("7", &with("Resource not accessible", PERMISSIONS)),
         Case::to("403 with the call's own error", r#"{"jsonrpc":"2.0","id":"a-1","method":"tools/call"}"#, 403)
             .says(JSON, r#"{"jsonrpc":"2.0","id":"a-1","error":{"code":-32003,"message":"the organization forbids classic tokens"}}"#)
-            .is_error("\"a-1\"", &says("the organization forbids classic tokens", PERMISSIONS)),
+            .becomes_error("\"a-1\"", &with("the organization forbids classic tokens", PERMISSIONS)),
         Case::to("403 to a fractional id", r#"{"jsonrpc":"2.0","id":1.50,"method":"ping"}"#, 403)
-            .is_error("1.50", &PERMISSIONS),
+            .becomes_error("1.50", &PERMISSIONS),
         Case::to("403 to a large id", r#"{"method":"ping","params":{"id":1},"id":123456789012345678901234567890}"#, 403)
-            .is_error("123456789012345678901234567890", &PERMISSIONS),
+            .becomes_error("123456789012345678901234567890", &PERMISSIONS),
         Case::to("403 to id null", r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, 403)
-            .is_error("null", &PERMISSIONS),
+            .becomes_error("null", &PERMISSIONS),
         Case::to("403 to a batch", r#"[{"jsonrpc":"2.0","id":1,"method":"a"},{"jsonrpc":"2.0","method":"b"},{"jsonrpc":"2.0","id":"2","method":"c"}]"#, 403)
             .says(TEXT, "no")
-            .is_error("1 \"2\"", &PERMISSIONS),
-        Case::to("403 in a session", TOOL_CALL, 403).in_session().is_error("7", &PERMISSIONS),
+            .becomes_error("1 \"2\"", &PERMISSIONS),
+        Case::to("403 in a session", TOOL_CALL, 403).in_session().becomes_error("7", &PERMISSIONS),
+        Case::to("403 to a notification", INITIALIZED, 403)
+            .says(TEXT, "no licence")
+            .becomes_plain_error(&with("no licence", PERMISSIONS)),
+        Case::to("403 to a response of the client", RESULT, 403).becomes_plain_error(&PERMISSIONS),
+        Case::to("403 to what is no JSON-RPC", "hello", 403).becomes_plain_error(&PERMISSIONS),
+        Case::to("403 to DELETE", "", 403).by("DELETE").becomes_plain_error(&PERMISSIONS),
+    ]
+}
+
+/// What of the upstream's text is told, and what never.
+fn told() -> Vec<Case> {
+    let long: Bytes = "y".repeat(5_000_000).into();
+    vec![
+        Case::to("a firewall's page", TOOL_CALL, 403)
+            .says(HTML, "<!DOCTYPE html><!-- <b>hidden</b> --><html><title>Attention Required!</title><SCRIPT\n src='x'>var secret</SCRIPT >Ray ID &lt;b&gt; 7</html>")
+            .becomes_error("7", &with("Attention Required! Ray ID b 7", PERMISSIONS))
+            .never_says(&["hidden", "var secret"]),
         Case::to("403 that repeats the token", TOOL_CALL, 403)
             .says(TEXT, "bad credential: Bearer {token}")
-            .is_error("7", &PERMISSIONS)
+            .becomes_error("7", &PERMISSIONS)
             .never_says(&["bad credential"]),
         Case::to("403 that repeats the token in JSON", TOOL_CALL, 403)
             .says(JSON, r#"{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"{token} has expired"}}"#)
-            .is_error("7", &PERMISSIONS)
+            .becomes_error("7", &PERMISSIONS)
             .never_says(&["has expired"]),
         Case::to("403 that repeats the token within markup", TOOL_CALL, 403)
             .says(HTML, "<p>{token}</p><p>is no good</p>")
-            .is_error("7", &PERMISSIONS)
+            .becomes_error("7", &PERMISSIONS)
             .never_says(&["is no good"]),
         Case::to("403 with control characters", TOOL_CALL, 403)
             .says(TEXT, "a\u{202e}b\u{7}c\u{1b}[31md\r\ne\u{200b}f\u{2066}g\u{0}&#x202e;h&#27;i")
-            .is_error("7", &says("abc[31md efghi", PERMISSIONS)),
+            .becomes_error("7", &with("abc[31md efghi", PERMISSIONS)),
         Case::to("403 with broken UTF-8", TOOL_CALL, 403)
             .says(TEXT, &b"caf\xe9 ferm\xe9"[..])
-            .is_error("7", &says("caf ferm", PERMISSIONS)),
+            .becomes_error("7", &with("caf ferm", PERMISSIONS)),
         Case::to("403 with five million characters", TOOL_CALL, 403)
             .says(TEXT, long)
-            .is_error("7", &says("yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy…”", PERMISSIONS)),
+            .becomes_error("7", &with("yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy…”", PERMISSIONS)),
         Case::to("403 as an event", TOOL_CALL, 403)
             .says(EVENTS, "event: error\ndata: no licence\n\n")
-            .is_error("7", &says("no licence", PERMISSIONS)),
+            .becomes_error("7", &with("no licence", PERMISSIONS)),
         Case::to("403 with gzip", TOOL_CALL, 403)
             .says(TEXT, &b"\x1f\x8b\x08\x00not really"[..])
             .header("content-encoding", "gzip")
-            .is_error("7", &PERMISSIONS)
+            .becomes_error("7", &PERMISSIONS)
             .never_says(&["not really", "“"]),
-        Case::to("403 to a notification", INITIALIZED, 403)
-            .says(TEXT, "no licence")
-            .is_plain_error(&says("no licence", PERMISSIONS)),
-        Case::to("403 to a response of the client", RESULT, 403).is_plain_error(&PERMISSIONS),
-        Case::to("403 to what is no JSON-RPC", "hello", 403).is_plain_error(&PERMISSIONS),
-        Case::to("403 to DELETE", "", 403).by("DELETE").is_plain_error(&PERMISSIONS),
+    ]
+}
+
+/// First calls that are not answered with MCP.
+fn first_calls() -> Vec<Case> {
+    vec![
+        Case::to("404 with a page at initialize", INITIALIZE, 404)
+            .says(HTML, "<html><body><h1>Not Found</h1><p>nginx</p></body></html>")
+            .becomes_error("0", &with("Not Found nginx", SETTINGS)),
+        Case::to("405 with an empty body at initialize", INITIALIZE, 405)
+            .header("allow", "GET")
+            .becomes_error("0", &SETTINGS),
+        Case::to("a sign-in page at initialize", INITIALIZE, 200)
+            .says(HTML, SIGN_IN)
+            .becomes_error("0", &with("Sign in Welcome & hello", SETTINGS))
+            .never_says(&["alert", "color"]),
+        Case::to("410 at initialize", INITIALIZE, 410)
+            .says(TEXT, "This API version is gone")
+            .becomes_error("0", &with("This API version is gone", SETTINGS)),
+        Case::to("404 to discovery", DISCOVER, 404)
+            .says(JSON, r#"{"jsonrpc":"2.0","id":"discover-1","error":{"code":-32601,"message":"Method not found"}}"#)
+            .becomes_error("\"discover-1\"", &with("Method not found", SETTINGS))
+            .never_says(&["jsonrpc"]),
+        Case::to("204 at initialize", INITIALIZE, 204).becomes_error("0", &SETTINGS),
+        Case::to("202 and nothing at initialize", INITIALIZE, 202).becomes_error("0", &SETTINGS),
+        Case::to("JSON of no bytes at initialize", INITIALIZE, 200)
+            .says(JSON, "")
+            .chunked()
+            .becomes_error("0", &SETTINGS),
+        Case::to("a page that claims to be JSON", INITIALIZE, 200)
+            .says(JSON, "<html><body>Please wait…</body></html>")
+            .becomes_error("0", &with("Please wait…", SETTINGS)),
+        Case::to("plain text at discovery", DISCOVER, 200)
+            .says(TEXT, "OK")
+            .chunked()
+            .becomes_error("\"discover-1\"", &with("text/plain", SETTINGS)),
+        Case::to("a redirecting page without a type", INITIALIZE, 200)
+            .says(("x-none", "1"), "<meta http-equiv=refresh content='0; url=/login'>Redirecting")
+            .becomes_error("0", &with("Redirecting", SETTINGS)),
+        Case::to("a gzipped page at initialize", INITIALIZE, 200)
+            .says(HTML, &b"\x1f\x8b\x08\x00not really"[..])
+            .header("content-encoding", "gzip")
+            .becomes_error("0", &SETTINGS)
+            .never_says(&["not really", "“"]),
     ]
 }
 
@@ -408,57 +431,57 @@ pub fn acknowledgements() -> Vec<Case> {
     let message = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{}}"#;
     let error = r#"{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"no"}}"#;
     vec![
-        Case::to("200, empty, no type", INITIALIZED, 200).is_acknowledged(),
+        Case::to("200, empty, no type", INITIALIZED, 200).becomes_acknowledgement(),
         Case::to("200, empty JSON", INITIALIZED, 200)
             .says(JSON, "")
-            .is_acknowledged(),
-        Case::to("204", INITIALIZED, 204).is_acknowledged(),
-        Case::to("202 as it should be", INITIALIZED, 202).is_acknowledged(),
+            .becomes_acknowledgement(),
+        Case::to("204", INITIALIZED, 204).becomes_acknowledgement(),
+        Case::to("202 as it should be", INITIALIZED, 202).becomes_acknowledgement(),
         Case::to("200, empty, in chunks", INITIALIZED, 200)
             .says(JSON, "")
             .chunked()
-            .is_acknowledged(),
+            .becomes_acknowledgement(),
         Case::to("202 with a word", INITIALIZED, 202)
             .says(TEXT, "Accepted")
-            .is_acknowledged(),
+            .becomes_acknowledgement(),
         Case::to("200 with null", INITIALIZED, 200)
             .says(JSON, "null")
-            .is_acknowledged(),
+            .becomes_acknowledgement(),
         Case::to("202 with an empty object", INITIALIZED, 202)
             .says(JSON, "{}")
             .chunked()
-            .is_acknowledged(),
+            .becomes_acknowledgement(),
         Case::to("200 with another object", INITIALIZED, 200)
             .says(JSON, r#"{"status":"ok"}"#)
-            .is_acknowledged(),
+            .becomes_acknowledgement(),
         Case::to("201 with white space", INITIALIZED, 201)
             .says(JSON, "\r\n")
-            .is_acknowledged(),
-        Case::to("205", INITIALIZED, 205).is_acknowledged(),
+            .becomes_acknowledgement(),
+        Case::to("205", INITIALIZED, 205).becomes_acknowledgement(),
         Case::to("200 with a page", INITIALIZED, 200)
             .says(HTML, SIGN_IN)
-            .is_acknowledged(),
+            .becomes_acknowledgement(),
         Case::to("an event stream without an event", INITIALIZED, 200)
             .says(EVENTS, "")
             .chunked()
-            .is_acknowledged(),
+            .becomes_acknowledgement(),
         Case::to("an event stream with a comment only", INITIALIZED, 200)
             .says(EVENTS, ": ok\n\n")
             .chunked()
-            .is_acknowledged(),
+            .becomes_acknowledgement(),
         Case::to("a gzipped word", INITIALIZED, 200)
             .says(TEXT, "not really gzip")
             .header("content-encoding", "gzip")
-            .is_acknowledged(),
+            .becomes_acknowledgement(),
         Case::to("200 in a session", INITIALIZED, 200)
             .header("mcp-session-id", "s")
             .in_session()
-            .is_acknowledged(),
-        Case::to("200 to a response", RESULT, 200).is_acknowledged(),
-        Case::to("204 to an error", error, 204).is_acknowledged(),
+            .becomes_acknowledgement(),
+        Case::to("200 to a response", RESULT, 200).becomes_acknowledgement(),
+        Case::to("204 to an error", error, 204).becomes_acknowledgement(),
         Case::to("200 to a batch", batch, 200)
             .says(JSON, "[]")
-            .is_acknowledged(),
+            .becomes_acknowledgement(),
         Case::to("a message in a JSON body", INITIALIZED, 200).says(JSON, message),
         Case::to("messages in a JSON body", INITIALIZED, 200)
             .says(JSON, format!("[{message}]"))
@@ -475,4 +498,57 @@ pub fn acknowledgements() -> Vec<Case> {
         ),
         Case::to("200 to what is no message", r#"{"jsonrpc":"2.0"}"#, 200),
     ]
+}
+
+/// Messages, and the ids of the errors they get: one, or several in brackets.
+pub const MESSAGES: [(&str, &str); 16] = [
+    (r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, "1"),
+    (
+        r#"{"jsonrpc":"2.0","id":"a\u0062 \"c\"","method":"ping"}"#,
+        r#""a\u0062 \"c\"""#,
+    ),
+    (
+        r#"{"method":"ping","id":123456789012345678901234567890}"#,
+        "123456789012345678901234567890",
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":-1.50E+2,"method":"ping"}"#,
+        "-1.50E+2",
+    ),
+    (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, "null"),
+    (
+        r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"id":9,"a":[{"id":8}]}}"#,
+        "0",
+    ),
+    ("\u{feff}\r\n{\"id\":2,\"method\":\"ping\"} ", "2"),
+    (r#"{"jsonrpc":"2.0","id":{"a":1},"method":"ping"}"#, "null"),
+    (
+        r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+        "null",
+    ),
+    (r#"{"jsonrpc":"2.0","id":3,"result":{}}"#, "null"),
+    (
+        r#"[{"id":4,"method":"a"},{"method":"b"},{"id":"5","method":"c"},7]"#,
+        r#"[4,"5"]"#,
+    ),
+    (r#"[{"id":6,"method":"a"}]"#, "[6]"),
+    (r#"[{"method":"b"}]"#, "null"),
+    ("[]", "null"),
+    ("not JSON", "null"),
+    ("", "null"),
+];
+
+/// The ids of an error or of several, as they are written.
+pub fn error_ids(text: &str) -> String {
+    let ids: Vec<_> = text
+        .split("{\"jsonrpc\":\"2.0\",\"id\":")
+        .skip(1)
+        .map(|rest| rest.split(",\"error\":").next().unwrap())
+        .collect();
+    let ids = ids.join(",");
+    if text.starts_with('[') {
+        format!("[{ids}]")
+    } else {
+        ids
+    }
 }

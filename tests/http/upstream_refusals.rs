@@ -58,3 +58,293 @@ async fn what_clients_read_rightly_stays_as_the_upstream_said_it() {
 async fn an_acknowledgement_is_202_without_a_body_however_the_upstream_spells_it() {
     check(upstream_cases::acknowledgements()).await;
 }
+
+async fn answered(w: &World, client: &Connected, case: (&str, &str, &str)) -> crate::world::Answer {
+    let (method, path, message) = case;
+    w.request(method, path)
+        .header("authorization", &format!("Bearer {}", client.access))
+        .header("accept", "application/json, text/event-stream")
+        .body("application/json", message.to_owned())
+        .send()
+        .await
+}
+
+/// The message of an error without an id.
+fn plain(answer: &crate::world::Answer, what: &str) -> String {
+    assert_eq!(answer.status, 502, "{what}: {answer:?}");
+    assert_eq!(answer.header("content-type"), "application/json", "{what}");
+    let json = answer.json();
+    assert!(
+        json.get("jsonrpc").is_none() && json.get("id").is_none(),
+        "{what}: {json}"
+    );
+    assert_eq!(json["error"], "upstream_refused", "{what}");
+    json["error_description"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_get_stream_that_is_forbidden_is_a_plain_error_and_one_that_is_not_offered_passes() {
+    let w = World::with(&[("GET_STREAMS", "on")]).await;
+    let client = w.connect().await;
+    let get = ("GET", "/mcp", "");
+    w.upstream
+        .answers_with(403, &[("content-type", "text/plain")], "no licence");
+    let message = plain(&answered(&w, &client, get).await, "403");
+    assert!(
+        message.contains("no licence") && message.contains("permissions"),
+        "{message}"
+    );
+    for status in [404, 405, 410] {
+        w.upstream
+            .answers_with(status, &[("allow", "POST")], "no stream");
+        let answer = answered(&w, &client, get).await;
+        assert_eq!((answer.status, answer.text.as_str()), (status, "no stream"));
+        assert_eq!(answer.header("allow"), "POST");
+    }
+    w.upstream.answers_with(403, &[], "no licence");
+    assert_eq!(
+        answered(&w, &client, ("HEAD", "/mcp", "")).await.status,
+        502
+    );
+    plain(
+        &answered(&w, &client, ("DELETE", "/mcp", "")).await,
+        "DELETE",
+    );
+    // Not an acknowledgement: a session was ended.
+    for status in [200, 204] {
+        w.upstream.answers_with(status, &[], "");
+        assert_eq!(
+            answered(&w, &client, ("DELETE", "/mcp", "")).await.status,
+            status
+        );
+    }
+}
+
+#[tokio::test]
+async fn limits_and_ids_of_a_refused_call_come_down_and_what_belongs_to_its_body_does_not() {
+    let w = World::start().await;
+    let client = w.connect().await;
+    w.upstream.answers_with(
+        403,
+        &[
+            ("content-type", "text/html"),
+            ("retry-after", "60"),
+            ("x-ratelimit-limit", "5000"),
+            ("x-ratelimit-remaining", "0"),
+            ("ratelimit-policy", "5000;w=3600"),
+            ("x-github-request-id", "ABCD:1"),
+            ("etag", "W/1"),
+            ("content-language", "de"),
+            ("content-disposition", "attachment"),
+            ("cache-control", "public, max-age=600"),
+            ("mcp-session-id", "s-1"),
+            ("www-authenticate", "Bearer error=insufficient_scope"),
+            ("set-cookie", "a=b"),
+            ("location", "https://login.example/"),
+        ],
+        "You have exceeded a secondary rate limit",
+    );
+    for message in [upstream_cases::TOOL_CALL, upstream_cases::INITIALIZED] {
+        let answer = answered(&w, &client, ("POST", "/mcp", message)).await;
+        for (name, value) in [
+            ("retry-after", "60"),
+            ("x-ratelimit-limit", "5000"),
+            ("x-ratelimit-remaining", "0"),
+            ("ratelimit-policy", "5000;w=3600"),
+            ("x-github-request-id", "ABCD:1"),
+            ("content-type", "application/json"),
+            ("cache-control", "no-store"),
+            ("access-control-allow-origin", "*"),
+        ] {
+            assert_eq!(answer.header(name), value, "{name}");
+        }
+        for name in [
+            "etag",
+            "content-language",
+            "content-disposition",
+            "mcp-session-id",
+            "www-authenticate",
+            "set-cookie",
+            "location",
+        ] {
+            assert_eq!(answer.header(name), "", "{name}");
+        }
+        assert!(answer.text.contains("secondary rate limit"));
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_logged_without_a_word_of_the_upstream() {
+    let w = World::start().await;
+    let client = w.connect().await;
+    w.keep_secret("words-of-the-upstream");
+    w.upstream.answers_with(
+        403,
+        &[("content-type", "text/plain")],
+        "words-of-the-upstream",
+    );
+    let answer = w.call(&client.access).send().await;
+    assert!(answer.text.contains("words-of-the-upstream"));
+    let log = String::from_utf8(crate::world::logged().lock().unwrap().clone()).unwrap();
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &serde_json::Value| line["fields"]["client_id"] == client.client_id)
+        .collect();
+    let line = |event: &str| {
+        let line = lines.iter().find(|line| line["fields"]["event"] == event);
+        line.unwrap()["fields"].clone()
+    };
+    assert_eq!(line("upstream_refused")["upstream_status"], 403);
+    let request = lines
+        .iter()
+        .rev()
+        .find(|line| line["fields"]["event"] == "request");
+    let request = &request.unwrap()["fields"];
+    assert_eq!(request["refused"], "upstream_refused");
+    assert_eq!(request["reason"], "status 403 of the upstream");
+    assert_eq!(request["status"], 200);
+    // The world looks for the words in the log when it ends.
+}
+
+/// The stream is open before the endpoint is known; without one there is nothing to refuse on it.
+#[tokio::test]
+async fn over_http_sse_a_refused_stream_is_a_plain_error() {
+    let w = World::with(&[("UPSTREAM_TRANSPORT", "sse")]).await;
+    let client = w.connect().await;
+    for (status, content_type, body) in [
+        (403, "text/plain", "no licence"),
+        (404, "text/html", "<h1>Not Found</h1>"),
+        (405, "text/plain", ""),
+        (410, "text/plain", "gone"),
+        (200, "text/html", "<title>Sign in</title>"),
+        (200, "application/json", r#"{"jsonrpc":"2.0","result":{}}"#),
+        (200, "text/plain", ""),
+        (204, "text/plain", ""),
+    ] {
+        w.upstream.answers(move |_| {
+            let mut response = axum::response::Response::new(body.into());
+            *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+            response
+                .headers_mut()
+                .insert("content-type", content_type.parse().unwrap());
+            response
+        });
+        let what = format!("{status} {content_type}");
+        let message = plain(&answered(&w, &client, ("GET", "/sse", "")).await, &what);
+        assert!(
+            message.contains("127.0.0.1") && message.contains(&status.to_string()),
+            "{message}"
+        );
+        let advice = if status == 403 {
+            "single sign-on"
+        } else {
+            "UPSTREAM_TRANSPORT=streamable-http"
+        };
+        assert!(message.contains(advice), "{message}");
+        assert!(!message.contains('<'), "{message}");
+    }
+    for status in [400, 429, 500] {
+        w.upstream.answers_with(status, &[], "as it is");
+        let answer = answered(&w, &client, ("GET", "/mcp", "")).await;
+        assert_eq!((answer.status, answer.text.as_str()), (status, "as it is"));
+    }
+}
+
+/// The URL for messages that a stream names.
+async fn message_url(w: &World, client: &Connected) -> String {
+    w.upstream.answers_with(
+        200,
+        &[("content-type", "text/event-stream")],
+        "event: endpoint\ndata: /messages?s=1\n\n",
+    );
+    let stream = answered(w, client, ("GET", "/mcp", "")).await;
+    let after = stream.text.split_once("data: ").unwrap().1;
+    after.trim_end().to_owned()
+}
+
+/// Over HTTP+SSE a client reads nothing of a response to POST but its status: an error is never 200.
+#[tokio::test]
+async fn over_http_sse_a_refused_message_is_502_with_its_id_and_acknowledgements_are_202() {
+    let w = World::with(&[("UPSTREAM_TRANSPORT", "sse")]).await;
+    let client = w.connect().await;
+    let url = message_url(&w, &client).await;
+    let post = |message: &'static str| answered(&w, &client, ("POST", &url, message));
+    let (initialize, call) = (upstream_cases::INITIALIZE, upstream_cases::TOOL_CALL);
+    for (status, content_type, message, ids) in [
+        (403, "text/plain", call, "7"),
+        (403, "text/plain", initialize, "0"),
+        (404, "text/plain", initialize, "0"),
+        (405, "text/plain", initialize, "0"),
+        (410, "text/plain", initialize, "0"),
+        (200, "text/html", initialize, "0"),
+        (
+            403,
+            "text/plain",
+            r#"[{"id":1,"method":"a"},{"id":2,"method":"b"}]"#,
+            "[1,2]",
+        ),
+    ] {
+        w.upstream.answers(move |_| {
+            let status = http::StatusCode::from_u16(status).unwrap();
+            let headers = [("content-type", content_type)];
+            axum::response::IntoResponse::into_response((status, headers, "<b>no</b>"))
+        });
+        let answer = post(message).await;
+        assert_eq!(answer.status, 502, "{status}: {answer:?}");
+        assert_eq!(upstream_cases::error_ids(&answer.text), ids, "{status}");
+        assert!(answer.text.contains("says “no”"), "{status}: {answer:?}");
+    }
+    w.upstream.answers_with(403, &[], "no licence");
+    plain(&post(upstream_cases::INITIALIZED).await, "a notification");
+    for (status, body) in [(202, "Accepted"), (200, "OK"), (200, ""), (204, "")] {
+        w.upstream
+            .answers_with(status, &[("content-type", "text/plain")], body);
+        for message in [upstream_cases::INITIALIZED, upstream_cases::RESULT] {
+            let answer = post(message).await;
+            assert_eq!((answer.status, answer.text.as_str()), (202, ""), "{status}");
+            assert_eq!(answer.header("content-type"), "");
+        }
+        for message in [call, initialize] {
+            let answer = post(message).await;
+            assert_eq!((answer.status, answer.text.as_str()), (status, body));
+        }
+    }
+    w.upstream.answers_with(404, &[], "unknown session");
+    assert_eq!(post(call).await.status, 404);
+}
+
+/// What is open stays open: its head does not wait for its events, and they do not wait for each other.
+#[tokio::test]
+async fn a_stream_in_response_to_a_notification_is_not_held_back() {
+    use axum::response::IntoResponse as _;
+    use futures_util::{StreamExt as _, stream};
+    let w = World::start().await;
+    let client = w.connect().await;
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel::<bytes::Bytes>();
+    let receiver = std::sync::Mutex::new(Some(receiver));
+    w.upstream.answers(move |_| {
+        let mut receiver = receiver.lock().unwrap().take().unwrap();
+        let events = stream::poll_fn(move |cx| receiver.poll_recv(cx));
+        let events = events.map(Ok::<_, std::io::Error>);
+        let body = axum::body::Body::from_stream(events);
+        ([("content-type", "text/event-stream")], body).into_response()
+    });
+    sender.send(": hello\n\n".into()).unwrap();
+    let answer = w
+        .post("/mcp")
+        .header("authorization", &format!("Bearer {}", client.access))
+        .body("application/json", upstream_cases::INITIALIZED)
+        .stream()
+        .await;
+    assert_eq!(answer.status(), 200);
+    let mut body = answer.bytes_stream();
+    assert_eq!(body.next().await.unwrap().unwrap(), ": hello\n\n");
+    for n in 0..3 {
+        let event = format!("data: {n}\n\n");
+        sender.send(event.clone().into()).unwrap();
+        assert_eq!(body.next().await.unwrap().unwrap(), event);
+    }
+    drop(sender);
+    assert!(body.next().await.is_none());
+}

@@ -25,3 +25,6 @@ mod secret;
 mod spellings;
 mod streams;
 mod tls;
+#[path = "../http/upstream_cases.rs"]
+mod upstream_cases;
+mod upstream_says;

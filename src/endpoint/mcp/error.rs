@@ -7,11 +7,10 @@ use http::{
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
 };
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::{
     auth::Authorized,
-    message::{CallIds, Message},
+    message::{CallIds, Id, Message},
 };
 use crate::{
     endpoint::response::RequestLog,
@@ -109,7 +108,7 @@ impl McpError {
             error,
         };
         let body = match message.call_ids() {
-            CallIds::None => serde_json::to_string(&one(None)),
+            CallIds::None => serde_json::to_string(&one(Id::NULL)),
             CallIds::One(id) => serde_json::to_string(&one(id)),
             CallIds::Each(ids) => {
                 let errors: Vec<_> = ids.into_iter().map(one).collect();
@@ -155,7 +154,7 @@ struct ErrorObject<'a> {
 #[derive(Serialize)]
 struct ErrorMessage<'a> {
     jsonrpc: &'static str,
-    id: Option<&'a RawValue>,
+    id: Id<'a>,
     error: ErrorObject<'a>,
 }
 

@@ -8,7 +8,7 @@ use std::{borrow::Cow, fmt};
 use bytes::Bytes;
 use http::HeaderMap;
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
@@ -61,15 +61,25 @@ pub struct Members<'b> {
     has_version: bool,
 }
 
+/// The id of a call, as it was written; `null` also stands for what cannot be an id.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Id<'b>(Option<&'b RawValue>);
+
+impl Id<'_> {
+    /// The id of nobody knows which call.
+    pub const NULL: Self = Self(None);
+}
+
 /// The ids of the calls in a request: of what gets a response.
 #[derive(Debug)]
 pub enum CallIds<'b> {
     /// No call, or none that can be read.
     None,
-    /// One call; `None` is `null`.
-    One(Option<&'b RawValue>),
+    /// One call.
+    One(Id<'b>),
     /// The calls of a batch.
-    Each(Vec<Option<&'b RawValue>>),
+    Each(Vec<Id<'b>>),
 }
 
 impl<'b> Message<'b> {
@@ -161,8 +171,8 @@ impl<'b> Members<'b> {
         self.method.is_none() && self.has_outcome
     }
 
-    /// Its id, if it gets a response; `Some(None)` is `null`, which also stands for what cannot be an id.
-    fn call_id(&self) -> Option<Option<&'b RawValue>> {
+    /// Its id, if it gets a response.
+    fn call_id(&self) -> Option<Id<'b>> {
         if self.is_response() {
             return None;
         }
@@ -170,7 +180,7 @@ impl<'b> Members<'b> {
         let fits = id
             .get()
             .starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit());
-        Some(fits.then_some(id))
+        Some(Id(fits.then_some(id)))
     }
 }
 
@@ -259,7 +269,7 @@ mod tests {
 
     /// The ids as an error would hold them.
     fn ids(body: &str) -> String {
-        let text = |id: &Option<&RawValue>| id.map_or("null", RawValue::get).to_owned();
+        let text = |id: &Id<'_>| serde_json::to_string(id).unwrap();
         match Message::parse(body.as_bytes()).call_ids() {
             CallIds::None => "none".to_owned(),
             CallIds::One(id) => text(&id),

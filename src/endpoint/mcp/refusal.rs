@@ -28,8 +28,10 @@ const CALL_REFUSED_STATUS: StatusCode = StatusCode::OK;
 /// POST but its status.
 const REFUSED_STATUS: StatusCode = StatusCode::BAD_GATEWAY;
 
-/// So much of the upstream's text is in the message.
+/// So much of the upstream's text is in the message…
 const TEXT_CHARACTERS: usize = 200;
+/// … and of its content type.
+const KIND_CHARACTERS: usize = 60;
 
 /// What the upstream does not do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,15 +77,32 @@ pub fn respond(
     );
     let told = refused.text.map(Told::read).unwrap_or_default();
     let config = app.upstream.config();
-    let hidden = [told.raw.as_str(), told.text.as_str()]
+    let kind = media::essence(refused.headers);
+    let hidden = [told.raw.as_str(), told.text.as_str(), kind]
         .iter()
         .any(|text| holds_credential(config, secret, text));
-    let text = if hidden {
-        String::new()
+    let (text, kind) = if hidden {
+        (String::new(), String::new())
     } else {
-        quoted(&told.text)
+        (quoted(&told.text), without_markup(kind))
     };
-    let what = worded(refused, host, &text, config.transport, &caller.request_id);
+    let status = refused.status.as_u16();
+    let says = match refused.refusal {
+        Refusal::Forbidden => format!("refused this call with status {status}{text}"),
+        Refusal::NotFound => format!("answered the first call with status {status}{text}"),
+        Refusal::NotMcp if kind.is_empty() => {
+            format!("answered the first call with status {status}, but not with MCP{text}")
+        }
+        Refusal::NotMcp => {
+            let kind = page::display(&kind, KIND_CHARACTERS);
+            format!("answered the first call with status {status} and {kind}, not with MCP{text}")
+        }
+    };
+    let what = format!(
+        "the MCP server at {host} {says}. {} (reference {})",
+        advice(refused.refusal, config.transport),
+        caller.request_id
+    );
     let no_call = matches!(message.call_ids(), CallIds::None);
     let status = if no_call || config.transport == Transport::Sse {
         REFUSED_STATUS
@@ -119,48 +138,29 @@ fn is_about_the_call(name: &str) -> bool {
         || name.starts_with("x-ratelimit-")
 }
 
-fn worded(
-    refused: &Refused<'_>,
-    host: &str,
-    text: &str,
-    transport: Transport,
-    reference: &str,
-) -> String {
-    let status = refused.status.as_u16();
+/// What the owner can do. Behind the upstream's own words, because some clients show the first 150 characters only.
+fn advice(refusal: Refusal, transport: Transport) -> String {
     let setting = match transport {
         Transport::StreamableHttp => {
-            "set UPSTREAM_TRANSPORT=sse if the server speaks HTTP+SSE only"
+            "set UPSTREAM_TRANSPORT=sse if that server speaks HTTP+SSE only"
         }
         Transport::Sse => {
-            "set UPSTREAM_TRANSPORT=streamable-http if the server speaks Streamable HTTP"
+            "set UPSTREAM_TRANSPORT=streamable-http if that server speaks Streamable HTTP"
         }
     };
-    match refused.refusal {
-        Refusal::Forbidden => format!(
-            "the MCP server at {host} refused this call with status {status}{text}. Your sign-in to this proxy is \
-             fine; the owner of the proxy should check the permissions of the access token that it uses for that \
-             server, and single sign-on: some organizations must authorize a token first (reference {reference})"
-        ),
+    match refusal {
+        Refusal::Forbidden => "Your sign-in to this proxy is fine. Its owner should check the permissions of the \
+                               access token for that server, and single sign-on: some organizations must authorize a \
+                               token first"
+            .to_owned(),
         Refusal::NotFound => format!(
-            "the MCP server at {host} answered the first call with status {status}{text}. The owner of this proxy \
-             should check UPSTREAM_MCP, {setting}, and check the permissions of the access token, because some \
-             servers hide what a token may not see (reference {reference})"
+            "The owner of this proxy should check UPSTREAM_MCP, {setting}, and check the permissions of the access \
+             token for that server: some servers hide what a token may not see"
         ),
         Refusal::NotMcp => format!(
-            "the MCP server at {host} answered the first call with status {status} and {} instead of MCP{text}. The \
-             owner of this proxy should check UPSTREAM_MCP, {setting}, and check that the access token is valid and \
-             has its permissions and single sign-on (reference {reference})",
-            kind_of_body(refused.headers)
+            "The owner of this proxy should check UPSTREAM_MCP, {setting}, and check that the access token for that \
+             server is valid, with its permissions and single sign-on"
         ),
-    }
-}
-
-fn kind_of_body(headers: &HeaderMap) -> String {
-    let essence = page::display(media::essence(headers), 60);
-    if essence.is_empty() {
-        "no content type".to_owned()
-    } else {
-        format!("the content type {essence}")
     }
 }
 
@@ -263,15 +263,12 @@ fn with_entities_decoded(text: &str) -> String {
         decoded.push_str(before);
         let entity = after.split_once(';').filter(|(name, _)| name.len() <= 8);
         let c = entity.and_then(|(name, _)| character(name));
-        match (entity, c) {
-            (Some((_, after)), Some(c)) => {
-                decoded.push(c);
-                rest = after;
-            }
-            _ => {
-                decoded.push('&');
-                rest = after;
-            }
+        if let (Some((_, behind)), Some(c)) = (entity, c) {
+            decoded.push(c);
+            rest = behind;
+        } else {
+            decoded.push('&');
+            rest = after;
         }
     }
     decoded.push_str(rest);
@@ -291,5 +288,94 @@ fn character(entity: &str) -> Option<char> {
             Some(hexadecimal) => number(hexadecimal, 16),
             None => number(&entity[1..], 10),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_becomes_its_text_on_one_line() {
+        for (page, text) in [
+            ("<p>Not <b>Found</b></p>\n<hr>", "Not Found"),
+            ("a < b and c > d", "a b and c d"),
+            ("<!-- <p>no</p> -->yes<!-- never ends", "yes"),
+            ("<SCRIPT type='x'>if (a</b) {}</sCrIpT >yes", "yes"),
+            ("<script>never ends", ""),
+            ("<scripted>yes</scripted>", "yes"),
+            (
+                "<style\n>p>q{}</style>yes<template><p>no</p></template>",
+                "yes",
+            ),
+            ("<scr<script>ipt>alert(1)</script>", "iptalert(1)"),
+            (
+                "&lt;script&gt;alert(1)&lt;/script&gt;",
+                "scriptalert(1)/script",
+            ),
+            (
+                "Tom &amp; Jerry&nbsp;&#8212; &quot;x&quot; &#x41;&unknown; &",
+                "Tom & Jerry — \"x\" A&unknown; &",
+            ),
+            ("&amp;lt;b&amp;gt;", "&lt;b&gt;"),
+            (
+                "&#0;&#x1b;[1m&#x202e;&#xFFFFFFFF;&#x110000;&#-1;",
+                "[1m&#xFFFFFFFF;&#x110000;&#-1;",
+            ),
+            ("<é>", "é"),
+            ("<a", ""),
+            ("<scripé", ""),
+            ("tabs\tand\r\nlines\u{2028}", "tabs and lines"),
+            ("", ""),
+        ] {
+            assert_eq!(without_markup(page), text, "{page:?}");
+        }
+    }
+
+    #[test]
+    fn no_text_of_an_upstream_becomes_markup_or_ends_in_a_panic() {
+        const PIECES: [&str; 16] = [
+            "<", ">", "&", ";", "#", "x3c", "script", "/", "!--", "-->", "é", "\u{202e}", "\0",
+            "\"", "lt", " ",
+        ];
+        let mut seed: u32 = 7;
+        for _ in 0..20_000 {
+            let mut page = String::new();
+            for _ in 0..12 {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                page.push_str(PIECES[(seed >> 28) as usize]);
+            }
+            let text = without_markup(&page);
+            let hostile = |c: char| matches!(c, '<' | '>' | '\u{202e}') || c.is_control();
+            assert!(!text.contains(hostile), "{page:?} became {text:?}");
+        }
+    }
+
+    #[test]
+    fn the_words_of_a_json_rpc_error_are_told_with_its_code() {
+        let told = |body: &str| {
+            let told = Told::read(body.as_bytes());
+            (told.text, told.code)
+        };
+        let error =
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no\nsuch","data":[]}}"#;
+        assert_eq!(told(error), ("no such".to_owned(), Some(-32601)));
+        for other in [
+            r#"{"error":{"code":1,"message":"x"}}"#,
+            r#"{"jsonrpc":"2.0","error":{"code":"1","message":"x"}}"#,
+            r#"{"jsonrpc":"2.0","error":"x"}"#,
+            r#"[{"jsonrpc":"2.0","error":{"code":1,"message":"x"}}]"#,
+        ] {
+            assert_eq!(told(other), (other.to_owned(), None));
+        }
+    }
+
+    #[test]
+    fn two_hundred_characters_are_quoted_and_no_more() {
+        assert_eq!(quoted(""), "");
+        assert_eq!(quoted("no"), " and says “no”");
+        let long = "é".repeat(200);
+        assert_eq!(quoted(&long), format!(" and says “{long}”"));
+        assert_eq!(quoted(&format!("{long}é")), format!(" and says “{long}…”"));
     }
 }

@@ -125,10 +125,11 @@ async fn judge(call: &Call<'_>, message: &Message<'_>, peeked: &mut Peeked) -> F
 async fn is_opened(call: &Call<'_>, peeked: &mut Peeked) -> bool {
     let media = Media::of(peeked.upstream.headers());
     if call.is_http_sse() {
-        return match call.is_post() {
-            // The response comes over the stream: this one says hardly anything.
-            true => !is_page(peeked.upstream.headers()),
-            false => media == Media::Events,
+        // The response to POST comes over the stream: this one says hardly anything.
+        return if call.is_post() {
+            !is_page(peeked.upstream.headers())
+        } else {
+            media == Media::Events
         };
     }
     if media == Media::Events {
