@@ -30,6 +30,7 @@ mod requirements;
 mod sse;
 mod targets;
 mod token;
+mod tokens;
 mod upstreams;
 mod urls;
 mod world;

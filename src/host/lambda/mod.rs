@@ -32,7 +32,7 @@ use crate::{
     config::{Config, Host, LogFormat},
     credential::Randomness,
     endpoint,
-    secrets::Secrets,
+    secrets::{Secrets, TokenForm},
     store::Store,
     upstream::{Upstream, http::Http},
 };
@@ -94,7 +94,12 @@ pub async fn prepared(
         upstream: Upstream::new(http, config.upstream.clone()),
         documents: Fetcher::new(tls),
         strangers: Buckets::new(bucket::STRANGERS),
-        secrets: Secrets::manager(manager, config.secret_arn.clone(), clock.clone()),
+        secrets: Secrets::manager(
+            manager,
+            config.secret_arn.clone(),
+            clock.clone(),
+            TokenForm::from(&config.upstream),
+        ),
         clock,
         randomness,
         config: Arc::new(config),
