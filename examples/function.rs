@@ -18,10 +18,10 @@ use lambda_oauth_mcp_proxy::{
     client_document::Fetcher,
     clock::Clock,
     config::{Config, Host, LogFormat},
-    credential::{Plain, Randomness},
+    credential::Randomness,
     host::{aws, engine, lambda, log},
     pin::Pin,
-    secrets::{Secret, Secrets},
+    secrets::{Secret, Secrets, TokenForm},
     store::{Store, table},
     upstream::{
         Upstream,
@@ -60,11 +60,13 @@ async fn serve_function(state: &str) -> Result<ExitCode, Failure> {
     let dynamodb = aws::local_dynamodb(http.for_sdk(), state);
     table::create(&dynamodb, &config.table_name).await?;
     let secret = Secret {
-        upstream_token: Plain::new(lookup("UPSTREAM_TOKEN").ok_or("UPSTREAM_TOKEN is not set")?),
+        upstream_token: TokenForm::from(&config.upstream)
+            .read(&lookup("UPSTREAM_TOKEN").unwrap_or_default())
+            .map_err(|what| format!("UPSTREAM_TOKEN {what}"))?,
         pin: Pin::parse(&lookup("AUTH_PIN").ok_or("AUTH_PIN is not set")?)?,
         upstream_headers: Vec::new(),
         clients: Vec::new(),
-        origin_secret: lookup("ORIGIN_SECRET").map(Plain::new),
+        origin_secret: lookup("ORIGIN_SECRET").map(lambda_oauth_mcp_proxy::credential::Plain::new),
     };
     let app = App {
         store: Store::new(dynamodb, config.table_name.clone(), randomness.clone()),

@@ -1,7 +1,7 @@
 //! The command line: `demo` and `serve`.
 
 use std::{
-    io::Write as _,
+    io::{Read as _, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -21,7 +21,7 @@ use crate::{
     config::{Config, Host, LogFormat},
     credential::{Plain, Randomness},
     pin::Pin,
-    secrets::{Secret, Secrets},
+    secrets::{Secret, Secrets, TokenForm, UpstreamToken},
     store::{Store, table},
     upstream::{
         Upstream,
@@ -61,6 +61,9 @@ enum Command {
         /// Where connections are kept: a file, `memory`, or the URL of a DynamoDB endpoint.
         #[arg(long, value_name = "PATH|memory|URL")]
         state: Option<String>,
+        /// Where the token is that the upstream takes, instead of in `UPSTREAM_TOKEN`.
+        #[arg(long, value_name = "PATH")]
+        token_file: Option<PathBuf>,
     },
 }
 
@@ -75,7 +78,11 @@ pub async fn run(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Demo { listen } => demo(listen, lookup).await,
-        Command::Serve { listen, state } => serve(listen, state, lookup).await,
+        Command::Serve {
+            listen,
+            state,
+            token_file,
+        } => serve(listen, state, token_file, lookup).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -110,6 +117,9 @@ async fn demo(listen: SocketAddr, lookup: impl Fn(&str) -> Option<String>) -> Re
         _ => None,
     })
     .map_err(Trouble::Settings)?;
+    let upstream_token = TokenForm::from(&config.upstream)
+        .read(token.expose())
+        .map_err(Trouble::Failure)?;
     log::start(config.log_format, lookup("RUST_LOG").as_deref(), None);
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -120,7 +130,7 @@ async fn demo(listen: SocketAddr, lookup: impl Fn(&str) -> Option<String>) -> Re
         config,
         listen,
         state: "memory".to_owned(),
-        upstream_token: token,
+        upstream_token,
         pin,
         demo: true,
     }
@@ -135,6 +145,7 @@ async fn demo(listen: SocketAddr, lookup: impl Fn(&str) -> Option<String>) -> Re
 async fn serve(
     listen: SocketAddr,
     state: Option<String>,
+    token_file: Option<PathBuf>,
     lookup: impl Fn(&str) -> Option<String>,
 ) -> Result<(), Trouble> {
     let set = |name| lookup(name).filter(|text: &String| !text.trim().is_empty());
@@ -142,14 +153,13 @@ async fn serve(
     let config = Config::read(Host::Local, &lookup)
         .map_err(|found| problems.extend(found))
         .ok();
-    let upstream_token = set("UPSTREAM_TOKEN");
-    if upstream_token.is_none() {
-        problems.push(
-            "UPSTREAM_TOKEN is not set: the access token that the upstream takes (for GitHub: \
-                       Settings → Developer settings → Personal access tokens)"
-                .to_owned(),
-        );
-    }
+    let form = config
+        .as_ref()
+        .map(|config| TokenForm::from(&config.upstream))
+        .unwrap_or_default();
+    let upstream_token = upstream_token(set("UPSTREAM_TOKEN"), token_file.as_deref(), &form)
+        .map_err(|what| problems.push(what))
+        .ok();
     if let Some(pin) = set("AUTH_PIN")
         && let Err(what) = Pin::parse(&pin)
     {
@@ -177,13 +187,17 @@ async fn serve(
             "--state needs a path, because neither XDG_STATE_HOME nor HOME is set".to_owned(),
         );
     }
-    let (Some(config), Some(token), Some(state), true) =
+    let (Some(config), Some(upstream_token), Some(state), true) =
         (config, upstream_token, state, problems.is_empty())
     else {
         return Err(Trouble::Settings(problems));
     };
     log::start(config.log_format, lookup("RUST_LOG").as_deref(), None);
-    let upstream_token = Plain::new(token.trim().to_owned());
+    upstream_token.warn(if token_file.is_some() {
+        "--token-file"
+    } else {
+        "UPSTREAM_TOKEN"
+    });
     Run {
         config,
         listen,
@@ -196,11 +210,60 @@ async fn serve(
     .await
 }
 
+/// The token that the upstream takes, from the setting or from the file.
+fn upstream_token(
+    setting: Option<String>,
+    file: Option<&Path>,
+    form: &TokenForm,
+) -> Result<UpstreamToken, String> {
+    match (setting, file) {
+        (Some(_), Some(_)) => {
+            Err("UPSTREAM_TOKEN and --token-file are both given; give one of them".to_owned())
+        }
+        (Some(pasted), None) => form
+            .read(&pasted)
+            .map_err(|what| format!("UPSTREAM_TOKEN {what}")),
+        (None, Some(file)) => {
+            let at = file.display();
+            let pasted = text_file(file)
+                .map_err(|error| format!("--token-file {at} cannot be read: {error}"))?;
+            form.read(&pasted)
+                .map_err(|what| format!("--token-file {at} {what}"))
+        }
+        (None, None) => Err(
+            "UPSTREAM_TOKEN is not set: the access token that the upstream takes (for GitHub: \
+             Settings → Developer settings → Personal access tokens)"
+                .to_owned(),
+        ),
+    }
+}
+
+/// Longest file that is looked at, in bytes: no header holds more.
+const LONGEST_TOKEN_FILE_BYTES: u64 = 64 * 1024;
+
+/// The text of a small file: UTF-8, or UTF-16 with its byte order mark, as some shells write what is redirected.
+fn text_file(path: &Path) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(LONGEST_TOKEN_FILE_BYTES)
+        .read_to_end(&mut bytes)?;
+    let units = |read: fn([u8; 2]) -> u16| -> Vec<u16> {
+        let pairs = bytes.chunks_exact(2);
+        pairs.map(|pair| read([pair[0], pair[1]])).collect()
+    };
+    let text = match bytes.as_slice() {
+        [0xff, 0xfe, ..] => String::from_utf16(&units(u16::from_le_bytes)).ok(),
+        [0xfe, 0xff, ..] => String::from_utf16(&units(u16::from_be_bytes)).ok(),
+        _ => String::from_utf8(bytes.clone()).ok(),
+    };
+    text.ok_or_else(|| std::io::Error::other("it is not text"))
+}
+
 struct Run {
     config: Config,
     listen: SocketAddr,
     state: String,
-    upstream_token: Plain,
+    upstream_token: UpstreamToken,
     pin: Option<String>,
     demo: bool,
 }

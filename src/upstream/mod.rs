@@ -18,15 +18,13 @@ use ::http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{CONTENT_LENGTH, LOCATION},
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use url::Url;
 
 pub use body::{Body, BodyBudget, ClientGone, KEPT_BODY_BYTES, NotKept};
 
 use crate::{
-    config::{AuthScheme, UpstreamConfig},
-    credential::Plain,
-    secrets::Secret,
+    config::UpstreamConfig,
+    secrets::{Secret, UpstreamToken},
 };
 
 /// Most redirects followed on the upstream's own origin.
@@ -182,19 +180,10 @@ impl Upstream {
         Err(Failure::Redirect(StatusCode::TEMPORARY_REDIRECT))
     }
 
-    fn credential(&self, token: &Plain) -> HeaderValue {
-        let token = token.expose();
-        let text = match self.config.auth_scheme {
-            AuthScheme::Bearer => format!("Bearer {token}"),
-            AuthScheme::Basic if token.contains(':') => format!("Basic {}", STANDARD.encode(token)),
-            AuthScheme::Basic => format!("Basic {token}"),
-            AuthScheme::None => token.to_owned(),
-        };
-        // The secret was checked when it was read; a value that does not fit is sent as nothing.
-        let mut value =
-            HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""));
-        value.set_sensitive(true);
-        value
+    /// The value of the header that carries the credential; it was made when the secret was read.
+    #[expect(clippy::unused_self, reason = "reads as the others do")]
+    fn credential(&self, token: &UpstreamToken) -> HeaderValue {
+        token.header_value()
     }
 }
 

@@ -80,7 +80,8 @@ async fn paths_and_queries_stay_below_the_upstream() {
             "/base/mcp?tenant=ours",
         ),
         ("/mcp-alias?x=%2e%2e", "/base/mcp?tenant=ours&x=%2e%2e"),
-        // An empty segment is the upstream's business, and names no other host.
+        ("//MCP//?a=1", "/base/mcp?tenant=ours&a=1"),
+        // Below the endpoint an empty segment is the upstream's to read; it names no other server.
         (
             "/mcp//other.example/x",
             "/base/mcp//other.example/x?tenant=ours",
@@ -96,6 +97,8 @@ async fn paths_and_queries_stay_below_the_upstream() {
         "/mcp/..%2fx",
         "/mcp/%252e%252e/x",
         "/mcp/a%5cb",
+        "//mcp/..%2f/x",
+        "/mcp//..;/x",
         "/mcp/..;/x",
     ] {
         assert!(matches!(status(path).await.status, 400 | 404), "{path}");

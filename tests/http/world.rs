@@ -25,7 +25,7 @@ use lambda_oauth_mcp_proxy::{
     credential::{Plain, Randomness},
     host::{aws, engine, local},
     pin::Pin,
-    secrets::{Secret, Secrets},
+    secrets::{Secret, Secrets, TokenForm},
     store::{Store, table},
     upstream::{
         Upstream,
@@ -76,6 +76,8 @@ pub struct Choices {
     pub settings: Vec<(&'static str, String)>,
     pub database: Option<Database>,
     pub secret: Option<Change>,
+    /// The upstream's token; one is generated otherwise.
+    pub token: Option<String>,
     pub documents: Option<Fetcher>,
     pub upstream: Option<String>,
     pub wire: Option<Wire>,
@@ -132,8 +134,11 @@ impl World {
             let config = dynamodb.config().to_builder().http_client(faulty(wire));
             dynamodb = Client::from_conf(config.retry_config(retry).build());
         }
+        let form = TokenForm::from(&config.upstream);
         let mut secret = Secret {
-            upstream_token: pat.clone(),
+            upstream_token: form
+                .read(choices.token.as_deref().unwrap_or(pat.expose()))
+                .unwrap(),
             pin: Pin::parse(pin.expose()).unwrap(),
             upstream_headers: Vec::new(),
             clients: Vec::new(),

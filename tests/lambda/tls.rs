@@ -9,10 +9,9 @@ use http::{HeaderMap, Method};
 use lambda_oauth_mcp_proxy::{
     clock::Clock,
     config::{Config, Host},
-    credential::Plain,
     host::engine,
     pin::Pin,
-    secrets::{Secret, Secrets},
+    secrets::{Secret, Secrets, TokenForm},
     upstream::{
         Body, Failure, Upstream,
         http::{Http, tls, tls_with_roots},
@@ -72,7 +71,7 @@ fn upstream(http: Http, port: u16) -> Upstream {
 
 fn secret() -> Secret {
     Secret {
-        upstream_token: Plain::new(PAT.to_owned()),
+        upstream_token: TokenForm::default().read(PAT).unwrap(),
         pin: Pin::parse(PIN).unwrap(),
         upstream_headers: Vec::new(),
         clients: Vec::new(),
@@ -112,6 +111,7 @@ async fn table_secret_and_upstream_are_reached_by_tls_1_2_and_1_3() {
             manager(&http, endpoint),
             SECRET_ARN.to_owned(),
             Clock::from_fn(|| 0),
+            TokenForm::default(),
         );
         assert!(secrets.get().await.unwrap().pin.is(PIN));
 

@@ -35,7 +35,7 @@ use crate::{
     credential::Randomness,
     endpoint,
     error::causes,
-    secrets::Secrets,
+    secrets::{Secrets, TokenForm},
     store::Store,
     upstream::{Upstream, http::Http},
 };
@@ -100,7 +100,12 @@ pub async fn prepared(
         upstream: Upstream::new(http, config.upstream.clone()),
         documents: Fetcher::new(tls),
         strangers: Buckets::new(bucket::STRANGERS),
-        secrets: Secrets::manager(manager, config.secret_arn.clone(), clock.clone()),
+        secrets: Secrets::manager(
+            manager,
+            config.secret_arn.clone(),
+            clock.clone(),
+            TokenForm::from(&config.upstream),
+        ),
         clock,
         randomness,
         config: Arc::new(config),
