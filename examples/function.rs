@@ -77,5 +77,7 @@ async fn serve_function(state: &str) -> Result<ExitCode, Failure> {
         config: Arc::new(config),
     };
     lambda::warm_up(&app).await;
-    Ok(lambda::serve(app).await)
+    let runtime_api =
+        lookup("AWS_LAMBDA_RUNTIME_API").ok_or("AWS_LAMBDA_RUNTIME_API is not set")?;
+    Ok(lambda::serve(app, &runtime_api).await)
 }

@@ -118,13 +118,21 @@ pub enum LogFormat {
     Human,
 }
 
+/// The name with every character but letters and digits as `-`. Servers that make variables of header names (RFC 3875
+/// §4.1.18) read all of these spellings as one header: two names that are the same here may be the same upstream.
+#[must_use]
+pub fn folded(name: &HeaderName) -> String {
+    let fold = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    name.as_str().chars().map(fold).collect()
+}
+
 /// Headers which no configuration may forward or pin: identity, hop-by-hop, and those that carry the client's
-/// credential or its way to us.
+/// credential or its way to us. In every spelling that an upstream could take for one of them.
 #[must_use]
 pub fn is_reserved_header(name: &HeaderName) -> bool {
-    let name = name.as_str();
+    let name = folded(name);
     matches!(
-        name,
+        name.as_str(),
         "authorization"
             | "cookie"
             | "set-cookie"

@@ -1,55 +1,84 @@
 //! The PIN: its form, and the arithmetic of the throttle.
 //!
-//! Per address the fifth wrong try blocks for 30 s, each further one for twice as long, an hour at most. Over
-//! all addresses there is an alarm at 20 wrong tries a day, and at 1,000 consent closes for the day, except for
-//! addresses with a success in the last 90 days: a flood cannot lock the owner out.
+//! Two promises: nobody guesses the PIN, and nobody can keep the owner out.
+//!
+//! * An address (IPv6: a /64) is blocked from its fifth wrong try on, for 30 s, then for twice as long each time, an
+//!   hour at most.
+//! * Whole networks have daily allowances besides, since one household or hoster has thousands of addresses.
+//! * All networks together have a daily allowance, which depends on the length of the PIN.
+//! * A browser in which the right PIN was entered during the last 90 days is counted by itself, so that no flood of
+//!   strangers can block it.
 
-use std::{fmt, net::IpAddr};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::credential::{Plain, Randomness};
 
-/// Wrong tries an address has before it is blocked for the first time.
-pub const FREE_TRIES: u64 = 5;
+/// Wrong tries from one address before it is blocked for the first time.
+pub const TRIES_BEFORE_BLOCK: u64 = 5;
 /// Wrong tries of a day, over all addresses, at which an alarm event is written.
-pub const ALARM_TRIES: u64 = 20;
-/// Wrong tries of a day, over all addresses, at which consent closes.
-pub const MOST_TRIES: u64 = 1000;
+pub const ALARM_WRONG_TRIES: u64 = 20;
 /// Seconds after which wrong tries are forgotten.
-pub const DAY: u64 = 86_400;
-/// Seconds for which a success lets an address pass a closed budget.
-pub const TRUSTED: u64 = 90 * DAY;
+pub const DAY_SECONDS: u64 = 86_400;
+/// Seconds for which a browser is known after the right PIN was entered in it.
+pub const KNOWN_BROWSER_SECONDS: u64 = 90 * DAY_SECONDS;
 
-const FIRST_BLOCK: u64 = 30;
-const LONGEST_BLOCK: u64 = 3600;
+const FIRST_BLOCK_SECONDS: u64 = 30;
+const LONGEST_BLOCK_SECONDS: u64 = 3600;
+
+/// Tries a day from all addresses of an IPv4 /24.
+const IPV4_24_DAILY_TRIES: u64 = 50;
+/// Tries a day from all addresses of an IPv6 /56, which is what a household gets.
+const IPV6_56_DAILY_TRIES: u64 = 25;
+/// Tries a day from all addresses of an IPv6 /48, which is what an office or a small hoster gets.
+const IPV6_48_DAILY_TRIES: u64 = 100;
+
+/// From this length on, a PIN has so many possibilities that a higher daily allowance does no harm: ten characters of
+/// a generated one have 49 bits, and 100,000 tries a day find them in ten billion days.
+const LONG_PIN_CHARACTERS: usize = 10;
+const SHORT_PIN_DAILY_TRIES: u64 = 1000;
+const LONG_PIN_DAILY_TRIES: u64 = 100_000;
+/// Digits alone have 3.3 bits each.
+const DIGITS_ONLY_MIN_CHARACTERS: usize = 10;
 
 /// A PIN, kept as its digest: comparing two digests in constant time says nothing about length or content.
 #[derive(Clone)]
-pub struct Pin([u8; 32]);
+pub struct Pin {
+    digest: [u8; 32],
+    /// Without an upper-case letter in it, a PIN is compared without regard to case: phones capitalise.
+    case_matters: bool,
+    is_long: bool,
+}
 
 impl Pin {
     /// Reads the owner's PIN.
     ///
     /// # Errors
-    /// When it is not 6 to 64 letters and digits.
+    /// When it is not 6 to 64 letters and digits, or fewer than 10 digits without a letter.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        if (6..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            Ok(Self(Sha256::digest(text).into()))
-        } else {
-            Err("must be 6 to 64 letters and digits")
+        if !(6..=64).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            return Err("must be 6 to 64 letters and digits");
         }
+        if text.len() < DIGITS_ONLY_MIN_CHARACTERS && text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err("must have 10 digits or more when it has no letter");
+        }
+        Ok(Self {
+            digest: Sha256::digest(text).into(),
+            case_matters: text.bytes().any(|b| b.is_ascii_uppercase()),
+            is_long: text.len() >= LONG_PIN_CHARACTERS,
+        })
     }
 
-    /// A fresh PIN: ten characters without look-alikes, 49 bits.
+    /// A new PIN: ten characters without look-alikes, 49 bits.
     #[must_use]
     pub fn generate(randomness: &Randomness) -> Plain {
         const ALPHABET: &[u8; 31] = b"23456789abcdefghjkmnpqrstuvwxyz";
         let mut pin = String::with_capacity(10);
         while pin.len() < 10 {
             let [byte] = randomness.bytes::<1>();
-            // Bytes beyond the last multiple of 31 are thrown away, so that every character is as likely.
+            // Bytes from the last multiple of 31 on are discarded, so that every character is as likely.
             if byte < 248 {
                 pin.push(char::from(ALPHABET[usize::from(byte) % ALPHABET.len()]));
             }
@@ -57,11 +86,27 @@ impl Pin {
         Plain::new(pin)
     }
 
-    /// Compares exactly, without trimming, in constant time.
+    /// Compares in constant time, after trimming the white space that comes with pasting.
     #[must_use]
     pub fn is(&self, presented: &str) -> bool {
         use subtle::ConstantTimeEq as _;
-        self.0.ct_eq(&Sha256::digest(presented)).into()
+        let presented = presented.trim();
+        let digest = if self.case_matters {
+            Sha256::digest(presented)
+        } else {
+            Sha256::digest(presented.to_ascii_lowercase())
+        };
+        self.digest.ct_eq(&digest).into()
+    }
+
+    /// Tries a day, over all addresses.
+    #[must_use]
+    pub fn daily_tries(&self) -> u64 {
+        if self.is_long {
+            LONG_PIN_DAILY_TRIES
+        } else {
+            SHORT_PIN_DAILY_TRIES
+        }
     }
 }
 
@@ -71,7 +116,7 @@ impl fmt::Debug for Pin {
     }
 }
 
-/// Wrong tries from one address, as stored. All times in unix seconds.
+/// Tries from one address, or in one known browser, as stored. All times in unix seconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tries {
     /// Wrong tries, and tries still being compared.
@@ -83,20 +128,33 @@ pub struct Tries {
     /// Until when no try is compared.
     #[serde(default)]
     pub blocked_until: u64,
-    /// When the right PIN last came from there.
-    #[serde(default)]
-    pub last_success_at: u64,
 }
 
 impl Tries {
-    /// The tries that still count.
-    #[must_use]
-    pub fn counted(&self, now: u64) -> u64 {
-        if self.is_of_a_wrong_clock(now) || now.saturating_sub(self.last_try_at) >= DAY {
-            0
-        } else {
-            self.tries
+    /// These, and one more at `now`.
+    ///
+    /// # Errors
+    /// While blocked: the seconds until the next try is compared.
+    pub fn one_more(&self, now: u64) -> Result<Self, u64> {
+        if let Some(wait) = self.wait(now) {
+            return Err(wait);
         }
+        let tries = self.counted(now) + 1;
+        let blocked_until = match tries.checked_sub(TRIES_BEFORE_BLOCK) {
+            None => 0,
+            Some(beyond) => now + (FIRST_BLOCK_SECONDS << beyond.min(7)).min(LONGEST_BLOCK_SECONDS),
+        };
+        Ok(Self {
+            tries,
+            last_try_at: now,
+            blocked_until,
+        })
+    }
+
+    /// Wrong tries that remain before a block.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        TRIES_BEFORE_BLOCK.saturating_sub(self.tries)
     }
 
     /// Seconds until the next try is compared; `None` when it may be made now.
@@ -106,40 +164,156 @@ impl Tries {
             return None;
         }
         // A clock that stepped back must not block for longer than the rules say.
-        let wait = self.blocked_until.saturating_sub(now).min(LONGEST_BLOCK);
+        let wait = self
+            .blocked_until
+            .saturating_sub(now)
+            .min(LONGEST_BLOCK_SECONDS);
         (wait > 0).then_some(wait)
     }
 
-    /// Whether the last try was noted by a clock that was far ahead. Such a block would last until that time really
-    /// comes; two instances never differ by as much.
-    fn is_of_a_wrong_clock(&self, now: u64) -> bool {
-        self.last_try_at > now.saturating_add(LONGEST_BLOCK)
-    }
-
-    /// Until when the address is blocked if its next try is wrong; zero for not at all.
-    #[must_use]
-    pub fn next_block(&self, now: u64) -> u64 {
-        let tries = self.counted(now) + 1;
-        match tries.checked_sub(FREE_TRIES) {
-            None => 0,
-            Some(beyond) => now + (FIRST_BLOCK << beyond.min(7)).min(LONGEST_BLOCK),
+    fn counted(&self, now: u64) -> u64 {
+        if self.is_forgotten(now) {
+            0
+        } else {
+            self.tries
         }
     }
 
-    /// Wrong tries that remain before a block, after `tries` wrong ones.
-    #[must_use]
-    pub fn left_after(tries: u64) -> u64 {
-        FREE_TRIES.saturating_sub(tries)
+    fn is_forgotten(&self, now: u64) -> bool {
+        self.is_of_a_wrong_clock(now) || now.saturating_sub(self.last_try_at) >= DAY_SECONDS
     }
 
-    /// Whether the address may try although the day's budget is spent.
-    #[must_use]
-    pub fn trusted(&self, now: u64) -> bool {
-        self.last_success_at > 0 && now.saturating_sub(self.last_success_at) < TRUSTED
+    /// Whether the last try was recorded by a clock that was far ahead. Such a block would last until that time really
+    /// comes; two instances never differ by as much.
+    fn is_of_a_wrong_clock(&self, now: u64) -> bool {
+        self.last_try_at > now.saturating_add(LONGEST_BLOCK_SECONDS)
     }
 }
 
-/// The name under which an address is counted: IPv6 by its /64, which is what one household or host gets.
+/// Where a try comes from, as the throttle counts it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The address; IPv6 by its /64, which is what one host or small network gets.
+    address: String,
+    /// The /56 around an IPv6 address.
+    household: Option<String>,
+    /// The network whose tries are kept together: IPv4 /24, IPv6 /48.
+    network: String,
+    network_daily_tries: u64,
+}
+
+impl Source {
+    /// The source of requests from this address. Those whose address is unknown share one.
+    #[must_use]
+    pub fn of(address: Option<IpAddr>) -> Self {
+        let (household, network, network_daily_tries) = match address.map(|a| a.to_canonical()) {
+            None => (None, "unknown".to_owned(), IPV4_24_DAILY_TRIES),
+            Some(IpAddr::V4(address)) => {
+                let [a, b, c, _] = address.octets();
+                (None, format!("{a}.{b}.{c}.0/24"), IPV4_24_DAILY_TRIES)
+            }
+            Some(IpAddr::V6(address)) => {
+                let [a, b, c, d, ..] = address.segments();
+                (
+                    Some(format!("{a:x}:{b:x}:{c:x}:{:x}::/56", d & 0xff00)),
+                    format!("{a:x}:{b:x}:{c:x}::/48"),
+                    IPV6_48_DAILY_TRIES,
+                )
+            }
+        };
+        Self {
+            address: address_key(address),
+            household,
+            network,
+            network_daily_tries,
+        }
+    }
+
+    /// The address as it is shown to the owner.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The network's name, for the store's key.
+    #[must_use]
+    pub fn network(&self) -> &str {
+        &self.network
+    }
+}
+
+/// The tries of a day from one network, as stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkTries {
+    /// When the day began.
+    #[serde(default)]
+    started_at: u64,
+    /// Tries of the day from all of its addresses.
+    #[serde(default)]
+    tries: u64,
+    /// The same by household, IPv6 only.
+    #[serde(default)]
+    households: BTreeMap<String, u64>,
+    /// By address.
+    #[serde(default)]
+    addresses: BTreeMap<String, Tries>,
+}
+
+impl NetworkTries {
+    /// These, and one more from `source` at `now`.
+    ///
+    /// # Errors
+    /// While the address is blocked or an allowance is used up: the seconds until the next try is compared.
+    pub fn one_more(&self, source: &Source, now: u64) -> Result<Self, u64> {
+        let mut next = self.clone();
+        if now < self.started_at || now - self.started_at >= DAY_SECONDS {
+            next.started_at = now;
+            next.tries = 0;
+            next.households.clear();
+        }
+        next.addresses.retain(|_, tries| !tries.is_forgotten(now));
+        let day_ends_in = (next.started_at + DAY_SECONDS).saturating_sub(now);
+        next.tries += 1;
+        if next.tries > source.network_daily_tries {
+            return Err(day_ends_in);
+        }
+        if let Some(household) = &source.household {
+            let tries = next.households.entry(household.clone()).or_default();
+            *tries += 1;
+            if *tries > IPV6_56_DAILY_TRIES {
+                return Err(day_ends_in);
+            }
+        }
+        let address = next.addresses.entry(source.address.clone()).or_default();
+        *address = address.one_more(now)?;
+        Ok(next)
+    }
+
+    /// These without any from this address: the right PIN came from there.
+    #[must_use]
+    pub fn without(&self, source: &Source) -> Self {
+        let mut next = self.clone();
+        let gone = next.addresses.remove(&source.address).unwrap_or_default();
+        next.tries = next.tries.saturating_sub(gone.tries);
+        if let Some(household) = &source.household
+            && let Some(tries) = next.households.get_mut(household)
+        {
+            *tries = tries.saturating_sub(gone.tries);
+        }
+        next
+    }
+
+    /// The tries of this address.
+    #[must_use]
+    pub fn of_address(&self, source: &Source) -> Tries {
+        self.addresses
+            .get(&source.address)
+            .cloned()
+            .unwrap_or_default()
+    }
+}
+
+/// The name under which an address is counted: IPv6 by its /64.
 #[must_use]
 pub fn address_key(address: Option<IpAddr>) -> String {
     match address.map(|address| address.to_canonical()) {
@@ -157,23 +331,51 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pin_is_6_to_64_letters_and_digits() {
-        for bad in [
+    fn a_pin_is_6_to_64_letters_and_digits_and_10_if_they_are_all_digits() {
+        for invalid in [
             "",
             "abc12",
             "abc 123",
             "abc123\n",
-            "pässwort",
+            "p\u{e4}sswort",
             &"a".repeat(65),
+            "123456",
+            "123456789",
         ] {
-            assert!(Pin::parse(bad).is_err(), "{bad}");
+            assert!(Pin::parse(invalid).is_err(), "{invalid}");
         }
-        let pin = Pin::parse("Abc123").unwrap();
-        assert!(pin.is("Abc123"));
-        for wrong in ["abc123", "Abc1234", "Abc123 ", "", "Abc12"] {
-            assert!(!pin.is(wrong), "{wrong}");
+        for valid in ["abc123", "1234567890", &"a".repeat(64)] {
+            assert!(Pin::parse(valid).is_ok(), "{valid}");
         }
-        assert_eq!(format!("{pin:?}"), "[pin]");
+        assert_eq!(format!("{:?}", Pin::parse("Abc123").unwrap()), "[pin]");
+    }
+
+    #[test]
+    fn case_matters_only_where_the_pin_has_an_upper_case_letter() {
+        let is = |pin: &str, presented: &str| Pin::parse(pin).unwrap().is(presented);
+        for (pin, presented) in [
+            ("Abc123", "Abc123"),
+            ("Abc123", " Abc123\n"),
+            ("abc123", "Abc123"),
+            ("abc123", "ABC123\u{a0}"),
+        ] {
+            assert!(is(pin, presented), "{pin} {presented}");
+        }
+        for (pin, presented) in [
+            ("Abc123", "abc123"),
+            ("abc123", "abc1234"),
+            ("abc123", "abc 123"),
+            ("abc123", ""),
+            ("abc123", "abc12"),
+        ] {
+            assert!(!is(pin, presented), "{pin} {presented}");
+        }
+    }
+
+    #[test]
+    fn a_longer_pin_has_a_higher_daily_allowance() {
+        let daily = |pin: &str| Pin::parse(pin).unwrap().daily_tries();
+        assert_eq!((daily("abcdefgh9"), daily("abcdefghi9")), (1000, 100_000));
     }
 
     #[test]
@@ -190,15 +392,9 @@ mod tests {
         let mut blocks = Vec::new();
         let mut now = 1_000_000;
         for _ in 0..14 {
-            let until = tries.next_block(now);
-            blocks.push(until.saturating_sub(now));
-            tries = Tries {
-                tries: tries.counted(now) + 1,
-                last_try_at: now,
-                blocked_until: until,
-                ..tries
-            };
-            now = now.max(until);
+            tries = tries.one_more(now).unwrap();
+            blocks.push(tries.blocked_until.saturating_sub(now));
+            now = now.max(tries.blocked_until);
         }
         assert_eq!(
             blocks,
@@ -214,26 +410,82 @@ mod tests {
             tries: 9,
             last_try_at: 1000,
             blocked_until: 1480,
-            last_success_at: 0,
         };
-        assert_eq!(tries.counted(1000 + DAY - 1), 9);
-        assert_eq!(tries.counted(1000 + DAY), 0);
-        assert_eq!(tries.wait(1000), Some(480));
+        assert_eq!(tries.one_more(1000 + DAY_SECONDS - 1).unwrap().tries, 10);
+        assert_eq!(tries.one_more(1000 + DAY_SECONDS).unwrap().tries, 1);
+        assert_eq!(tries.one_more(1000), Err(480));
         assert_eq!(tries.wait(1480), None);
-        assert_eq!(
-            tries.wait(0),
-            Some(1480),
-            "and no longer than an hour, whatever the clock did"
-        );
+        // And no longer than an hour, whatever the clock did.
+        assert_eq!(tries.one_more(0), Err(1480));
+    }
+
+    /// Tries from one address each, until the first is refused.
+    fn tries_until_refused(addresses: impl Iterator<Item = String>) -> (usize, u64) {
+        let mut network = NetworkTries::default();
+        for (n, address) in addresses.enumerate() {
+            let source = Source::of(Some(address.parse().unwrap()));
+            match network.one_more(&source, 1_000_000) {
+                Ok(next) => network = next,
+                Err(wait) => return (n, wait),
+            }
+        }
+        panic!("none was refused");
     }
 
     #[test]
-    fn only_addresses_with_a_recent_success_are_trusted() {
-        let mut tries = Tries::default();
-        assert!(!tries.trusted(100));
-        tries.last_success_at = 1000;
-        assert!(tries.trusted(1000 + TRUSTED - 1));
-        assert!(!tries.trusted(1000 + TRUSTED));
+    fn a_network_has_a_daily_allowance_of_its_own() {
+        let day = DAY_SECONDS;
+        for (addresses, allowed) in [
+            (
+                (0..200)
+                    .map(|n| format!("203.0.113.{n}"))
+                    .collect::<Vec<_>>(),
+                50,
+            ),
+            (
+                (0..200).map(|n| format!("2001:db8:1:{n:x}::1")).collect(),
+                25,
+            ),
+            (
+                (0..200).map(|n| format!("2001:db8:1:{n:x}00::1")).collect(),
+                100,
+            ),
+        ] {
+            assert_eq!(tries_until_refused(addresses.into_iter()), (allowed, day));
+        }
+    }
+
+    #[test]
+    fn a_networks_day_ends_and_a_day_in_the_future_is_not_believed() {
+        let source = |n: u64| Source::of(Some(format!("203.0.113.{n}").parse().unwrap()));
+        let mut full = NetworkTries::default();
+        for n in 0..50 {
+            full = full.one_more(&source(n), 1_000_000).unwrap();
+        }
+        assert_eq!(
+            full.one_more(&source(50), 1_000_100),
+            Err(DAY_SECONDS - 100)
+        );
+        assert!(full.one_more(&source(50), 1_000_000 + DAY_SECONDS).is_ok());
+        assert!(full.one_more(&source(50), 999_999).is_ok());
+    }
+
+    #[test]
+    fn a_right_pin_forgets_its_own_address_and_no_other() {
+        let (own, other) = (
+            Source::of(Some("2001:db8:1:2::1".parse().unwrap())),
+            Source::of(Some("2001:db8:1:3::1".parse().unwrap())),
+        );
+        let mut network = NetworkTries::default();
+        for source in [&own, &other, &own, &own] {
+            network = network.one_more(source, 1000).unwrap();
+        }
+        let after = network.without(&own);
+        assert_eq!(
+            (after.of_address(&own).tries, after.of_address(&other).tries),
+            (0, 1)
+        );
+        assert_eq!((after.tries, after.households["2001:db8:1:0::/56"]), (1, 1));
     }
 
     #[test]
@@ -243,5 +495,7 @@ mod tests {
         assert_eq!(key("::ffff:203.0.113.9"), "203.0.113.9");
         assert_eq!(key("2001:db8:1:2:3:4:5:6"), key("2001:db8:1:2:ffff::1"));
         assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
+        let mapped = Source::of(Some("::ffff:203.0.113.9".parse().unwrap()));
+        assert_eq!(mapped.network(), "203.0.113.0/24");
     }
 }

@@ -79,10 +79,8 @@ impl Secret {
         struct Raw {
             upstream_token: Option<String>,
             auth_pin: Option<String>,
-            #[serde(default)]
-            upstream_headers: BTreeMap<String, String>,
-            #[serde(default)]
-            clients: Vec<RawClient>,
+            upstream_headers: Option<BTreeMap<String, String>>,
+            clients: Option<Vec<RawClient>>,
             origin_secret: Option<String>,
         }
         #[derive(Deserialize)]
@@ -112,9 +110,11 @@ impl Secret {
         }
         let pin = Pin::parse(&raw.auth_pin.unwrap_or_default())
             .map_err(|what| format!("the secret's auth_pin {what}"))?;
-        let headers = serde_json::to_string(&raw.upstream_headers).unwrap_or_default();
+        let headers =
+            serde_json::to_string(&raw.upstream_headers.unwrap_or_default()).unwrap_or_default();
         let clients = raw
             .clients
+            .unwrap_or_default()
             .into_iter()
             .map(|client| {
                 if client.client_id.is_empty() || client.redirect_uris.is_empty() {
@@ -134,7 +134,7 @@ impl Secret {
                         .client_secret
                         .filter(|secret| !secret.is_empty())
                         .map(Plain::new),
-                    client_name: client.client_name,
+                    client_name: client.client_name.filter(|name| !name.is_empty()),
                     redirect_uris,
                 })
             })

@@ -4,6 +4,8 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
+use futures_util::stream;
 use http::{
     HeaderValue, StatusCode,
     header::{
@@ -145,6 +147,20 @@ pub fn page(status: StatusCode, page: Page) -> Response {
     )
         .into_response();
     page_headers(&mut answer, &page.content_security_policy);
+    answer
+}
+
+/// The head of a page of which only its GET can tell how long it is (RFC 9110 §8.6: no length is better than a wrong
+/// one). Answers HEAD.
+pub fn page_of_unknown_length() -> Response {
+    let body = Body::from_stream(stream::empty::<Result<Bytes, std::convert::Infallible>>());
+    let mut answer = (
+        StatusCode::OK,
+        [(CONTENT_TYPE, "text/html; charset=utf-8")],
+        body,
+    )
+        .into_response();
+    page_headers(&mut answer, "default-src 'none'; frame-ancestors 'none'");
     answer
 }
 

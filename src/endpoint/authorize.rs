@@ -6,7 +6,8 @@ use http::{HeaderMap, Request, StatusCode, header::RETRY_AFTER};
 use super::{
     answer::{self, Refusal},
     body, browser,
-    clients::{self, Unknown},
+    clients::{self, Lookup, Unknown},
+    pin::{self, PinCheck},
 };
 use crate::{
     app::{App, Caller},
@@ -19,7 +20,7 @@ use crate::{
     },
     page::{Connected, Consent, Notice},
     store::{
-        Issued, Judged,
+        Issued,
         record::{Connection, Pending, Stage},
     },
 };
@@ -35,24 +36,52 @@ const CODE_LIVES: u64 = 300;
 
 /// Shows the consent page.
 pub async fn get(app: &App, caller: &Caller, query: &str, headers: &HeaderMap) -> Response {
-    // Client and redirect URI first: until both are proven there is nowhere to redirect to.
-    let (client, target, params) = match proven(app, caller, query).await {
-        Ok(proven) => proven,
+    let cookie = browser::cookie_or_new(app, caller, headers, COOKIE);
+    let pending = match asked(app, caller, query, &cookie, Lookup::Fetch).await {
+        Ok(pending) => pending,
         Err(answer) => return *answer,
     };
-    let asked = match AuthorizationRequest::parse(&params, app.bases(caller).collect::<Vec<_>>()) {
-        Ok(asked) => asked,
-        Err(error) => return answer::redirect(StatusCode::FOUND, &target.error(&error)),
-    };
-    // A PIN that cannot be checked later is better said now.
-    if let Err(error) = app.secrets.get().await {
+    // Each page is a write that a stranger makes us pay for.
+    if let Err(wait) = app.strangers.take(caller.address, app.clock.now()) {
+        return too_often(caller, wait);
+    }
+    let page_id = app.randomness.id();
+    if let Err(error) = app.store.put_pending(&page_id, &pending).await {
         return answer::unavailable_page(caller, &error);
     }
+    let mut page = consent_page(app, StatusCode::OK, &page_id, &pending, None);
+    browser::set_cookie(&mut page, caller, COOKIE, &cookie, PAGE_LIVES);
+    page
+}
 
-    let cookie = browser::cookie_or_new(app, caller, headers, COOKIE);
-    let page_id = app.randomness.id();
-    let pending = Pending {
-        browser: Fingerprint::of(&cookie),
+/// The head of the same response (RFC 9110 §9.3.2), for link scanners and previews. It opens no page: nothing is
+/// written or fetched, no cookie is set, and it costs nobody's allowance.
+pub async fn head(app: &App, caller: &Caller, query: &str) -> Response {
+    match asked(app, caller, query, "", Lookup::Keep).await {
+        // Rendered with an id that nobody stored, for its length only.
+        Ok(pending) => consent_page(app, StatusCode::OK, &app.randomness.id(), &pending, None),
+        Err(answer) => *answer,
+    }
+}
+
+/// The checked request, for the browser with this cookie; or the response to one that cannot be accepted.
+async fn asked(
+    app: &App,
+    caller: &Caller,
+    query: &str,
+    cookie: &str,
+    lookup: Lookup,
+) -> Result<Pending, Box<Response>> {
+    // Client and redirect URI first: until both are proven there is nowhere to redirect to.
+    let (client, target, params) = proven(app, caller, query, lookup).await?;
+    let asked = AuthorizationRequest::parse(&params, app.bases(caller).collect::<Vec<_>>())
+        .map_err(|error| Box::new(answer::redirect(StatusCode::FOUND, &target.error(&error))))?;
+    // A PIN that cannot be checked later is better said now.
+    if let Err(error) = app.secrets.get().await {
+        return Err(Box::new(answer::unavailable_page(caller, &error)));
+    }
+    Ok(Pending {
+        browser: Fingerprint::of(cookie),
         connection: ConnectionId::draw(&app.randomness),
         client,
         redirect_uri: target.redirect_uri().clone(),
@@ -62,22 +91,17 @@ pub async fn get(app: &App, caller: &Caller, query: &str, headers: &HeaderMap) -
         scope: asked.scope,
         resource: asked.resource,
         expires_at: app.clock.now() + PAGE_LIVES,
-    };
-    // Each page is a write that a stranger makes us pay for.
-    if let Err(wait) = app.strangers.take(caller.address, app.clock.now()) {
-        return too_often(caller, wait);
-    }
-    if let Err(error) = app.store.put_pending(&page_id, &pending).await {
-        return answer::unavailable_page(caller, &error);
-    }
-    let mut page = consent_page(app, StatusCode::OK, &page_id, &pending, None);
-    browser::set_cookie(&mut page, caller, COOKIE, &cookie, PAGE_LIVES);
-    page
+    })
 }
 
 type Proven = (crate::store::record::Client, RedirectTarget, Params);
 
-async fn proven(app: &App, caller: &Caller, query: &str) -> Result<Proven, Box<Response>> {
+async fn proven(
+    app: &App,
+    caller: &Caller,
+    query: &str,
+    lookup: Lookup,
+) -> Result<Proven, Box<Response>> {
     let refuse = |what: &str| Box::new(bad_link(caller, what));
     if query.len() > LONGEST_QUERY {
         return Err(refuse("The query is too long."));
@@ -86,9 +110,10 @@ async fn proven(app: &App, caller: &Caller, query: &str) -> Result<Proven, Box<R
     let client_id = params
         .required("client_id")
         .map_err(|error| refuse(&error.description))?;
-    let client = match clients::find(app, client_id).await {
+    let client = match clients::find(app, client_id, lookup).await {
         Ok(client) => client,
         Err(Unknown::NotHere) => return Err(Box::new(unknown_client(caller))),
+        Err(Unknown::NotFetched) => return Err(Box::new(answer::page_of_unknown_length())),
         Err(Unknown::Document(reason)) => return Err(Box::new(bad_document(caller, &reason))),
         Err(Unknown::Ours(error)) => {
             return Err(Box::new(answer::unavailable_page(caller, &error)));
@@ -125,7 +150,9 @@ pub async fn post(app: &App, caller: &Caller, request: Request<Body>) -> Respons
     }
     match form.decision {
         Decision::Deny => deny(app, caller, &form.page, &pending).await,
-        Decision::Authorize { pin } => authorize(app, caller, &form.page, &pending, &pin).await,
+        Decision::Authorize { pin } => {
+            authorize(app, caller, &parts.headers, &form.page, &pending, &pin).await
+        }
     }
     .unwrap_or_else(|error| answer::unavailable_page(caller, &error))
 }
@@ -151,26 +178,22 @@ async fn deny(app: &App, caller: &Caller, page_id: &str, pending: &Pending) -> O
 async fn authorize(
     app: &App,
     caller: &Caller,
+    headers: &HeaderMap,
     page_id: &str,
     pending: &Pending,
     pin: &str,
 ) -> Outcome {
-    let secret = app.secrets.get().await?;
     let now = app.clock.now();
-    let judged = app
-        .store
-        .judge_pin(caller.address, now, || secret.pin.is(pin))
-        .await?;
-    if let Some((status, notice, wait)) =
-        super::pin::refusal(caller, Some(&pending.client.client_id), judged)
-    {
-        let mut page = consent_page(app, status, page_id, pending, Some(notice));
-        if let Some(wait) = wait {
-            page.headers_mut().insert(RETRY_AFTER, wait.into());
+    let client_id = Some(pending.client.client_id.as_str());
+    let browser = match pin::check(app, caller, headers, client_id, pin).await? {
+        PinCheck::Accepted(browser) => browser,
+        PinCheck::Refused(refused) => {
+            let (status, notice) = (refused.status, Some(refused.notice));
+            let mut page = consent_page(app, status, page_id, pending, notice);
+            refused.set_retry_after(&mut page);
+            return Ok(page);
         }
-        return Ok(page);
-    }
-    debug_assert_eq!(judged, Judged::Right);
+    };
 
     let code = Code::draw(&pending.connection, &app.randomness);
     let connection = connection(app, caller, pending, &code, now);
@@ -201,10 +224,12 @@ async fn authorize(
         address = caller.address_text(),
         "a client was authorized"
     );
-    Ok(answer::redirect(
+    let mut redirect = answer::redirect(
         StatusCode::SEE_OTHER,
         &target(pending).success(code.expose()),
-    ))
+    );
+    browser.set_cookie(&mut redirect, caller);
+    Ok(redirect)
 }
 
 fn connection(app: &App, caller: &Caller, pending: &Pending, code: &Code, now: u64) -> Connection {

@@ -116,6 +116,8 @@ pub async fn authenticate_alone(app: &App, presented: &PresentedClient) -> Resul
 pub enum Unknown {
     /// Nobody registered this id.
     NotHere,
+    /// Its document would have to be fetched, which was not wanted.
+    NotFetched,
     /// Its document cannot be had or is not acceptable; a sentence for the page.
     Document(String),
     /// We, or the operator, must act.
@@ -128,10 +130,22 @@ impl From<Unavailable> for Unknown {
     }
 }
 
+/// What may be done to find a client that describes itself in a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// Fetch the document when there is no fresh copy, and keep it.
+    Fetch,
+    /// Use the copy that there is, whatever its age.
+    Keep,
+}
+
 /// The client with this id, wherever it is known from.
-pub async fn find(app: &App, client_id: &str) -> Result<Client, Unknown> {
+pub async fn find(app: &App, client_id: &str, lookup: Lookup) -> Result<Client, Unknown> {
     if is_document(client_id) && app.config.registration != Registration::Closed {
-        return documents::client(app, client_id).await;
+        return match lookup {
+            Lookup::Fetch => documents::client(app, client_id).await,
+            Lookup::Keep => documents::kept_client(app, client_id).await,
+        };
     }
     registered(app, client_id).await?.ok_or(Unknown::NotHere)
 }

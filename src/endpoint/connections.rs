@@ -1,11 +1,12 @@
 //! `/connections`: who is connected, and how to end it. Opened with the PIN, under the same throttle.
 
 use axum::{body::Body, response::Response};
-use http::{HeaderMap, Request, StatusCode, header::RETRY_AFTER};
+use http::{HeaderMap, Request, StatusCode};
 
 use super::{
     answer::{self, Refusal},
     body, browser,
+    pin::{self, PinCheck},
     time::{self, Moment},
 };
 use crate::{
@@ -53,7 +54,7 @@ pub async fn post(app: &App, caller: &Caller, request: Request<Body>) -> Respons
         Err(Refusal::Unreadable(status, error)) => return unreadable(caller, status, &error),
     };
     let done = match action {
-        Action::SignIn { pin } => sign_in(app, caller, &pin).await,
+        Action::SignIn { pin } => sign_in(app, caller, &parts.headers, &pin).await,
         Action::Session { csrf, act } => {
             act_in_session(app, caller, &parts.headers, &csrf, act).await
         }
@@ -61,20 +62,16 @@ pub async fn post(app: &App, caller: &Caller, request: Request<Body>) -> Respons
     done.unwrap_or_else(|error| answer::unavailable_page(caller, &error))
 }
 
-async fn sign_in(app: &App, caller: &Caller, pin: &str) -> Outcome {
-    let secret = app.secrets.get().await?;
+async fn sign_in(app: &App, caller: &Caller, headers: &HeaderMap, pin: &str) -> Outcome {
     let now = app.clock.now();
-    let judged = app
-        .store
-        .judge_pin(caller.address, now, || secret.pin.is(pin))
-        .await?;
-    if let Some((status, notice, wait)) = super::pin::refusal(caller, None, judged) {
-        let mut page = sign_in_page(status, Some(notice), None);
-        if let Some(wait) = wait {
-            page.headers_mut().insert(RETRY_AFTER, wait.into());
+    let browser = match pin::check(app, caller, headers, None, pin).await? {
+        PinCheck::Accepted(browser) => browser,
+        PinCheck::Refused(refused) => {
+            let mut page = sign_in_page(refused.status, Some(refused.notice), None);
+            refused.set_retry_after(&mut page);
+            return Ok(page);
         }
-        return Ok(page);
-    }
+    };
     // A fresh value at each sign-in: one planted beforehand opens nothing.
     let cookie = app.randomness.id();
     let session = Session {
@@ -91,6 +88,7 @@ async fn sign_in(app: &App, caller: &Caller, pin: &str) -> Outcome {
     );
     let mut answer = back();
     browser::set_cookie(&mut answer, caller, COOKIE, &cookie, SESSION_LIVES);
+    browser.set_cookie(&mut answer, caller);
     Ok(answer)
 }
 

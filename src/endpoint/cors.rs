@@ -2,7 +2,7 @@
 //! credentials, so `*` gives away nothing: without a bearer token there is nothing to have.
 
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 const ALLOWED: &str = "authorization, content-type, accept, mcp-protocol-version, mcp-session-id, last-event-id, \
                        mcp-method, mcp-name";
@@ -11,22 +11,22 @@ const EXPOSED: &str = "WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, R
 /// The answer to a preflight request.
 pub fn preflight(asked: &HeaderMap) -> Response {
     let mut allowed = ALLOWED.to_owned();
-    // `mcp-param-<name>` (MCP 2026-07-28): the names are the client's, so those asked for are allowed.
+    // `mcp-param-<name>` (MCP 2026-07-28) and the like: the names are the client's, so those asked for are allowed, with
+    // every character that a name may have (RFC 9110 §5.6.2), `_` too.
     let asked = asked
         .get("access-control-request-headers")
         .and_then(|names| names.to_str().ok())
         .unwrap_or_default();
-    for name in asked
-        .split(',')
-        .map(|name| name.trim().to_ascii_lowercase())
-        .take(64)
-    {
-        let token = name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        if name.starts_with("mcp-param-") && token {
+    for name in asked.split(',').map(str::trim).take(64) {
+        let Ok(name) = name.parse::<HeaderName>() else {
+            continue;
+        };
+        if ["mcp-", "x-mcp-"]
+            .iter()
+            .any(|prefix| name.as_str().starts_with(prefix))
+        {
             allowed += ", ";
-            allowed += &name;
+            allowed += name.as_str();
         }
     }
     let mut answer = StatusCode::NO_CONTENT.into_response();

@@ -53,6 +53,18 @@ pub async fn client(app: &App, client_id: &str) -> Result<Client, Unknown> {
     }
 }
 
+/// The same from the copy that there is, for who may not make us fetch or write anything.
+pub async fn kept_client(app: &App, client_id: &str) -> Result<Client, Unknown> {
+    let url =
+        DocumentUrl::parse(client_id).map_err(|error| Unknown::Document(error.to_string()))?;
+    let copy = app.store.document(client_id, app.clock.now()).await?;
+    let kept = copy.as_ref().map(|copy| copy.body.as_str());
+    match kept.or_else(|| bundled(client_id)) {
+        Some(body) => described(client_id, &url, body),
+        None => Err(Unknown::NotFetched),
+    }
+}
+
 fn renewed(fetched: Fetched, copy: Option<Document>, now: u64) -> Option<Document> {
     let until = |fresh_for: std::time::Duration| now + fresh_for.as_secs();
     match fetched {

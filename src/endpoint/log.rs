@@ -7,7 +7,7 @@ use axum::{extract::Request, middleware::Next, response::Response};
 use http::HeaderMap;
 use tracing::Instrument as _;
 
-use super::answer::Noted;
+use super::{answer::Noted, route::Route};
 use crate::{app::Caller, oauth::resource::McpPath};
 
 /// Writes the line when the answer's head is ready; a streamed body may go on after it.
@@ -53,16 +53,16 @@ pub async fn requests(request: Request, next: Next) -> Response {
 
 /// The kind of path, not the path: a label that a person can group by, and nothing a stranger chose.
 fn route(path: &str) -> &'static str {
-    match path {
-        "/register" => "/register",
-        "/authorize" => "/authorize",
-        "/token" => "/token",
-        "/revoke" => "/revoke",
-        "/connections" => "/connections",
-        "/" => "/",
-        path if path.contains("/.well-known/") => "/.well-known",
-        path if McpPath::parse(path).is_some() => "/mcp",
-        _ => "other",
+    match Route::of(path) {
+        Route::Register => "/register",
+        Route::Authorize => "/authorize",
+        Route::Token => "/token",
+        Route::Revoke => "/revoke",
+        Route::Connections => "/connections",
+        Route::WellKnown(_) => "/.well-known",
+        Route::Mcp(McpPath::Root) => "/",
+        Route::Mcp(_) => "/mcp",
+        Route::Unknown => "other",
     }
 }
 

@@ -4,7 +4,7 @@
 //! 1. [`log`]: one line per request, so it must see every answer, also those made by the layers below;
 //! 2. catching panics: one broken request must not take the function down;
 //! 3. [`cors`]: on every answer of the API, errors included, so above everything that makes errors;
-//! 4. the routes, and the MCP paths as their fallback: matching them needs rules of our own.
+//! 4. the [`route`]s: matching them needs rules of our own.
 
 mod answer;
 mod authorize;
@@ -19,7 +19,7 @@ mod mcp;
 mod pin;
 mod register;
 mod revoke;
-mod sse;
+mod route;
 mod time;
 mod token;
 mod well_known;
@@ -48,6 +48,7 @@ use crate::{
     page::Landing,
 };
 use answer::IsPage;
+use route::Route;
 
 /// The router. The host must add a [`Caller`] to every request's extensions.
 pub fn router(app: App) -> Router {
@@ -70,43 +71,58 @@ async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Response {
     let (app, caller) = (&*app, &caller);
     let path = request.uri().path().to_owned();
     let method = request.method().clone();
-    match (path.as_str(), &method) {
-        (path, &Method::OPTIONS) if is_api(path) => cors::preflight(request.headers()),
+    match (Route::of(&path), &method) {
+        (route, &Method::OPTIONS) if route.is_api() => cors::preflight(request.headers()),
 
-        ("/register", &Method::POST) if app.config.registration == Registration::Open => {
+        (Route::Register, &Method::POST) if app.config.registration == Registration::Open => {
             register::post(app, caller, request)
                 .await
                 .unwrap_or_else(answer::Refusal::into_response)
         }
-        ("/register", _) if app.config.registration == Registration::Open => {
+        (Route::Register, _) if app.config.registration == Registration::Open => {
             not_allowed("POST, OPTIONS")
         }
-        ("/token", &Method::POST) => {
+        (Route::Token, &Method::POST) => {
             with_basic_challenge(request, |request| token::post(app, caller, request)).await
         }
-        ("/revoke", &Method::POST) => {
+        (Route::Revoke, &Method::POST) => {
             with_basic_challenge(request, |request| revoke::post(app, caller, request)).await
         }
-        ("/token" | "/revoke", _) => not_allowed("POST, OPTIONS"),
+        (Route::Token | Route::Revoke, _) => not_allowed("POST, OPTIONS"),
 
-        ("/authorize", &Method::GET) => {
+        // HEAD wherever GET is (RFC 9110 §9.1). The hosts leave the body away.
+        (Route::Authorize, &Method::GET) => {
             let query = request.uri().query().unwrap_or_default();
             authorize::get(app, caller, query, request.headers()).await
         }
-        ("/authorize", &Method::POST) => authorize::post(app, caller, request).await,
-        ("/connections", &Method::GET) => connections::get(app, caller, request.headers()).await,
-        ("/connections", &Method::POST) => connections::post(app, caller, request).await,
-        ("/authorize" | "/connections", _) => not_allowed("GET, POST"),
+        (Route::Authorize, &Method::HEAD) => {
+            let query = request.uri().query().unwrap_or_default();
+            authorize::head(app, caller, query).await
+        }
+        (Route::Authorize, &Method::POST) => authorize::post(app, caller, request).await,
+        (Route::Connections, &Method::GET | &Method::HEAD) => {
+            connections::get(app, caller, request.headers()).await
+        }
+        (Route::Connections, &Method::POST) => connections::post(app, caller, request).await,
+        (Route::Authorize | Route::Connections, _) => not_allowed("GET, HEAD, POST"),
 
-        ("/", &Method::GET) if app.config.landing_page && wants_page(&request) => {
+        (Route::WellKnown(document), method) => {
+            match document.and_then(|document| well_known::document(app, caller, document)) {
+                Some(document) if matches!(*method, Method::GET | Method::HEAD) => document,
+                Some(_) => not_allowed("GET, HEAD, OPTIONS"),
+                None => not_found(),
+            }
+        }
+        (Route::Mcp(McpPath::Root), &Method::GET | &Method::HEAD)
+            if app.config.landing_page && wants_page(&request) =>
+        {
             landing(app, caller)
         }
-        (path, method) => match (well_known::document(app, caller, path), app.mcp_path(path)) {
-            (Some(document), _) if matches!(*method, Method::GET | Method::HEAD) => document,
-            (Some(_), _) => not_allowed("GET, HEAD, OPTIONS"),
-            (None, Some(mcp)) => mcp::any(app, caller, mcp, request).await,
-            (None, None) => not_found(),
+        (Route::Mcp(_), _) => match app.mcp_path(&path) {
+            Some(mcp) => mcp::any(app, caller, mcp, request).await,
+            None => not_found(),
         },
+        (Route::Register | Route::Unknown, _) => not_found(),
     }
 }
 
@@ -179,15 +195,8 @@ fn not_allowed(allow: &'static str) -> Response {
     answer
 }
 
-/// Everything that clients call, as opposed to what people open.
-fn is_api(path: &str) -> bool {
-    matches!(path, "/register" | "/token" | "/revoke")
-        || path.starts_with("/.well-known/")
-        || McpPath::parse(path).is_some()
-}
-
 async fn open_to_browsers(request: Request, next: Next) -> Response {
-    let api = is_api(request.uri().path());
+    let api = Route::of(request.uri().path()).is_api();
     let mut answer = next.run(request).await;
     if api && answer.extensions().get::<IsPage>().is_none() {
         cors::open(&mut answer);

@@ -1,45 +1,157 @@
-//! Telling the person, the log and the alarms what became of a PIN.
+//! Checking the PIN of a form, and telling the person, the log and the alarms what became of it.
 
-use http::StatusCode;
+use axum::response::Response;
+use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 
-use crate::{app::Caller, page::Notice, pin::ALARM_TRIES, store::Judged};
+use super::browser;
+use crate::{
+    app::{App, Caller},
+    credential::Fingerprint,
+    error::Unavailable,
+    page::Notice,
+    pin::{ALARM_WRONG_TRIES, KNOWN_BROWSER_SECONDS, Source},
+    store::{PinOutcome, PinTry},
+};
 
-/// The status, notice and seconds to wait for a PIN that does not open; `None` for the right one.
-pub fn refusal(
+/// Name of the cookie by which a browser is known in which the right PIN was entered.
+const KNOWN_BROWSER_COOKIE: &str = "browser";
+/// Seconds after which a person is told to come back when the day's allowance is used up.
+const CLOSED_RETRY_SECONDS: u64 = 3600;
+
+/// What a PIN leads to.
+pub enum PinCheck {
+    /// It is right.
+    Accepted(KnownBrowser),
+    /// It is wrong, or was not compared.
+    Refused(RefusedPin),
+}
+
+/// The browser in which the right PIN was entered.
+pub struct KnownBrowser {
+    cookie: Option<String>,
+}
+
+impl KnownBrowser {
+    /// Lets the browser show next time that it is known.
+    pub fn set_cookie(&self, response: &mut Response, caller: &Caller) {
+        if let Some(cookie) = &self.cookie {
+            let seconds = KNOWN_BROWSER_SECONDS;
+            browser::set_cookie(response, caller, KNOWN_BROWSER_COOKIE, cookie, seconds);
+        }
+    }
+}
+
+/// What the page says instead.
+pub struct RefusedPin {
+    /// 403 for a wrong PIN, 429 for one that was not compared.
+    pub status: StatusCode,
+    /// What stands above the field.
+    pub notice: Notice,
+    /// Seconds until the next try is compared.
+    wait: Option<u64>,
+}
+
+impl RefusedPin {
+    /// Adds `Retry-After` to the page.
+    pub fn set_retry_after(&self, page: &mut Response) {
+        if let Some(wait) = self.wait {
+            page.headers_mut().insert(RETRY_AFTER, wait.into());
+        }
+    }
+}
+
+/// Checks the PIN under the throttle. `client_id` is for the log, where there is one.
+pub async fn check(
+    app: &App,
     caller: &Caller,
+    headers: &HeaderMap,
     client_id: Option<&str>,
-    judged: Judged,
-) -> Option<(StatusCode, Notice, Option<u64>)> {
+    pin: &str,
+) -> Result<PinCheck, Unavailable> {
+    let secret = app.secrets.get().await?;
+    let now = app.clock.now();
+    let cookie = browser::cookie(caller, headers, KNOWN_BROWSER_COOKIE);
+    let browser = cookie.as_deref().map(Fingerprint::of);
+    let attempt = PinTry {
+        source: &Source::of(caller.address),
+        browser: browser.as_ref(),
+        daily_tries: secret.pin.daily_tries(),
+        now,
+    };
+    let outcome = app.store.check_pin(attempt, || secret.pin.is(pin)).await?;
+    log(caller, client_id, outcome);
+    Ok(match outcome {
+        PinOutcome::Right { known_browser } => PinCheck::Accepted(KnownBrowser {
+            cookie: if known_browser {
+                cookie
+            } else {
+                new_known_browser(app, now).await
+            },
+        }),
+        PinOutcome::Wrong { left, wait, .. } => PinCheck::Refused(match wait {
+            Some(wait) => must_wait(wait),
+            None => RefusedPin {
+                status: StatusCode::FORBIDDEN,
+                notice: Notice::WrongPin {
+                    tries_left: u32::try_from(left).unwrap_or(u32::MAX),
+                },
+                wait: None,
+            },
+        }),
+        PinOutcome::Blocked { wait } => PinCheck::Refused(must_wait(wait)),
+        PinOutcome::ClosedForToday => PinCheck::Refused(RefusedPin {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            notice: Notice::ClosedForToday,
+            wait: Some(CLOSED_RETRY_SECONDS),
+        }),
+    })
+}
+
+/// A fresh value, whatever the browser sent: one planted beforehand must not become a known one.
+async fn new_known_browser(app: &App, now: u64) -> Option<String> {
+    let cookie = app.randomness.id();
+    match app
+        .store
+        .remember_browser(&Fingerprint::of(&cookie), now)
+        .await
+    {
+        Ok(()) => Some(cookie),
+        Err(error) => {
+            tracing::warn!(event = "unavailable", detail = %error, "the browser was not remembered");
+            None
+        }
+    }
+}
+
+fn must_wait(seconds: u64) -> RefusedPin {
+    RefusedPin {
+        status: StatusCode::TOO_MANY_REQUESTS,
+        notice: Notice::Wait { seconds },
+        wait: Some(seconds),
+    }
+}
+
+fn log(caller: &Caller, client_id: Option<&str>, outcome: PinOutcome) {
     let address = caller.address_text();
-    match judged {
-        Judged::Right => None,
-        Judged::Wrong {
-            left,
-            wait,
-            overall,
-        } => {
+    match outcome {
+        PinOutcome::Right { .. } => {}
+        PinOutcome::Wrong { wrong_today, .. } => {
             tracing::warn!(
                 event = "wrong_pin",
                 client_id,
                 address,
-                overall,
+                wrong_today,
                 "a wrong PIN was given"
             );
-            if overall == ALARM_TRIES {
-                tracing::error!(event = "wrong_pin_alarm", overall, "many wrong PINs today");
+            if wrong_today == ALARM_WRONG_TRIES {
+                tracing::error!(
+                    event = "wrong_pin_alarm",
+                    wrong_today,
+                    "many wrong PINs today"
+                );
             }
-            Some(if let Some(seconds) = wait {
-                (
-                    StatusCode::TOO_MANY_REQUESTS,
-                    Notice::Wait { seconds },
-                    Some(seconds),
-                )
-            } else {
-                let tries_left = u32::try_from(left).unwrap_or(u32::MAX);
-                (StatusCode::FORBIDDEN, Notice::WrongPin { tries_left }, None)
-            })
         }
-        Judged::Blocked { wait } => {
+        PinOutcome::Blocked { wait } => {
             tracing::warn!(
                 event = "pin_blocked",
                 client_id,
@@ -47,24 +159,14 @@ pub fn refusal(
                 wait,
                 "a PIN was not compared"
             );
-            Some((
-                StatusCode::TOO_MANY_REQUESTS,
-                Notice::Wait { seconds: wait },
-                Some(wait),
-            ))
         }
-        Judged::Closed => {
+        PinOutcome::ClosedForToday => {
             tracing::error!(
                 event = "pin_closed",
                 client_id,
                 address,
-                "the day's budget of wrong PINs is spent"
+                "the day's allowance of wrong PINs is used up"
             );
-            Some((
-                StatusCode::TOO_MANY_REQUESTS,
-                Notice::ClosedForToday,
-                Some(3600),
-            ))
         }
     }
 }

@@ -7,36 +7,28 @@ use http::{
 };
 use serde_json::Value;
 
+use super::route::Document;
 use crate::{
     app::{App, Caller},
     config::Registration,
-    oauth::metadata::{self, Features, OPENID_CONFIGURATION, PROTECTED_RESOURCE},
+    oauth::metadata::{self, Features},
 };
 
-/// The document at a well-known path, or below an MCP path; `None` when there is none.
-pub fn document(app: &App, caller: &Caller, path: &str) -> Option<Response> {
-    if let Some(resource) = path.strip_prefix(PROTECTED_RESOURCE) {
-        return app
-            .mcp_path(resource)
-            .map(|_| resource_document(app, caller, resource));
-    }
-    let below = [metadata::AUTHORIZATION_SERVER, OPENID_CONFIGURATION]
-        .iter()
-        .find_map(|prefix| path.strip_prefix(prefix));
-    // OpenID Connect Discovery puts the path in front instead.
-    let issuer = below.or_else(|| {
-        path.strip_suffix(OPENID_CONFIGURATION)
-            .filter(|issuer| !issuer.is_empty())
-    });
-    app.mcp_path(issuer?).map(|_| server_document(app, caller))
+/// The document as a response; `None` when its path is not the MCP endpoint here.
+pub fn document(app: &App, caller: &Caller, document: Document<'_>) -> Option<Response> {
+    app.mcp_path(document.path())?;
+    Some(match document {
+        Document::ProtectedResource(path) => resource_document(app, caller, path),
+        Document::AuthorizationServer(_) => server_document(app, caller),
+    })
 }
 
-fn resource_document(app: &App, caller: &Caller, resource: &str) -> Response {
+fn resource_document(app: &App, caller: &Caller, path: &str) -> Response {
     // The root is named without its slash (RFC 9728 §3.3: exactly the URL from which this one was made).
-    let resource = if resource == "/" { "" } else { resource };
+    let path = if path == "/" { "" } else { path };
     answer(&metadata::protected_resource(
         &caller.base,
-        resource,
+        path,
         app.upstream.host(),
     ))
 }

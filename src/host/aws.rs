@@ -41,3 +41,106 @@ pub fn local_dynamodb(http: SharedHttpClient, endpoint: &str) -> aws_sdk_dynamod
         .build();
     aws_sdk_dynamodb::Client::from_conf(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use aws_sdk_dynamodb::config::{Credentials, Region};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+    use crate::{
+        clock::Clock,
+        upstream::http::{Http, tls},
+    };
+
+    /// A table on a socket that fails at its first request and tells how many connections it was given.
+    async fn fails_once(listener: TcpListener, connections: Arc<AtomicUsize>) {
+        let requests = Arc::new(AtomicUsize::new(0));
+        while let Ok((mut socket, _)) = listener.accept().await {
+            connections.fetch_add(1, Ordering::SeqCst);
+            let requests = requests.clone();
+            tokio::spawn(async move {
+                let mut received = Vec::new();
+                while socket.read_buf(&mut received).await.unwrap_or(0) > 0 {
+                    // The body is `{}` in these calls, or a short object: it ends what was sent.
+                    if !received.ends_with(b"}") {
+                        continue;
+                    }
+                    received.clear();
+                    let status = if requests.fetch_add(1, Ordering::SeqCst) == 0 {
+                        "500 Internal Server Error"
+                    } else {
+                        "200 OK"
+                    };
+                    let response = format!(
+                        "HTTP/1.1 {status}\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: 2\r\n\r\n{{}}"
+                    );
+                    if socket.write_all(response.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Lines {
+        type Writer = Self;
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_retry_after_a_server_error_uses_a_fresh_connection_and_later_calls_share_it() {
+        let lines = Lines::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_writer(lines.clone())
+            .finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let server = tokio::spawn(fails_once(listener, connections.clone()));
+        let http = Http::new(tls(), Clock::from_fn(|| 1_800_000_000));
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(http.for_sdk())
+            .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(1)))
+            .region(Region::new("local"))
+            .credentials_provider(Credentials::new("local", "local", None, None, "local"))
+            .endpoint_url(endpoint)
+            .build();
+        let client = aws_sdk_dynamodb::Client::from_conf(config);
+        client.list_tables().send().await.unwrap();
+        assert_eq!(connections.load(Ordering::SeqCst), 2);
+        for _ in 0..3 {
+            client.list_tables().send().await.unwrap();
+        }
+        assert_eq!(connections.load(Ordering::SeqCst), 2);
+        assert_eq!(String::from_utf8_lossy(&lines.0.lock().unwrap()), "");
+        server.abort();
+    }
+}

@@ -93,10 +93,7 @@ impl ClientMetadata {
         let invalid_uri = |reason| OAuthError::new(ErrorCode::InvalidRedirectUri, reason);
         let uris = strings(metadata, "redirect_uris")
             .map_err(|_| invalid_uri("redirect_uris must be an array of strings"))?
-            .unwrap_or_default();
-        if uris.is_empty() {
-            return Err(invalid_uri("at least one redirect URI is needed"));
-        }
+            .ok_or_else(|| invalid_uri("at least one redirect URI is needed"))?;
         if uris.len() > MOST_REDIRECT_URIS {
             return Err(invalid_uri("more than 32 redirect URIs"));
         }
@@ -106,7 +103,7 @@ impl ClientMetadata {
             .collect::<Result<_, _>>()
             .map_err(invalid_uri)?;
 
-        let client_name = text(metadata, "client_name")?.filter(|name| !name.trim().is_empty());
+        let client_name = text(metadata, "client_name")?;
         if client_name.is_some_and(|name| {
             name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control)
         }) {
@@ -173,13 +170,37 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, OAuthError> {
     if map.len() < count {
         return Err(invalid("a field is given more than once"));
     }
-    Ok(map)
+    Ok(given(map))
 }
 
-/// A string field; `null` and absence are one.
+/// The members that are given. Serialisers write what their user left out in many ways: `null`, an empty string, an
+/// empty list, a list of such elements. None of them says anything, and the server may put a value in the place of what
+/// is not there (RFC 7591 §2).
+fn given(mut members: Map<String, Value>) -> Map<String, Value> {
+    fn says_nothing(value: &Value) -> bool {
+        match value {
+            Value::Null => true,
+            Value::String(text) => text.trim().is_empty(),
+            Value::Array(values) => values.iter().all(says_nothing),
+            _ => false,
+        }
+    }
+    members.retain(|_, value| !says_nothing(value));
+    for (name, value) in &mut members {
+        // A redirect URI is never guessed at: an empty one among others is a fault of the client.
+        if name != "redirect_uris"
+            && let Value::Array(values) = value
+        {
+            values.retain(|value| !says_nothing(value));
+        }
+    }
+    members
+}
+
+/// A string field.
 fn text<'a>(metadata: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, OAuthError> {
     match metadata.get(name) {
-        None | Some(Value::Null) => Ok(None),
+        None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(OAuthError::new(
             ErrorCode::InvalidClientMetadata,
@@ -188,7 +209,7 @@ fn text<'a>(metadata: &'a Map<String, Value>, name: &str) -> Result<Option<&'a s
     }
 }
 
-/// An array of strings; `null` and absence are one.
+/// An array of strings, with at least one of them.
 fn strings<'a>(
     metadata: &'a Map<String, Value>,
     name: &str,
@@ -200,7 +221,7 @@ fn strings<'a>(
         )
     };
     match metadata.get(name) {
-        None | Some(Value::Null) => Ok(None),
+        None => Ok(None),
         Some(Value::Array(values)) => values
             .iter()
             .map(Value::as_str)

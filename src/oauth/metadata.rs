@@ -4,12 +4,8 @@ use serde_json::{Value, json};
 
 use super::{client_auth::AuthMethod, resource::BaseUrl, scope};
 
-/// Where the two documents are found (RFC 9728 §3, RFC 8414 §3).
-pub const PROTECTED_RESOURCE: &str = "/.well-known/oauth-protected-resource";
-/// RFC 8414 §3.
-pub const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
-/// `OpenID` Connect Discovery §4: clients ask here too, and find the same document.
-pub const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
+/// Where the resource document is found, before the resource's path (RFC 9728 §3).
+const PROTECTED_RESOURCE: &str = "/.well-known/oauth-protected-resource";
 
 /// What the authorization server can do, as far as it depends on configuration.
 #[derive(Clone, Copy, Debug)]

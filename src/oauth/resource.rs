@@ -67,29 +67,41 @@ pub enum McpPath<'a> {
 
 impl<'a> McpPath<'a> {
     /// Reads a request's path as sent; `None` when it is none of ours, or when two servers could read it
-    /// differently: dot segments, encoded slashes, backslashes, double encoding, empty segments.
+    /// differently: dot segments, encoded slashes, backslashes, double encoding.
+    ///
+    /// People append `/mcp` to a URL that ends in a slash, so repeated slashes up to the endpoint's own segment count
+    /// as one, and at the end of the path as one slash at the end. What follows the segment is the upstream's path, in
+    /// which an empty segment may mean something (RFC 3986 §3.3): it stays as sent. Clients have been seen to change
+    /// the case of the segment, so its case means nothing.
     #[must_use]
     pub fn parse(path: &'a str) -> Option<Self> {
-        if path == "/" || path.is_empty() {
+        let segments = path.trim_start_matches('/');
+        if segments.is_empty() {
             return Some(Self::Root);
         }
-        if path == "/sse" {
-            return Some(Self::Sse);
+        // Not a path at all.
+        if segments.len() == path.len() {
+            return None;
         }
-        let rest = path.strip_prefix("/mcp")?;
-        let rest = match rest.strip_prefix('-') {
-            None => rest,
-            Some(alias) => {
-                let end = alias.find('/').unwrap_or(alias.len());
-                let label = &alias[..end];
-                let well_formed = (1..=64).contains(&label.len())
-                    && label
-                        .bytes()
-                        .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-                well_formed.then_some(&alias[end..])?
-            }
+        let end = segments.find('/').unwrap_or(segments.len());
+        let (name, rest) = segments.split_at(end);
+        if name.eq_ignore_ascii_case("sse") {
+            return rest.is_empty().then_some(Self::Sse);
+        }
+        let alias = name
+            .get(..3)?
+            .eq_ignore_ascii_case("mcp")
+            .then_some(&name[3..])?;
+        if !alias.is_empty() && !alias.strip_prefix('-').is_some_and(is_label) {
+            return None;
+        }
+        let rest = if rest.bytes().all(|b| b == b'/') {
+            // Only the endpoint, perhaps with a slash at its end.
+            &rest[..rest.len().min(1)]
+        } else {
+            rest
         };
-        (rest.is_empty() || (rest.starts_with('/') && is_unambiguous(rest)))
+        (is_unambiguous(rest) && !rest.split('/').any(|segment| segment == WELL_KNOWN))
             .then_some(Self::Mcp(rest))
     }
 
@@ -101,6 +113,17 @@ impl<'a> McpPath<'a> {
             Self::Root | Self::Sse => "",
         }
     }
+}
+
+/// The segment below which a server describes itself (RFC 8615 §3). What is below it is never the MCP endpoint.
+pub const WELL_KNOWN: &str = ".well-known";
+
+/// What may follow `mcp-` in an alias.
+fn is_label(label: &str) -> bool {
+    (1..=64).contains(&label.len())
+        && label
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 fn is_unambiguous(path: &str) -> bool {
@@ -118,7 +141,7 @@ fn is_unambiguous(path: &str) -> bool {
         // `;` begins path parameters for some servers: `..;` is `..` to them.
         matches!(segment.split(';').next(), Some("." | ".."))
     });
-    plain && !encoded && !dots && !path.contains("//") && valid_escapes(path)
+    plain && !encoded && !dots && valid_escapes(path)
 }
 
 fn valid_escapes(path: &str) -> bool {
@@ -175,8 +198,12 @@ mod tests {
 
     #[test]
     fn every_spelling_of_the_endpoint_is_known() {
-        assert_eq!(McpPath::parse("/"), Some(McpPath::Root));
-        assert_eq!(McpPath::parse("/sse"), Some(McpPath::Sse));
+        for root in ["", "/", "//", "///"] {
+            assert_eq!(McpPath::parse(root), Some(McpPath::Root), "{root}");
+        }
+        for sse in ["/sse", "//sse", "/SSE"] {
+            assert_eq!(McpPath::parse(sse), Some(McpPath::Sse), "{sse}");
+        }
         for (path, rest) in [
             ("/mcp", ""),
             ("/mcp/", "/"),
@@ -185,6 +212,15 @@ mod tests {
             ("/mcp/x/repos", "/x/repos"),
             ("/mcp-a_b/readonly", "/readonly"),
             ("/mcp/caf%C3%A9", "/caf%C3%A9"),
+            ("//mcp", ""),
+            ("///mcp//", "/"),
+            ("/mcp///", "/"),
+            ("/MCP", ""),
+            ("//Mcp-HOME/", "/"),
+            ("/mCp/x/MCP", "/x/MCP"),
+            ("/mcp//x", "//x"),
+            ("//mcp/x//y/", "/x//y/"),
+            ("/mcp/well-known/x", "/well-known/x"),
         ] {
             assert_eq!(McpPath::parse(path), Some(McpPath::Mcp(rest)), "{path}");
         }
@@ -195,14 +231,24 @@ mod tests {
         for path in [
             "/mcpx",
             "/mc",
-            "/MCP",
             "/mcp-",
+            "/MCP-",
+            "/m\u{e9}p",
+            "/sse/",
+            "/sse/x",
+            "/ssee",
+            "//x/mcp",
+            "/x//mcp",
+            "/mcp/.well-known",
+            "/mcp/.well-known/x",
+            "/mcp/x//.well-known/x",
             "/mcp-a.b",
             "/mcp-%41",
             "/authorize",
             "mcp",
-            "//mcp",
             "/mcp/..",
+            "/mcp//..",
+            "//mcp/../x",
             "/mcp/../x",
             "/mcp/./x",
             "/mcp/%2e%2e/x",
@@ -212,8 +258,6 @@ mod tests {
             "/mcp/%252e%252e/x",
             "/mcp/..\\x",
             "/mcp/%5c..",
-            "/mcp//evil.example",
-            "/mcp/x//y",
             "/mcp/%00",
             "/mcp/%0d%0a",
             "/mcp/..;/x",
@@ -242,6 +286,9 @@ mod tests {
             "https://mcp.example.com/mcp/",
             "https://MCP.example.com:443/mcp-2",
             "https://mcp.example.com/mcp/x/y",
+            "https://mcp.example.com//mcp",
+            "https://mcp.example.com/MCP",
+            "https://mcp.example.com//",
         ] {
             assert!(is_ours(good, &bases), "{good}");
         }
@@ -255,6 +302,8 @@ mod tests {
             "https://mcp.example.com.evil.example/mcp",
             "https://a@mcp.example.com/mcp",
             "https://mcp.example.com/other",
+            "https://mcp.example.com//other.example/mcp",
+            "https://mcp.example.com/mcp/.well-known/x",
             "https://other.example/mcp",
         ] {
             assert!(!is_ours(bad, &bases), "{bad}");

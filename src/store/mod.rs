@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 pub use connection::{Issued, Redeemed, Rotated, Rotation};
-pub use pin::{Judged, WrongTry};
+pub use pin::{PinOutcome, PinTry, WrongTry};
 
 use crate::{credential::Randomness, error::Unavailable};
 use record::{Client, Document, Pending, Session, VERSION};

@@ -5,7 +5,7 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH},
 };
 
-use crate::config::is_reserved_header;
+use crate::config::{folded, is_reserved_header};
 
 /// Client headers that go upstream.
 const UP: [&str; 10] = [
@@ -54,6 +54,14 @@ pub fn up(
 ) -> HeaderMap {
     let hop_by_hop = named_by_connection(client);
     let tools_are_pinned = choose_tools(pinned);
+    // `_` is allowed in a name, and `mcp-param-user_id` is how a client sends the parameter `user_id`. But to some
+    // servers it is `-`: what they would take for one of our own headers stays behind.
+    let ours: Vec<_> = pinned
+        .iter()
+        .map(|(name, _)| name)
+        .chain([credential.0])
+        .map(folded)
+        .collect();
     let mut headers = HeaderMap::new();
     for (name, value) in client {
         let text = name.as_str();
@@ -61,9 +69,11 @@ pub fn up(
             || text.starts_with("mcp-")
             || (text.starts_with("x-mcp-") && !tools_are_pinned)
             || forward.contains(name);
-        // To some servers `_` is `-`: a twin of a pinned header must not ride along.
-        let twin = text.contains('_') && !forward.contains(name);
-        if allowed && !twin && !is_reserved_header(name) && !hop_by_hop.contains(name) {
+        if allowed
+            && !ours.contains(&folded(name))
+            && !is_reserved_header(name)
+            && !hop_by_hop.contains(name)
+        {
             headers.append(name.clone(), value.clone());
         }
     }
@@ -196,6 +206,34 @@ mod tests {
         let name = "x-mcp-key".parse().unwrap();
         let headers = up(&client, &[], &[], (&name, HeaderValue::from_static("pat")));
         assert_eq!(names(&headers), ["x-mcp-key: pat"]);
+    }
+
+    #[test]
+    fn a_twin_of_a_header_of_ours_stays_behind_in_every_spelling() {
+        let client = map(&[
+            ("mcp-param-user_id", "1"),
+            ("mcp-param-region_id", "2"),
+            ("mcp-param-region.id", "3"),
+            ("mcp-param-zone-id", "4"),
+            ("mcp-api_key", "5"),
+            ("x_forwarded_for", "6"),
+            ("x_tenant", "7"),
+        ]);
+        let name = |name: &str| name.parse::<HeaderName>().unwrap();
+        let pinned = ["mcp-param-region-id", "mcp-param-zone_id"]
+            .map(|pinned| (name(pinned), HeaderValue::from_static("ours")));
+        let forward = [name("x_tenant"), name("x_forwarded_for")];
+        let credential = (&name("mcp-api-key"), HeaderValue::from_static("pat"));
+        assert_eq!(
+            names(&up(&client, &forward, &pinned, credential)),
+            [
+                "mcp-api-key: pat",
+                "mcp-param-region-id: ours",
+                "mcp-param-user_id: 1",
+                "mcp-param-zone_id: ours",
+                "x_tenant: 7"
+            ]
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::{
 };
 
 use aws_smithy_runtime_api::client::{
+    connection::{CaptureSmithyConnection, ConnectionMetadata},
     http::{
         HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
         SharedHttpConnector,
@@ -59,6 +60,15 @@ struct Inner {
 struct Pool {
     client: reqwest::Client,
     last_used_at: u64,
+    /// Counts the clients: who wants a pool dropped means the one that it used.
+    generation: u64,
+}
+
+impl Pool {
+    fn replace(&mut self, tls: &rustls::ClientConfig) {
+        self.client = client(tls);
+        self.generation += 1;
+    }
 }
 
 impl Http {
@@ -68,6 +78,7 @@ impl Http {
         let pool = Mutex::new(Pool {
             client: client(&tls),
             last_used_at: clock.now(),
+            generation: 0,
         });
         Self(Arc::new(Inner { tls, clock, pool }))
     }
@@ -75,13 +86,30 @@ impl Http {
     /// The client to use now.
     #[must_use]
     pub fn client(&self) -> reqwest::Client {
+        self.current().0
+    }
+
+    /// The client to use now, and its generation.
+    fn current(&self) -> (reqwest::Client, u64) {
         let now = self.0.clock.now();
-        let mut pool = self.0.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pool = self.pool();
         if now.abs_diff(pool.last_used_at) > GAP {
-            pool.client = client(&self.0.tls);
+            pool.replace(&self.0.tls);
         }
         pool.last_used_at = now;
-        pool.client.clone()
+        (pool.client.clone(), pool.generation)
+    }
+
+    /// Begins a new pool if this one is still in use: its connections serve the requests under way and no more.
+    fn drop_pool(&self, generation: u64) {
+        let mut pool = self.pool();
+        if pool.generation == generation {
+            pool.replace(&self.0.tls);
+        }
+    }
+
+    fn pool(&self) -> std::sync::MutexGuard<'_, Pool> {
+        self.0.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same client for the AWS SDK.
@@ -120,11 +148,21 @@ impl HttpClient for Sdk {
 
 impl HttpConnector for Sdk {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let client = self.0.client();
+        let (client, generation) = self.0.current();
+        let http = self.0.clone();
         HttpConnectorFuture::new(async move {
             let request = request
                 .try_into_http1x()
                 .map_err(|error| ConnectorError::user(error.into()))?;
+            // After a transient error the SDK wants the next attempt on a fresh connection. reqwest does not say
+            // which connection a response came over, so all of that pool go.
+            if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
+                let metadata = ConnectionMetadata::builder()
+                    .proxied(false)
+                    .poison_fn(move || http.drop_pool(generation))
+                    .build();
+                capture.set_connection_retriever(move || Some(metadata.clone()));
+            }
             let (parts, body) = request.into_parts();
             let request = http::Request::from_parts(parts, reqwest::Body::wrap(body));
             let request = reqwest::Request::try_from(request)
@@ -140,5 +178,21 @@ impl HttpConnector for Sdk {
             HttpResponse::try_from(response)
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_pool_that_was_used_is_dropped() {
+        let http = Http::new(tls(), Clock::from_fn(|| 1_800_000_000));
+        let (_, first) = http.current();
+        http.drop_pool(first);
+        let (_, second) = http.current();
+        assert_ne!(first, second);
+        http.drop_pool(first);
+        assert_eq!(http.current().1, second);
     }
 }

@@ -1,5 +1,7 @@
 //! The outgoing side: our credential in, the client's out, everything else through allow-lists.
 
+mod body;
+pub mod disclosure;
 pub mod endpoint_event;
 pub mod endpoint_target;
 #[cfg(test)]
@@ -17,8 +19,9 @@ use ::http::{
     header::{CONTENT_LENGTH, LOCATION},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use url::Url;
+
+pub use body::{Body, BodyBudget, ClientGone, KEPT_BODY_BYTES, NotKept};
 
 use crate::{
     config::{AuthScheme, UpstreamConfig},
@@ -28,14 +31,6 @@ use crate::{
 
 /// Most redirects followed on the upstream's own origin.
 const MOST_REDIRECTS: usize = 3;
-
-/// A request body.
-pub enum Body {
-    /// Whole in memory: may be sent again.
-    Kept(Bytes),
-    /// On its way: can be sent once. With its length if the client said it, else in chunks.
-    Streamed(reqwest::Body, Option<u64>),
-}
 
 /// Why there is no answer to pass on.
 #[derive(Debug)]
@@ -48,8 +43,18 @@ pub enum Failure {
     Redirect(StatusCode),
     /// The upstream refused our credential (401). Never the client's business.
     CredentialRefused,
-    /// The client's own body broke off.
+    /// A redirect that would be followed if the body had been kept.
+    RedirectedTooLate(NotKept),
+    /// The upstream refused a credential that has been replaced meanwhile, and the body was not kept.
+    CredentialReplaced(NotKept),
+    /// The client stopped sending before its body was complete.
     ClientGone,
+}
+
+impl From<ClientGone> for Failure {
+    fn from(ClientGone: ClientGone) -> Self {
+        Self::ClientGone
+    }
 }
 
 /// The outgoing side, with its connection pool.
@@ -57,19 +62,30 @@ pub enum Failure {
 pub struct Upstream {
     http: http::Http,
     config: UpstreamConfig,
+    body_budget: BodyBudget,
 }
 
 impl Upstream {
     /// An upstream as configured.
     #[must_use]
     pub fn new(http: http::Http, config: UpstreamConfig) -> Self {
-        Self { http, config }
+        Self {
+            http,
+            config,
+            body_budget: BodyBudget::default(),
+        }
     }
 
     /// Its configuration.
     #[must_use]
     pub fn config(&self) -> &UpstreamConfig {
         &self.config
+    }
+
+    /// The memory that there is for request bodies.
+    #[must_use]
+    pub fn body_budget(&self) -> &BodyBudget {
+        &self.body_budget
     }
 
     /// Its host, for people.
@@ -113,14 +129,18 @@ impl Upstream {
             &pinned,
             credential,
         );
-        if let Body::Streamed(_, Some(length)) = body {
+        if let Body::Streamed {
+            length: Some(length),
+            ..
+        } = body
+        {
             headers.insert(CONTENT_LENGTH, length.into());
         }
         let asked = target.clone();
         for _ in 0..=MOST_REDIRECTS {
             let (this, again) = match body {
-                Body::Kept(bytes) => (reqwest::Body::from(bytes.clone()), Some(bytes)),
-                Body::Streamed(body, _) => (body, None),
+                Body::Kept(bytes) => (reqwest::Body::from(bytes.clone()), Ok(bytes)),
+                Body::Streamed { body, reason, .. } => (body, Err(reason)),
             };
             let mut request = self
                 .http
@@ -128,7 +148,7 @@ impl Upstream {
                 .request(method.clone(), target.clone())
                 .headers(headers.clone());
             // A bodiless GET stays bodiless instead of gaining `content-length: 0`.
-            if again.as_ref().is_none_or(|bytes| !bytes.is_empty()) || *method == Method::POST {
+            if again.as_ref().map_or(true, |bytes| !bytes.is_empty()) || *method == Method::POST {
                 request = request.body(this);
             }
             let answer = tokio::time::timeout(self.config.first_byte, request.send())
@@ -152,9 +172,9 @@ impl Upstream {
                 StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
             );
             match (next, again) {
-                (Some(next), Some(bytes)) if keeps_method && next.origin() == asked.origin() => {
+                (Some(next), again) if keeps_method && next.origin() == asked.origin() => {
                     target = next;
-                    body = Body::Kept(bytes);
+                    body = Body::Kept(again.map_err(Failure::RedirectedTooLate)?);
                 }
                 _ => return Err(Failure::Redirect(status)),
             }

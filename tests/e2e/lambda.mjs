@@ -1,5 +1,8 @@
-// The same clients and the same suite through the Lambda host.
-import { check, run } from './lib/check.mjs';
+// The same clients, the same suites and the same browser through the Lambda host, behind a Function URL that is as
+// unkind as AWS is (lib/function.mjs).
+import { authorizationSuite, REVISIONS } from './lib/authorization.mjs';
+import { attempt, check, equal, run } from './lib/check.mjs';
+import { consentInBrowser } from './lib/consent.mjs';
 import { lambda } from './lib/function.mjs';
 import { journey, SDKS } from './lib/journey.mjs';
 import { everything, PAT, python } from './lib/processes.mjs';
@@ -11,13 +14,18 @@ await run('lambda', async (defer) => {
   defer(() => upstream.stop());
   const server = await lambda({ UPSTREAM_MCP: upstream.url, UPSTREAM_TOKEN: PAT });
   defer(() => server.stop());
-  for (const [name, sdk] of Object.entries(SDKS)) await journey(`Lambda, ${name}`, sdk, server);
-  await pythonClient('Lambda, Python SDK', server, defer);
+  for (const [name, sdk] of Object.entries(SDKS)) await attempt(`Lambda, ${name}`, () => journey(`Lambda, ${name}`, sdk, server));
+  await attempt('Lambda, Python SDK', () => pythonClient('Lambda, Python SDK', server, defer));
+  await attempt('Lambda, browser', () => consentInBrowser('Lambda, browser: ', server, 13, defer));
+  for (const revision of REVISIONS) {
+    await attempt('Lambda, suite', () => authorizationSuite('Lambda, ', revision, server, defer));
+  }
 
   const reference = await python('streamable-http', 'reference_server.py');
   defer(() => reference.stop());
   const through = await lambda({ UPSTREAM_MCP: reference.url, UPSTREAM_TOKEN: PAT, GET_STREAMS: 'on' });
   defer(() => through.stop());
-  await compare('Lambda, Python SDK', reference, through, ['2025-11-25', '2026-07-28'], defer);
+  await attempt('Lambda, Python SDK', () => compare('Lambda, Python SDK', reference, through, ['2025-11-25', '2026-07-28'], defer));
   check('Lambda: more than one instance took part', server.instances() + through.instances() > 2, `${server.instances()} and ${through.instances()}`);
+  equal('Lambda: nothing that AWS punishes', [...new Set([...server.faults(), ...through.faults()])], []);
 });

@@ -229,8 +229,8 @@ async fn every_405_says_what_is_allowed() {
         ("GET", "/register", "POST, OPTIONS"),
         ("GET", "/token", "POST, OPTIONS"),
         ("DELETE", "/revoke", "POST, OPTIONS"),
-        ("PUT", "/authorize", "GET, POST"),
-        ("PUT", "/connections", "GET, POST"),
+        ("PUT", "/authorize", "GET, HEAD, POST"),
+        ("PUT", "/connections", "GET, HEAD, POST"),
         (
             "POST",
             "/.well-known/oauth-protected-resource",

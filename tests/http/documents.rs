@@ -61,6 +61,77 @@ async fn a_client_with_a_document_connects_refreshes_and_revokes_without_registe
 }
 
 #[tokio::test]
+async fn null_an_empty_string_and_an_empty_list_in_a_document_mean_not_given() {
+    let origin = origin(&json!({})).await;
+    let w = world(&origin).await;
+    let mut wrong = Vec::new();
+    for member in [
+        "token_endpoint_auth_method",
+        "token_endpoint_auth_methods_supported",
+        "grant_types",
+        "response_types",
+        "client_uri",
+        "logo_uri",
+        "scope",
+        "contacts",
+        "jwks",
+        "jwks_uri",
+        "client_secret",
+        "client_secret_expires_at",
+    ] {
+        for value in [json!(null), json!(""), json!([])] {
+            let change = json!({ member: value });
+            origin.now(answer("", &document(&change)));
+            let shown = ask(&w, ID).await;
+            if shown.status != 200 {
+                wrong.push(format!("{change}: {}", shown.status));
+            }
+            // Older than any copy may be.
+            w.pass(8 * DAY);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    // What a document must hold is not there then.
+    for change in [
+        json!({ "client_name": null }),
+        json!({ "client_name": "" }),
+        json!({ "client_name": [] }),
+        json!({ "client_id": "" }),
+        json!({ "redirect_uris": [] }),
+        json!({ "redirect_uris": null }),
+        json!({ "redirect_uris": "" }),
+    ] {
+        origin.now(answer("", &document(&change)));
+        assert_eq!(ask(&w, ID).await.status, 400, "{change}");
+        w.pass(8 * DAY);
+    }
+}
+
+#[tokio::test]
+async fn head_of_the_consent_page_fetches_no_document_and_keeps_none() {
+    let origin = origin(&json!({})).await;
+    let w = world(&origin).await;
+    let path = format!("/authorize?{}", w.ask(ID).encode());
+    let before = w.dump();
+    // Whether it would be accepted is not known yet, and so neither is the length of the page.
+    let head = w.request("HEAD", &path).send().await;
+    assert_eq!((head.status, head.header("content-length")), (200, ""));
+    assert_eq!(head.header("content-type"), "text/html; charset=utf-8");
+    assert_eq!((origin.connections(), w.dump()), (0, before));
+
+    let page = w.open(&w.ask(ID)).await;
+    w.pass(DAY);
+    let before = w.dump();
+    let head = w.request("HEAD", &path).send().await;
+    let length = page.answer.header("content-length");
+    assert_eq!((head.status, head.header("content-length")), (200, length));
+    let redirected = w.ask(ID).set("redirect_uri", "https://other.example/");
+    let refused = w.request("HEAD", &format!("/authorize?{}", redirected.encode()));
+    assert_eq!(refused.send().await.status, 400);
+    assert_eq!((origin.connections(), w.dump()), (1, before));
+}
+
+#[tokio::test]
 async fn a_copy_serves_while_it_is_fresh_and_is_asked_after_when_it_is_not() {
     let body = document(&json!({}));
     let origin = Origin::start(answer(

@@ -71,7 +71,7 @@ async fn our_credential_goes_up_and_the_clients_does_not() {
 async fn status_and_mcp_headers_come_down_and_cookies_do_not() {
     let w = World::start().await;
     let client = w.connect().await;
-    for status in [200, 202, 204, 400, 403, 404, 405, 409, 429, 500, 503] {
+    for status in [200, 202, 204, 400, 404, 405, 409, 429, 500, 503] {
         w.upstream.answers(move |_| {
             (
                 http::StatusCode::from_u16(status).unwrap(),
@@ -345,7 +345,15 @@ async fn pinned_toolsets_cannot_be_widened_by_path_or_by_other_headers() {
     let w = World::with(&[("UPSTREAM_HEADERS", r#"{"X-MCP-Toolsets":"issues"}"#)]).await;
     let client = w.connect().await;
     let authorization = format!("Bearer {}", client.access);
-    for path in ["/mcp/x/all", "/mcp-work/x/all", "/mcp/readonly"] {
+    for path in [
+        "/mcp/x/all",
+        "/mcp-work/x/all",
+        "/mcp/readonly",
+        "/MCP/x/all",
+        "//mcp/x/all",
+        "/mcp//x/all",
+        "/mcp//x",
+    ] {
         let answer = w
             .post(path)
             .header("authorization", &authorization)
@@ -355,7 +363,7 @@ async fn pinned_toolsets_cannot_be_widened_by_path_or_by_other_headers() {
         assert_eq!(answer.status, 404, "{path}");
     }
     assert!(w.upstream.requests().is_empty());
-    for path in ["/mcp", "/mcp/", "/mcp-work", "/"] {
+    for path in ["/mcp", "/mcp/", "/mcp-work", "/", "//mcp//", "/MCP"] {
         let request = w
             .post(path)
             .header("authorization", &authorization)

@@ -160,3 +160,179 @@ async fn a_client_that_can_only_sign_assertions_is_told_so() {
         assert!(refused.text.contains("client_secret_basic"), "{method}");
     }
 }
+
+/// Every member that a client may leave out (RFC 7591 §2), known here or not.
+const OPTIONAL_MEMBERS: [&str; 17] = [
+    "token_endpoint_auth_method",
+    "grant_types",
+    "response_types",
+    "client_name",
+    "client_uri",
+    "logo_uri",
+    "scope",
+    "contacts",
+    "tos_uri",
+    "policy_uri",
+    "jwks_uri",
+    "jwks",
+    "software_id",
+    "software_version",
+    "software_statement",
+    "application_type",
+    "token_endpoint_auth_methods_supported",
+];
+
+#[tokio::test]
+async fn null_an_empty_string_and_an_empty_list_mean_that_a_member_is_not_given() {
+    let w = World::start().await;
+    let absent = [
+        json!(null),
+        json!(""),
+        json!([]),
+        json!("  "),
+        json!([null]),
+        json!([""]),
+    ];
+    let mut wrong = Vec::new();
+    let mut check = |told: String, answer: crate::world::Answer| {
+        let mut got: serde_json::Value = serde_json::from_str(&answer.text).unwrap_or_default();
+        got.as_object_mut()
+            .map(|members| members.remove("client_id"));
+        let expected = json!({
+            "client_id_issued_at": BEGIN,
+            "redirect_uris": [CALLBACK],
+            "token_endpoint_auth_method": "none",
+            "grant_types": ["authorization_code", "refresh_token"],
+            "response_types": ["code"],
+        });
+        if (answer.status, &got) != (201, &expected) {
+            wrong.push(format!("{told}: {} {}", answer.status, answer.text));
+        }
+    };
+    for member in OPTIONAL_MEMBERS {
+        for value in &absent {
+            let mut metadata = json!({ "redirect_uris": [CALLBACK] });
+            metadata[member] = value.clone();
+            let answer = w.post("/register").json(&metadata).send().await;
+            check(metadata.to_string(), answer);
+        }
+    }
+    // All of them at once, as serialisers write what their user left out.
+    for value in &absent {
+        let mut metadata = json!({ "redirect_uris": [CALLBACK] });
+        for member in OPTIONAL_MEMBERS {
+            metadata[member] = value.clone();
+        }
+        let answer = w.post("/register").json(&metadata).send().await;
+        check(format!("everything {value}"), answer);
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[tokio::test]
+async fn what_is_put_in_the_place_of_an_absent_member_is_what_the_client_then_has() {
+    let w = World::start().await;
+    let client = w
+        .register(json!({
+            "redirect_uris": [CALLBACK], "grant_types": [], "response_types": [],
+            "token_endpoint_auth_method": "", "client_name": null, "scope": "",
+        }))
+        .await;
+    let client_id = client["client_id"].as_str().unwrap();
+    let one = w.connect_as(client_id).await;
+    assert!(!one.refresh.is_empty());
+    assert_eq!(w.refresh(client_id, &one.refresh).await.status, 200);
+}
+
+#[tokio::test]
+async fn elements_that_say_nothing_are_left_out_and_the_others_count() {
+    let w = World::start().await;
+    for (grant_types, effective) in [
+        (
+            json!(["authorization_code", null]),
+            json!(["authorization_code"]),
+        ),
+        (
+            json!(["", "authorization_code"]),
+            json!(["authorization_code"]),
+        ),
+        (
+            json!([null, "authorization_code", "", "refresh_token"]),
+            json!(["authorization_code", "refresh_token"]),
+        ),
+    ] {
+        let client = w
+            .register(json!({
+                "redirect_uris": [CALLBACK], "grant_types": grant_types, "response_types": ["", "code"],
+            }))
+            .await;
+        assert_eq!(client["grant_types"], effective, "{grant_types}");
+        assert_eq!(client["response_types"], json!(["code"]));
+    }
+}
+
+#[tokio::test]
+async fn what_is_given_is_still_judged_and_redirect_uris_are_required() {
+    let w = World::start().await;
+    let before = w.dump();
+    for (member, value, code) in [
+        ("redirect_uris", json!(null), "invalid_redirect_uri"),
+        ("redirect_uris", json!(""), "invalid_redirect_uri"),
+        ("redirect_uris", json!([]), "invalid_redirect_uri"),
+        ("redirect_uris", json!([null]), "invalid_redirect_uri"),
+        ("redirect_uris", json!([""]), "invalid_redirect_uri"),
+        (
+            "redirect_uris",
+            json!([CALLBACK, ""]),
+            "invalid_redirect_uri",
+        ),
+        (
+            "redirect_uris",
+            json!([CALLBACK, null]),
+            "invalid_redirect_uri",
+        ),
+        ("redirect_uris", json!({}), "invalid_redirect_uri"),
+        (
+            "grant_types",
+            json!(["refresh_token"]),
+            "invalid_client_metadata",
+        ),
+        (
+            "grant_types",
+            json!(["implicit"]),
+            "invalid_client_metadata",
+        ),
+        (
+            "grant_types",
+            json!("authorization_code"),
+            "invalid_client_metadata",
+        ),
+        ("grant_types", json!({}), "invalid_client_metadata"),
+        ("grant_types", json!([7]), "invalid_client_metadata"),
+        (
+            "response_types",
+            json!(["token"]),
+            "invalid_client_metadata",
+        ),
+        ("response_types", json!(false), "invalid_client_metadata"),
+        ("client_name", json!(["x"]), "invalid_client_metadata"),
+        ("client_name", json!({}), "invalid_client_metadata"),
+        ("client_name", json!(0), "invalid_client_metadata"),
+        (
+            "token_endpoint_auth_method",
+            json!(["none"]),
+            "invalid_client_metadata",
+        ),
+        (
+            "token_endpoint_auth_method",
+            json!("private_key_jwt"),
+            "invalid_client_metadata",
+        ),
+    ] {
+        let mut metadata = json!({ "redirect_uris": [CALLBACK] });
+        metadata[member] = value.clone();
+        let refused = w.post("/register").json(&metadata).send().await;
+        assert_eq!(refused.error(), (400, code.into()), "{member} {value}");
+    }
+    assert_eq!(w.dump(), before);
+}

@@ -56,7 +56,7 @@ fn endpoint(stream: &Answer) -> String {
 async fn the_endpoint_event_is_ours_and_leads_back_to_what_the_upstream_named() {
     let w = world().await;
     let client = w.connect().await;
-    for path in ["/mcp", "/sse", "/"] {
+    for path in ["/mcp", "/sse", "/", "//mcp", "/MCP", "//SSE"] {
         let stream = open(&w, &client, path).await;
         assert_eq!(stream.status, 200, "{stream:?}");
         assert!(
@@ -78,6 +78,11 @@ async fn the_endpoint_event_is_ours_and_leads_back_to_what_the_upstream_named() 
             Some("identity")
         );
 
+        let ours = if path.starts_with("//") {
+            ours.replace('/', "//")
+        } else {
+            ours
+        };
         let sent = post(&w, &client, &ours).await;
         assert_eq!((sent.status, sent.text.as_str()), (202, "Accepted"));
         let seen = w.upstream.requests().pop().unwrap();

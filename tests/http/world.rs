@@ -246,8 +246,8 @@ impl World {
             .unwrap();
     }
 
-    /// Sets the day's count of wrong tries over all addresses, in place of so many requests.
-    pub async fn set_wrong_tries(&self, tries: u32) {
+    /// Sets the day's count of tries over all addresses, in place of so many requests.
+    pub async fn set_tries_of_the_day(&self, tries: u32) {
         let key = |text: &str| AttributeValue::S(text.to_owned());
         let update = self.dynamodb().update_item();
         update

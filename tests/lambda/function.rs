@@ -144,6 +144,12 @@ impl Function {
         self.line(|line| line["event"] == event).await
     }
 
+    /// Waits for a line of this event that belongs to this request.
+    pub async fn logged_for(&self, event: &str, request_id: &str) -> Value {
+        self.line(|line| line["event"] == event && line["request_id"] == request_id)
+            .await
+    }
+
     /// Waits for a metric of this name.
     pub async fn counted(&self, metric: &str) -> Value {
         self.line(|line| line[metric] == 1).await
@@ -151,8 +157,7 @@ impl Function {
 
     /// Waits for the line of this request.
     pub async fn request(&self, id: &str) -> Value {
-        self.line(|line| line["event"] == "request" && line["request_id"] == id)
-            .await
+        self.logged_for("request", id).await
     }
 
     async fn line(&self, wanted: impl Fn(&Value) -> bool) -> Value {

@@ -79,7 +79,7 @@ fn the_function() {
         match lambda::prepared(lookup, tls, clock, randomness).await {
             Ok(app) => {
                 lambda::warm_up(&app).await;
-                lambda::serve(app).await
+                lambda::serve(app, &lookup("AWS_LAMBDA_RUNTIME_API").unwrap()).await
             }
             Err(code) => code,
         }

@@ -14,11 +14,14 @@ mod client;
 mod events;
 mod flow;
 mod function;
+mod function_url;
 mod host;
+mod http1;
 #[path = "../http/recorder.rs"]
 #[expect(dead_code, reason = "the other tests use more of it")]
 mod recorder;
 mod runtime_api;
 mod secret;
+mod spellings;
 mod streams;
 mod tls;

@@ -82,6 +82,8 @@ async fn a_tool_call_is_streamed_piece_by_piece() {
     let prelude = asked.prelude().await;
     assert_eq!(prelude.status, 200);
     assert_eq!(prelude.headers["content-type"], "text/event-stream");
+    // The client has status and headers before there is an event.
+    assert!(!prelude.with_body);
     // Each piece is sent only after the one before it has come through: nothing waits for the end.
     for piece in [
         "data: {\"progress\":1}\n\n",
@@ -110,7 +112,8 @@ async fn a_tool_call_is_streamed_piece_by_piece() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_breaks_off_ends_the_answer_without_a_word_of_ours_in_it() {
+async fn a_stream_that_the_upstream_cuts_off_is_reported_with_trailers_and_without_a_word_of_ours_in_it()
+ {
     let proxy = Proxy::start().await;
     let upstream = proxy.streams(&EVENTS);
     let mut asked = proxy.function.invoke(&call(&proxy.tokens.access));
@@ -119,7 +122,13 @@ async fn an_upstream_that_breaks_off_ends_the_answer_without_a_word_of_ours_in_i
     let (data, _) = asked.chunk().await.unwrap();
     assert_eq!(data, "data: 1\n\n");
     upstream.send(Err(std::io::Error::other("broken"))).unwrap();
-    assert_eq!(rest(&mut asked).await, "");
+    let (rest, report) = asked.cut_off().await;
+    assert_eq!(rest, "");
+    // Lambda recommends `category.reason`.
+    assert_eq!(report.error_type, "Function.StreamCutOff");
+    assert_eq!(report.body["errorType"], report.error_type);
+    // What went wrong is for the log alone.
+    assert_eq!(report.body["errorMessage"], "the response was cut off");
     let line = proxy.function.logged("stream_broken").await;
     assert_eq!(line["request_id"], asked.id.as_str());
 
@@ -164,7 +173,9 @@ async fn what_has_no_place_to_end_is_cut_before_the_deadline() {
         .invoke(&call(&proxy.tokens.access), Some(runs));
     asked.prelude().await;
     upstream.send(Ok("{\"half\":")).unwrap();
-    assert_eq!(rest(&mut asked).await, "{\"half\":");
+    let (half, report) = asked.cut_off().await;
+    assert_eq!(half, "{\"half\":");
+    assert_eq!(report.error_type, "Function.StreamCutOff");
     let took = asked.elapsed();
     assert!(took <= Duration::from_millis(3500), "{took:?}");
     proxy.function.logged("stream_broken").await;

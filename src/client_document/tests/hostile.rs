@@ -92,7 +92,9 @@ async fn an_endless_document_is_cut_at_5_kb_and_its_connection_closed() {
     let chunked =
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
     let until_close = "HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n";
-    for (head, again) in [(chunked, "5\r\naaaaa\r\n"), (until_close, "aaaaaaaaaa")] {
+    let piece = "a".repeat(256);
+    let chunk = format!("100\r\n{piece}\r\n");
+    for (head, again) in [(chunked, chunk), (until_close, piece)] {
         let mut origin = Origin::start(Script::Endless(head.into(), again.into())).await;
         assert_eq!(fetch(&origin).await, Err(FetchError::TooLarge));
         origin.ended.wait_for(|ended| *ended == 1).await.unwrap();

@@ -27,7 +27,7 @@ const PATH: &AsciiSet = &QUERY
     .add(b'}');
 
 /// A request, and what AWS says of it.
-pub struct Arrived {
+pub struct ReceivedRequest {
     /// The request as sent.
     pub request: Request<Bytes>,
     /// The domain name it was sent to.
@@ -40,14 +40,17 @@ pub struct Arrived {
 ///
 /// # Errors
 /// What is wrong with it, for the log.
-pub fn read(mut payload: Value) -> Result<Arrived, String> {
+pub fn read(event: &[u8]) -> Result<ReceivedRequest, String> {
+    // serde's message may quote a value.
+    let not_an_event =
+        |error: serde_json::Error| format!("not a Function URL event ({:?})", error.classify());
+    // A header's bytes outside UTF-8 make an event that is not JSON (aws/aws-lambda-rust-runtime issue 509).
+    let mut payload: Value = serde_json::from_slice(event).map_err(not_an_event)?;
     // The parsed parameters are AWS's reading; ours is of the raw query.
     if let Some(fields) = payload.as_object_mut() {
         fields.remove("queryStringParameters");
     }
-    // serde's message may quote a value.
-    let event: Event = serde_json::from_value(payload)
-        .map_err(|error| format!("not a Function URL event ({:?})", error.classify()))?;
+    let event: Event = serde_json::from_value(payload).map_err(not_an_event)?;
     let body = match event.body {
         Some(body) if event.is_base64_encoded => STANDARD
             .decode(body)
@@ -68,7 +71,7 @@ pub fn read(mut payload: Value) -> Result<Arrived, String> {
             HeaderValue::from_str(&cookies.join("; ")).map_err(|_| "a cookie fits in no header")?;
         request.headers_mut().insert(COOKIE, cookies);
     }
-    Ok(Arrived {
+    Ok(ReceivedRequest {
         request,
         domain_name: event.request_context.domain_name.unwrap_or_default(),
         source: event
@@ -146,8 +149,15 @@ mod tests {
             json!({ "rawPath": "/", "body": "sec*ret", "isBase64Encoded": true,
                     "requestContext": { "http": { "method": "POST" } } }),
         ] {
-            let what = read(payload.clone()).err().unwrap();
+            let what = read(payload.to_string().as_bytes()).err().unwrap();
             assert!(!what.contains("sec"), "{what} for {payload}");
+        }
+        for bytes in [
+            &b""[..],
+            b"{\"headers\":{\"a\":\"sec\xff\"}}",
+            &[b'['; 1000],
+        ] {
+            assert!(!read(bytes).err().unwrap().contains("sec"));
         }
     }
 }

@@ -1,26 +1,28 @@
-//! The host on Lambda: Function URL events in, streamed answers out.
+//! The host on Lambda: Function URL events in, streamed responses out.
 //!
+//! * [`runtime_api`] – where invocations come from and responses go
 //! * [`event`] – an event as an HTTP request
-//! * [`caller`] – who calls, under which name, and until when
-//! * [`stream`] – an answer as the Runtime API takes it
+//! * [`caller`] – who calls, at which base URL, and until when
+//! * [`streamed_response`] – a response as a Function URL takes it
 
 mod caller;
 mod event;
-mod stream;
+mod runtime_api;
+mod streamed_response;
 
-use std::{
-    convert::Infallible, panic::AssertUnwindSafe, process::ExitCode, sync::Arc, time::Duration,
-};
+use std::{panic::AssertUnwindSafe, process::ExitCode, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     response::{IntoResponse as _, Response},
 };
 use futures_util::FutureExt as _;
-use http::{StatusCode, header::CONTENT_TYPE};
-use lambda_runtime::{LambdaEvent, Runtime, StreamResponse, service_fn};
+use http::{
+    Method, StatusCode,
+    header::{ACCEPT_ENCODING, CONTENT_TYPE},
+};
 use rustls::ClientConfig;
-use serde_json::{Value, json};
+use serde_json::json;
 use tower::ServiceExt as _;
 
 use super::{aws, log, metrics::Metrics};
@@ -32,27 +34,31 @@ use crate::{
     config::{Config, Host, LogFormat},
     credential::Randomness,
     endpoint,
+    error::causes,
     secrets::Secrets,
     store::Store,
     upstream::{Upstream, http::Http},
 };
-use stream::Whole;
+use event::ReceivedRequest;
+use runtime_api::{Invocation, RuntimeApi, RuntimeApiError};
 
-/// How long the first poll waits for connections to open. Initialisation is billed, and what is not open by then
-/// opens with the first request.
-const WARM_UP: Duration = Duration::from_millis(1500);
+/// How long the first poll waits for the table's and the secret's connections to open. Initialisation is billed, and
+/// what is not open by then opens with the first request.
+const AWS_WARM_UP: Duration = Duration::from_millis(1500);
+/// The same for the upstream, which may be silent at a request without a credential: enough for a TLS handshake.
+const UPSTREAM_WARM_UP: Duration = Duration::from_millis(300);
+/// How long the end of a response waits for a refresh of the secret that runs beside it.
+const SECRET_REFRESH_WAIT: Duration = Duration::from_secs(1);
 
-/// How long an answer waits for a refresh of the secret that runs beside it.
-const SETTLE: Duration = Duration::from_secs(1);
-
-/// Runs the function as the environment says, until the environment ends it. Bad settings end it at once, so
+/// Runs the function as the environment says, until the environment ends it. Invalid settings end it at once, so
 /// that the initialisation fails where everybody sees it. `tls` says whom the outgoing side trusts.
 pub async fn run(lookup: impl Fn(&str) -> Option<String>, tls: ClientConfig) -> ExitCode {
     let (clock, randomness) = (Clock::system(), Randomness::system());
+    let runtime_api = lookup("AWS_LAMBDA_RUNTIME_API").unwrap_or_default();
     match prepared(lookup, tls, clock, randomness).await {
         Ok(app) => {
             warm_up(&app).await;
-            serve(app).await
+            serve(app, &runtime_api).await
         }
         Err(code) => code,
     }
@@ -104,89 +110,126 @@ pub async fn prepared(
 /// Opens the connections to table, secret and upstream side by side. Whether one fails matters to the request
 /// that needs it, not here.
 pub async fn warm_up(app: &App) {
-    let all = async {
-        tokio::join!(
-            app.store.warm_up(),
-            app.secrets.get(),
-            app.upstream.warm_up()
-        )
-    };
-    let _ = tokio::time::timeout(WARM_UP, all).await;
+    let aws = async { tokio::join!(app.store.warm_up(), app.secrets.get()) };
+    let _ = tokio::join!(
+        tokio::time::timeout(AWS_WARM_UP, aws),
+        tokio::time::timeout(UPSTREAM_WARM_UP, app.upstream.warm_up()),
+    );
 }
 
-/// Answers one invocation after the other.
-pub async fn serve(app: App) -> ExitCode {
+/// Handles one invocation after the other. `runtime_api` is the value of `AWS_LAMBDA_RUNTIME_API`.
+pub async fn serve(app: App, runtime_api: &str) -> ExitCode {
+    let Err(error) = serve_invocations(app, runtime_api).await;
+    tracing::error!(
+        event = "runtime_failed",
+        detail = causes(&*error),
+        "the Runtime API cannot be used"
+    );
+    ExitCode::FAILURE
+}
+
+async fn serve_invocations(
+    app: App,
+    runtime_api: &str,
+) -> Result<std::convert::Infallible, RuntimeApiError> {
+    let api = RuntimeApi::new(runtime_api)?;
     let router = endpoint::router(app.clone());
-    let handler = service_fn(move |event: LambdaEvent<Value>| {
-        let (app, router) = (app.clone(), router.clone());
-        async move { Ok::<_, Infallible>(answered(&app, router, event).await) }
-    });
-    match Runtime::new(handler).run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(event = "runtime_failed", detail = %error, "the Runtime API cannot be used");
-            ExitCode::FAILURE
+    loop {
+        let invocation = api.next().await?;
+        let (response, to_head) = respond(&app, router.clone(), &invocation).await;
+        let secrets = app.secrets.clone();
+        // A refresh began with the request, so it is mostly over by now; what is not would freeze with the function.
+        let secret_settled = async move {
+            let _ = tokio::time::timeout(SECRET_REFRESH_WAIT, secrets.settled()).await;
+        };
+        let request_id = invocation.request_id.clone();
+        let frames = streamed_response::frames(response, to_head, request_id, secret_settled).await;
+        if let Err(error) = api.respond(&invocation, frames).await {
+            // Lambda has given up on this invocation; whether it still has others, `next` will tell.
+            tracing::warn!(
+                event = "response_not_taken",
+                request_id = invocation.request_id,
+                detail = causes(&*error),
+                "the Runtime API did not take a response"
+            );
         }
     }
 }
 
-/// Every invocation gets an answer of ours: what the runtime would make of an error is a 502 without a word.
-async fn answered(app: &App, router: Router, event: LambdaEvent<Value>) -> StreamResponse<Whole> {
-    let request_id = event.context.request_id.clone();
-    let bare = event.payload["requestContext"]["http"]["method"] == "HEAD";
-    let answer = AssertUnwindSafe(answer(app, router, event))
+/// The response, and whether it is one to HEAD. Every invocation gets a response of ours: an error report would
+/// become a 502 without a word.
+async fn respond(app: &App, router: Router, invocation: &Invocation) -> (Response, bool) {
+    let received = match event::read(&invocation.event) {
+        Ok(received) => received,
+        Err(detail) => {
+            tracing::warn!(
+                event = "bad_event",
+                request_id = invocation.request_id,
+                detail
+            );
+            let bad_request = RejectedByHost {
+                status: StatusCode::BAD_REQUEST,
+                error: "invalid_request",
+                description: "the request cannot be read",
+            };
+            return (bad_request.into_response(), false);
+        }
+    };
+    let to_head = received.request.method() == Method::HEAD;
+    let response = AssertUnwindSafe(route(app, router, received, invocation))
         .catch_unwind()
         .await
         .unwrap_or_else(|_| {
-            refused(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "server_error",
-                "something went wrong here",
-            )
+            let panicked = RejectedByHost {
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                error: "server_error",
+                description: "something went wrong here",
+            };
+            panicked.into_response()
         });
-    // Begun with the request, so mostly over by now; what is not would freeze with the function.
-    let _ = tokio::time::timeout(SETTLE, app.secrets.settled()).await;
-    stream::streamed(answer, bare, request_id)
+    (response, to_head)
 }
 
-async fn answer(app: &App, router: Router, event: LambdaEvent<Value>) -> Response {
-    let arrived = match event::read(event.payload) {
-        Ok(arrived) => arrived,
-        Err(what) => {
-            tracing::warn!(
-                event = "bad_event",
-                request_id = event.context.request_id,
-                detail = what
-            );
-            return refused(
-                StatusCode::BAD_REQUEST,
-                "invalid_request",
-                "the request cannot be read",
-            );
-        }
-    };
-    match caller::identify(app, &arrived, &event.context).await {
+async fn route(
+    app: &App,
+    router: Router,
+    received: ReceivedRequest,
+    invocation: &Invocation,
+) -> Response {
+    match caller::identify(app, &received, invocation).await {
         Ok(caller) => {
-            let mut request = arrived.request.map(axum::body::Body::from);
+            let mut request = received.request.map(axum::body::Body::from);
+            // A Function URL may decode a compressed response or drop its content-encoding.
+            request.headers_mut().remove(ACCEPT_ENCODING);
             request.extensions_mut().insert(caller);
             router
                 .oneshot(request)
                 .await
                 .unwrap_or_else(|never| match never {})
         }
-        Err(refusal) => {
+        Err(rejected) => {
             tracing::warn!(
                 event = "refused_by_host",
-                request_id = event.context.request_id,
-                address = arrived.source.map(tracing::field::display),
-                detail = refusal.what
+                request_id = invocation.request_id,
+                address = received.source.map(tracing::field::display),
+                detail = rejected.description
             );
-            refused(refusal.status, refusal.error, refusal.what)
+            rejected.into_response()
         }
     }
 }
 
-fn refused(status: StatusCode, error: &str, what: &str) -> Response {
-    let body = json!({ "error": error, "error_description": what }).to_string();
-    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+/// A request that no endpoint sees.
+pub struct RejectedByHost {
+    status: StatusCode,
+    error: &'static str,
+    description: &'static str,
+}
+
+impl axum::response::IntoResponse for RejectedByHost {
+    fn into_response(self) -> Response {
+        let body = json!({ "error": self.error, "error_description": self.description });
+        let headers = [(CONTENT_TYPE, "application/json")];
+        (self.status, headers, body.to_string()).into_response()
+    }
 }

@@ -70,7 +70,7 @@ fn at(second: u64, text: &str) -> (u64, String) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn comments_come_after_every_fifteen_seconds_of_silence() {
+async fn comments_come_after_every_interval_of_silence() {
     let inner = said(&[(50, "data: 1\n\n"), (14, "data: 2\n\n"), (31, "")]);
     let expected = [
         at(15, &comment()),

@@ -1,6 +1,7 @@
 // Counting checks: each prints a line; the last line is the summary, and the exit code says whether all held.
 let count = 0;
 let failures = 0;
+let interrupted = false;
 
 export function check(name, ok, seen = '') {
   count += 1;
@@ -21,13 +22,28 @@ export function oneByOne(name, arrivals, answered, steps) {
     `ms: ${arrivals.map(Math.round).join(', ')}; answer: ${Math.round(answered)}`);
 }
 
+/** A part of a file: what ends it early is one failed check, and the next part runs. */
+export async function attempt(name, part) {
+  try {
+    await part();
+  } catch (error) {
+    if (interrupted) throw error;
+    check(`${name}: runs to its end`, false, error?.stack ?? error);
+  }
+}
+
 /** Runs the tests of a file, and whatever happens (a signal, too) ends what they started. */
 export async function run(file, test, cleanups = []) {
-  const interrupted = new Promise((_, reject) => {
-    for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => reject(new Error(`interrupted by ${signal}`)));
+  const signalled = new Promise((_, reject) => {
+    for (const signal of ['SIGINT', 'SIGTERM']) {
+      process.once(signal, () => {
+        interrupted = true;
+        reject(new Error(`interrupted by ${signal}`));
+      });
+    }
   });
   try {
-    await Promise.race([test((cleanup) => cleanups.push(cleanup)), interrupted]);
+    await Promise.race([test((cleanup) => cleanups.push(cleanup)), signalled]);
   } catch (error) {
     check(`${file} runs to its end`, false, error?.stack ?? error);
   }

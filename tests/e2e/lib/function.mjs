@@ -1,149 +1,276 @@
-// A Function URL on loopback: HTTP requests become events of payload version 2.0, which instances of the function
-// fetch from a Runtime API and answer as streams. An instance serves one request at a time; when all are busy,
-// another is started, as Lambda does. (Exact semantics are the matter of tests/lambda; here real clients pass through.)
+// A Function URL and Lambda on loopback, as unkind as AWS is: HTTP requests become events, which instances of the
+// function fetch from a Runtime API of their own and answer as streams. lib/functionurl.mjs says what happens to
+// requests and responses on the way. An instance serves one request at a time and stands still between two; when all
+// are busy, another is started. A response whose streamed body is empty never ends. (tests/lambda has the other half:
+// how exactly the function speaks to the Runtime API.)
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { fileURLToPath } from 'node:url';
+import { eventOf, EVENT_LIMIT_BYTES, failed, Outgoing, throttled, tooLarge } from './functionurl.mjs';
 import { endWithUs } from './processes.mjs';
 
 const BINARY = process.env.FUNCTION_BINARY
   ?? fileURLToPath(new URL('../../../target/debug/examples/function', import.meta.url));
 const PIN = 'e2ePIN2345';
-const MOST_INSTANCES = 20;
-const TIMEOUT_MS = 360_000;
-// Between the JSON of status and headers and the body.
-const SEPARATOR = Buffer.alloc(8);
+const DOMAIN_NAME = 'e2e.lambda-url.eu-central-1.on.aws';
+const ERROR_TYPE = 'lambda-runtime-function-error-type';
+const INVOCATION = /^\/2018-06-01\/runtime\/invocation\/(?:(next)|([^/]+)\/(response|error))$/;
 
-/** Starts the table and the function before this upstream. */
-export async function lambda(env) {
-  const table = spawn(BINARY, ['table'], { stdio: ['ignore', 'pipe', 'inherit'] });
-  endWithUs(table);
-  const [line] = await once(table.stdout, 'data');
-  const state = String(line).trim();
+const DEFAULTS = {
+  /** The program and its first arguments. */
+  command: [BINARY],
+  /** The function's time-out: what it is told as its deadline, and when it is killed. */
+  timeoutMs: 360_000,
+  /** A client waits for the end of an empty body until the time-out. Nobody wants to watch that: it is less here. */
+  emptyBodyHangsMs: 15_000,
+  /** Account and function have a limit (ReservedConcurrentExecutions); more than that is 429. */
+  mostInstances: 40,
+  /** Between requests an instance does not run (AWS, "Lambda execution environment lifecycle"). */
+  freeze: true,
+  /** For a comparison with a function that sends empty bodies. */
+  endEmptyBodies: false,
+};
 
-  const waiting = []; // instances that asked for work
-  const running = new Map(); // request id → the response to write to
-  const instances = new Set();
-  let requests = 0;
-  let started = 0;
-  let runtimeApi;
-  let log = '';
+/** One execution environment: a process and the Runtime API that it alone speaks to. */
+class Instance {
+  /** The response to its GET for the next event, while it waits. */
+  waiting = undefined;
+  current = undefined;
+  polled = false;
 
-  function instance() {
-    const child = spawn(BINARY, ['serve', state], {
-      env: { PATH: process.env.PATH, AUTH_PIN: PIN, AWS_LAMBDA_RUNTIME_API: runtimeApi, AWS_LAMBDA_FUNCTION_NAME: 'e2e',
-        AWS_LAMBDA_FUNCTION_MEMORY_SIZE: '256', AWS_LAMBDA_FUNCTION_VERSION: '$LATEST', BASE_URL: base, ...env },
+  constructor(lambda) {
+    this.lambda = lambda;
+  }
+
+  async start(state, env) {
+    this.api = createServer((asked, answer) => this.#serve(asked, answer)).listen(0, '127.0.0.1');
+    await once(this.api, 'listening');
+    if (this.lambda.stopping) return;
+    const [program, ...first] = this.lambda.options.command;
+    this.child = spawn(program, [...first, 'serve', state], {
+      env: { PATH: process.env.PATH, AUTH_PIN: PIN, AWS_LAMBDA_RUNTIME_API: `127.0.0.1:${this.api.address().port}`,
+        AWS_LAMBDA_FUNCTION_NAME: 'e2e', AWS_LAMBDA_FUNCTION_MEMORY_SIZE: '256', AWS_LAMBDA_FUNCTION_VERSION: '$LATEST', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    for (const output of [child.stdout, child.stderr]) output.on('data', (chunk) => { log += chunk; });
-    endWithUs(child);
-    instances.add(child);
-    started += 1;
-    child.on('exit', () => instances.delete(child));
-  }
-
-  const queue = [];
-  function dispatch() {
-    while (queue.length > 0 && waiting.length > 0) {
-      const { event, response } = queue.shift();
-      requests += 1;
-      const id = `00000000-0000-4000-8000-${String(requests).padStart(12, '0')}`;
-      running.set(id, response);
-      waiting.shift().writeHead(200, {
-        'content-type': 'application/json',
-        'lambda-runtime-aws-request-id': id,
-        'lambda-runtime-deadline-ms': String(Date.now() + TIMEOUT_MS),
-        'lambda-runtime-invoked-function-arn': 'arn:aws:lambda:eu-central-1:123456789012:function:e2e',
-      }).end(JSON.stringify(event));
-    }
-    if (queue.length > 0 && instances.size < MOST_INSTANCES) instance();
-  }
-
-  const runtime = createServer((asked, answer) => {
-    const id = asked.url.match(/\/invocation\/([^/]+)\/(?:response|error)$/)?.[1];
-    if (asked.method === 'GET') {
-      waiting.push(answer);
-      answer.on('close', () => { const at = waiting.indexOf(answer); if (at >= 0) waiting.splice(at, 1); });
-      dispatch();
-      return;
-    }
-    const response = running.get(id);
-    if (response === undefined) {
-      answer.writeHead(400).end();
-      return;
-    }
-    let prelude = Buffer.alloc(0);
-    let begun = false;
-    asked.on('data', (chunk) => {
-      if (begun) {
-        response.write(chunk);
-        return;
-      }
-      prelude = Buffer.concat([prelude, chunk]);
-      const at = prelude.indexOf(SEPARATOR);
-      if (at < 0) return;
-      begun = true;
-      const { statusCode, headers = {}, cookies = [] } = JSON.parse(prelude.subarray(0, at));
-      response.writeHead(statusCode, { ...headers, ...(cookies.length > 0 ? { 'set-cookie': cookies } : {}) });
-      response.flushHeaders();
-      const rest = prelude.subarray(at + SEPARATOR.length);
-      if (rest.length > 0) response.write(rest);
+    endWithUs(this.child);
+    for (const output of [this.child.stdout, this.child.stderr]) output.on('data', (chunk) => { this.lambda.log += chunk; });
+    this.ended = once(this.child, 'exit').then(() => {
+      this.api.closeAllConnections();
+      this.api.close();
+      this.#over()?.outgoing.cut();
+      this.lambda.gone(this);
     });
+  }
+
+  /** Gives it an event. */
+  run(invocation) {
+    const { options } = this.lambda;
+    this.current = invocation;
+    invocation.outgoing = new Outgoing(invocation.response);
+    invocation.timeout = setTimeout(() => this.kill(), options.timeoutMs);
+    if (options.freeze) this.child.kill('SIGCONT');
+    this.waiting.writeHead(200, {
+      'content-type': 'application/json',
+      'lambda-runtime-aws-request-id': invocation.id,
+      'lambda-runtime-deadline-ms': String(Date.now() + options.timeoutMs),
+      'lambda-runtime-invoked-function-arn': 'arn:aws:lambda:eu-central-1:123456789012:function:e2e',
+      'lambda-runtime-trace-id': 'Root=1-00000000-000000000000000000000000',
+    }).end(invocation.event);
+    this.waiting = undefined;
+  }
+
+  kill() { this.child?.kill('SIGKILL'); }
+
+  #over() {
+    const invocation = this.current;
+    clearTimeout(invocation?.timeout);
+    this.current = undefined;
+    return invocation;
+  }
+
+  #serve(asked, answer) {
+    const [, next, id, what] = asked.url.match(INVOCATION) ?? [];
+    if (asked.method === 'GET' && next) this.#next(answer);
+    else if (asked.method === 'POST' && id !== undefined && id === this.current?.id) this[what](asked, answer);
+    else {
+      this.lambda.fault(`out of turn: ${asked.method} ${asked.url}`);
+      asked.resume();
+      answer.writeHead(403).end();
+    }
+  }
+
+  #next(answer) {
+    if (this.current || this.waiting) {
+      this.lambda.fault('asked for the next event while it had one');
+      answer.writeHead(403).end();
+      return;
+    }
+    this.polled = true;
+    this.waiting = answer;
+    this.lambda.dispatch();
+    if (this.waiting && this.lambda.options.freeze) this.child.kill('SIGSTOP');
+  }
+
+  /** An error instead of a response: 502, and nothing of it reaches the client. */
+  async error(asked, answer) {
+    let text = '';
+    for await (const chunk of asked) text += chunk;
+    this.lambda.fault(`reported as failed: ${this.current.name}: ${text}`);
+    this.#over().outgoing.cut();
+    answer.writeHead(202).end();
+  }
+
+  response(asked, answer) {
+    const { lambda, current: { outgoing, name } } = this;
+    const expect = (header, value) => {
+      if (asked.headers[header] !== value) lambda.fault(`${name}: ${header} is ${asked.headers[header]}`);
+    };
+    expect('lambda-runtime-function-response-mode', 'streaming');
+    expect('transfer-encoding', 'chunked');
+    expect('content-type', 'application/vnd.awslambda.http-integration-response');
+    asked.on('data', (chunk) => outgoing.take(chunk));
+    // A function that dies is seen by its exit.
+    asked.on('error', () => {});
     asked.on('end', () => {
-      if (!begun) response.writeHead(502).end(prelude);
-      else response.end();
-      running.delete(id);
-      answer.writeHead(202).end();
+      const done = () => {
+        this.#over();
+        answer.writeHead(202).end();
+      };
+      if (outgoing.head && 'content-length' in outgoing.head.headers) lambda.fault(`${name}: a content-length in the prelude`);
+      if (!outgoing.head) {
+        lambda.fault(`${name}: ${outgoing.malformed ?? 'no prelude'}`);
+        outgoing.cut();
+        done();
+      } else if (ERROR_TYPE in asked.trailers) {
+        // AWS, "Building a custom runtime": the error is forwarded to the client. What a Function URL makes of it is not
+        // documented; that the connection is cut is assumed.
+        lambda.broken.push({ name, type: asked.trailers[ERROR_TYPE], declared: asked.headers.trailer });
+        outgoing.cut();
+        done();
+      } else if (outgoing.bodyBytes === 0 && !lambda.options.endEmptyBodies) {
+        // Reported for several runtimes, aws-lambda-web-adapter #499 with these crates: neither the client's response
+        // nor the invocation ends before the time-out.
+        lambda.fault(`empty body: ${name}: ${outgoing.head.statusCode}`);
+        setTimeout(() => this.kill(), lambda.options.emptyBodyHangsMs).unref();
+      } else {
+        if (outgoing.bodyBytes === 0) outgoing.take(Buffer.from('\n'));
+        outgoing.end();
+        done();
+      }
     });
-  }).listen(0, '127.0.0.1');
-  await once(runtime, 'listening');
-  runtimeApi = `127.0.0.1:${runtime.address().port}`;
+  }
+}
+
+class Lambda {
+  instances = new Set();
+  queue = [];
+  log = '';
+  started = 0;
+  requests = 0;
+  faults = [];
+  broken = [];
+  stopping = false;
+
+  constructor(options) {
+    this.options = { ...DEFAULTS, ...options };
+  }
+
+  fault(what) { this.faults.push(what); }
+
+  invoke(asked, response, event, id) {
+    this.queue.push({ response, event, id, name: `${asked.method} ${asked.url.split('?')[0]}` });
+    this.dispatch();
+  }
+
+  dispatch() {
+    for (const instance of this.instances) {
+      if (this.queue.length === 0) return;
+      if (instance.waiting) instance.run(this.queue.shift());
+    }
+    const starting = [...this.instances].filter((instance) => !instance.polled).length;
+    for (let missing = this.queue.length - starting; missing > 0; missing -= 1) {
+      if (this.instances.size < this.options.mostInstances) this.add();
+      else throttled(this.queue.pop().response);
+    }
+  }
+
+  add() {
+    const instance = new Instance(this);
+    this.instances.add(instance);
+    this.started += 1;
+    instance.start(this.state, this.env).catch((error) => this.fault(`not started: ${error}`));
+  }
+
+  gone(instance) {
+    this.instances.delete(instance);
+    if (this.stopping) return;
+    // An error of the initialization is what the request gets for which the instance was started.
+    if (!instance.polled && this.queue.length > 0) {
+      this.fault('ended during its initialization');
+      failed(this.queue.shift().response);
+    }
+    this.dispatch();
+  }
+
+  async killAll() {
+    const all = [...this.instances];
+    all.forEach((instance) => instance.kill());
+    await Promise.all(all.map((instance) => instance.ended));
+  }
+}
+
+/** Starts the table, and the function in front of the upstream that `env` names. */
+export async function lambda(env, options = {}) {
+  const service = new Lambda(options);
+  const [program, ...first] = service.options.command;
+  const table = spawn(program, [...first, 'table'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  endWithUs(table);
+  const [line] = await once(table.stdout, 'data');
+  service.state = String(line).trim();
 
   const front = createServer(async (asked, response) => {
     const body = [];
-    for await (const chunk of asked) body.push(chunk);
-    const [rawPath, rawQueryString = ''] = asked.url.split(/\?(.*)/s);
-    const headers = Object.fromEntries(Object.entries(asked.headers)
-      .filter(([name]) => name !== 'cookie')
-      .map(([name, value]) => [name, [value].flat().join(',')]));
-    const cookies = asked.headers.cookie?.split('; ');
-    queue.push({
-      response,
-      event: {
-        version: '2.0', routeKey: '$default', rawPath, rawQueryString, headers, ...(cookies ? { cookies } : {}),
-        requestContext: {
-          accountId: 'anonymous', apiId: 'e2e', domainName: 'e2e.lambda-url.eu-central-1.on.aws', domainPrefix: 'e2e',
-          http: { method: asked.method, path: rawPath, protocol: 'HTTP/1.1', sourceIp: '127.0.0.1', userAgent: asked.headers['user-agent'] ?? '' },
-          requestId: 'r', routeKey: '$default', stage: '$default', time: '23/Nov/2026:12:00:00 +0000', timeEpoch: Date.now(),
-        },
-        ...(body.length > 0 ? { body: Buffer.concat(body).toString('base64'), isBase64Encoded: true } : { isBase64Encoded: false }),
-      },
-    });
-    dispatch();
+    let length = 0;
+    try {
+      for await (const chunk of asked) {
+        length += chunk.length;
+        if (length <= EVENT_LIMIT_BYTES) body.push(chunk);
+      }
+    } catch {
+      return; // The client went away.
+    }
+    service.requests += 1;
+    const id = `00000000-0000-4000-8000-${String(service.requests).padStart(12, '0')}`;
+    const event = length > EVENT_LIMIT_BYTES ? undefined : eventOf(asked, Buffer.concat(body), DOMAIN_NAME, id);
+    if (event === undefined) tooLarge(response);
+    else service.invoke(asked, response, event, id);
   }).listen(0, '127.0.0.1');
   await once(front, 'listening');
-  const base = `http://127.0.0.1:${front.address().port}`;
+  const origin = `http://127.0.0.1:${front.address().port}`;
+  service.env = { ...env, BASE_URL: env.BASE_URL ?? origin };
 
   return {
-    origin: base,
-    url: `${env.BASE_URL ?? base}/mcp`,
+    origin,
+    url: `${service.env.BASE_URL}/mcp`,
     pin: PIN,
-    output: () => log,
-    instances: () => started,
+    output: () => service.log,
+    instances: () => service.started,
+    /** The processes that run now. */
+    processes: () => [...service.instances].map((instance) => instance.child.pid),
+    /** What the function did that AWS punishes: empty bodies, errors, malformed preludes. */
+    faults: () => service.faults,
+    /** Streams that were reported as broken: request, error type, and the header `Trailer`. */
+    broken: () => service.broken,
     /** All instances go, as when code is updated; the table stays. */
-    async restart() {
-      await Promise.all([...instances].map((child) => { child.kill('SIGKILL'); return once(child, 'exit'); }));
-      // What they asked for last is not for those that come.
-      waiting.length = 0;
-    },
+    restart: () => service.killAll(),
     async stop() {
+      service.stopping = true;
       front.closeAllConnections();
       front.close();
-      const ended = [...instances, table].map((child) => { child.kill('SIGKILL'); return once(child, 'exit'); });
-      runtime.closeAllConnections();
-      runtime.close();
-      await Promise.all(ended);
+      const ended = once(table, 'exit');
+      table.kill('SIGKILL');
+      await Promise.all([service.killAll(), ended]);
       return 0;
     },
   };

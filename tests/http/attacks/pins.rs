@@ -2,7 +2,44 @@
 
 use futures_util::future::join_all;
 
-use crate::world::World;
+use lambda_oauth_mcp_proxy::pin::Pin;
+
+use crate::world::{Answer, Choices, Page, World};
+
+/// A try on this page from this address, in a browser that has this cookie besides the page's own.
+async fn try_pin(w: &World, page: &Page, address: &str, pin: &str, browser: &str) -> Answer {
+    w.post("/authorize")
+        .header("cookie", &format!("{}; {browser}", page.cookie))
+        .header("x-real-ip", address)
+        .form(&[
+            ("page", page.id.as_str()),
+            ("pin", pin),
+            ("decision", "authorize"),
+        ])
+        .send()
+        .await
+}
+
+/// The cookie by which a browser is known from now on.
+fn known_browser_cookie(response: &Answer) -> String {
+    let cookies = response.headers.get_all("set-cookie").iter();
+    let mut cookies = cookies.map(|value| value.to_str().unwrap());
+    let cookie = cookies
+        .find(|cookie| cookie.starts_with("browser_"))
+        .unwrap();
+    assert!(
+        cookie.contains("; Max-Age=7776000; HttpOnly; SameSite=Lax"),
+        "{cookie}"
+    );
+    cookie.split(';').next().unwrap().to_owned()
+}
+
+async fn behind_a_proxy() -> (World, Page) {
+    let w = World::with(&[("TRUSTED_PROXY_HEADER", "x-real-ip")]).await;
+    let client = w.client().await;
+    let page = w.open(&w.ask(&client)).await;
+    (w, page)
+}
 
 /// How many tries the table counts, of one address and overall.
 fn counted(w: &World, key: &str) -> u64 {
@@ -26,7 +63,7 @@ async fn fifty_wrong_pins_at_once_are_no_more_tries_than_one_after_another() {
         }))
         .await;
     }
-    assert!(counted(&w, "pin#127.0.0.1") <= 5, "{:?}", w.dump());
+    assert!(counted(&w, "pin#127.0.0.0/24") <= 5, "{:?}", w.dump());
     assert!(counted(&w, "pin#overall") <= 5);
     let blocked = w.decide(&page, "authorize", &w.pin).await;
     assert_eq!((blocked.status, blocked.header("location")), (429, ""));
@@ -59,15 +96,14 @@ async fn the_right_pin_among_fifty_at_once_wins_at_most_its_own_try() {
 }
 
 #[tokio::test]
-async fn a_pin_is_compared_exactly() {
+async fn a_pin_is_compared_whole() {
     let w = World::with(&[("TRUSTED_PROXY_HEADER", "x-real-ip")]).await;
     let client = w.client().await;
     let page = w.open(&w.ask(&client)).await;
     let pin = w.pin.clone();
     for (n, wrong) in [
-        format!(" {pin}"),
-        format!("{pin} "),
         pin.to_uppercase() + "x",
+        format!("{} {}", &pin[..5], &pin[5..]),
         pin[..9].to_owned(),
         format!("{pin}{pin}"),
         format!("{pin}%00"),
@@ -85,4 +121,193 @@ async fn a_pin_is_compared_exactly() {
             .await;
         assert_eq!(answer.status, 403, "{n}");
     }
+}
+
+#[tokio::test]
+async fn white_space_and_case_of_a_pasted_pin_do_not_matter() {
+    let (w, page) = behind_a_proxy().await;
+    let pin = w.pin.clone();
+    for pasted in [format!(" {pin}"), format!("{pin}\t"), pin.to_uppercase()] {
+        assert_eq!(
+            try_pin(&w, &page, "198.51.100.1", &pasted, "").await.status,
+            303,
+            "{pasted:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_network_cannot_act_as_thousands_of_addresses() {
+    // One household in networks of its own; a household each of one hoster's /48; a /24.
+    let names: [(fn(u32) -> String, u32); 3] = [
+        (|n| format!("2001:db8:0:{n:x}::1"), 25),
+        (|n| format!("2001:db8:1:{n:x}00::1"), 100),
+        (|n| format!("198.51.100.{n}"), 50),
+    ];
+    for (name, allowed) in names {
+        let addresses: Vec<_> = (0..allowed + 3).map(name).collect();
+        let (w, page) = behind_a_proxy().await;
+        let mut compared = 0;
+        for address in &addresses {
+            match try_pin(&w, &page, address, "wrong000", "").await.status {
+                403 => compared += 1,
+                status => assert_eq!(status, 429),
+            }
+        }
+        assert_eq!(compared, allowed, "{}", addresses[0]);
+        let elsewhere = try_pin(&w, &page, "203.0.113.1", &w.pin, "").await;
+        assert_eq!(elsewhere.status, 303, "nobody else is locked out");
+        let inside = try_pin(&w, &page, &name(allowed + 3), &w.pin, "").await;
+        assert_eq!((inside.status, inside.header("location")), (429, ""));
+        w.pass(86_400);
+        let client = w.client().await;
+        let page = w.open(&w.ask(&client)).await;
+        let next_day = try_pin(&w, &page, &addresses[0], &w.pin, "").await;
+        assert_eq!(next_day.status, 303);
+    }
+}
+
+#[tokio::test]
+async fn when_the_days_allowance_is_used_up_known_browsers_still_get_in() {
+    let (w, page) = behind_a_proxy().await;
+    let first = try_pin(&w, &page, "203.0.113.7", &w.pin, "").await;
+    assert_eq!(first.status, 303);
+    let browser = known_browser_cookie(&first);
+    let wrong = try_pin(&w, &page, "198.51.100.1", "wrong000", "").await;
+    assert_eq!(wrong.status, 403);
+    w.set_tries_of_the_day(100_000).await;
+
+    // The address is no evidence; the cookie is, from anywhere.
+    let same_address = try_pin(&w, &page, "203.0.113.7", &w.pin, "").await;
+    assert_eq!(
+        (same_address.status, same_address.header("location")),
+        (429, "")
+    );
+    let forged = format!("{}A", &browser[..browser.len() - 1]);
+    assert_eq!(
+        try_pin(&w, &page, "203.0.113.7", &w.pin, &forged)
+            .await
+            .status,
+        429
+    );
+    assert_eq!(
+        try_pin(&w, &page, "192.0.2.200", &w.pin, &browser)
+            .await
+            .status,
+        303
+    );
+
+    // A stolen cookie is worth five tries, then one an hour.
+    for status in [403, 403, 403, 403, 429] {
+        assert_eq!(
+            try_pin(&w, &page, "192.0.2.1", "wrong000", &browser)
+                .await
+                .status,
+            status
+        );
+    }
+    assert_eq!(
+        try_pin(&w, &page, "192.0.2.2", &w.pin, &browser)
+            .await
+            .status,
+        429
+    );
+    w.pass(30);
+    let again = try_pin(&w, &page, "192.0.2.2", &w.pin, &browser).await;
+    assert_eq!(
+        (again.status, known_browser_cookie(&again)),
+        (303, browser.clone())
+    );
+
+    // And it is known for 90 days from its last use.
+    w.pass(90 * 86_400);
+    let client = w.client().await;
+    let page = w.open(&w.ask(&client)).await;
+    assert_eq!(
+        try_pin(&w, &page, "192.0.2.1", "wrong000", "").await.status,
+        403
+    );
+    w.set_tries_of_the_day(100_000).await;
+    assert_eq!(
+        try_pin(&w, &page, "192.0.2.3", &w.pin, &browser)
+            .await
+            .status,
+        429
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_for_the_day_writes_nothing() {
+    let (w, page) = behind_a_proxy().await;
+    assert_eq!(
+        try_pin(&w, &page, "198.51.100.1", "wrong000", "")
+            .await
+            .status,
+        403
+    );
+    w.set_tries_of_the_day(100_000).await;
+    let before = w.dump();
+    for n in 0..5 {
+        let address = format!("2001:db8:{n:x}::1");
+        assert_eq!(
+            try_pin(&w, &page, &address, "wrong000", "").await.status,
+            429
+        );
+    }
+    assert_eq!(w.dump(), before);
+}
+
+#[tokio::test]
+async fn a_cookie_planted_before_the_pin_does_not_become_a_known_browser() {
+    let (w, page) = behind_a_proxy().await;
+    let name = format!("browser_{}", w.url("").rsplit(':').next().unwrap());
+    let planted = format!("{name}=AAAAAAAAAAAAAAAAAAAAAA");
+    let signed_in = try_pin(&w, &page, "203.0.113.7", &w.pin, &planted).await;
+    assert_ne!(known_browser_cookie(&signed_in), planted);
+    assert_eq!(
+        try_pin(&w, &page, "198.51.100.1", "wrong000", "")
+            .await
+            .status,
+        403
+    );
+    w.set_tries_of_the_day(100_000).await;
+    assert_eq!(
+        try_pin(&w, &page, "192.0.2.1", &w.pin, &planted)
+            .await
+            .status,
+        429
+    );
+}
+
+#[tokio::test]
+async fn a_short_pin_allows_a_thousand_tries_a_day() {
+    let w = World::choosing(Choices {
+        settings: vec![("TRUSTED_PROXY_HEADER", "x-real-ip".to_owned())],
+        secret: Some(Box::new(|secret| {
+            secret.pin = Pin::parse("abc123x").unwrap()
+        })),
+        ..Choices::default()
+    })
+    .await;
+    let client = w.client().await;
+    let page = w.open(&w.ask(&client)).await;
+    assert_eq!(
+        try_pin(&w, &page, "198.51.100.1", "wrong000", "")
+            .await
+            .status,
+        403
+    );
+    w.set_tries_of_the_day(999).await;
+    assert_eq!(
+        try_pin(&w, &page, "198.51.100.2", "wrong000", "")
+            .await
+            .status,
+        403
+    );
+    assert_eq!(
+        try_pin(&w, &page, "198.51.100.3", "abc123x", "")
+            .await
+            .status,
+        429
+    );
 }

@@ -125,7 +125,7 @@ async fn a_day_of_wrong_pins_that_began_in_the_future_ends_when_the_clock_is_rig
     };
     w.pass(12 * HOUR);
     assert_eq!(decide("198.51.100.1", "wrong000".into()).await, 403);
-    w.set_wrong_tries(1000).await;
+    w.set_tries_of_the_day(100_000).await;
     assert_eq!(
         decide("198.51.100.2", w.pin.clone()).await,
         429,

@@ -4,4 +4,4 @@
 mod clock;
 mod records;
 mod store_down;
-mod wire;
+pub mod wire;

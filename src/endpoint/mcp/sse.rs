@@ -1,19 +1,15 @@
 //! Upstreams of the deprecated HTTP+SSE transport (MCP 2024-11-05): GET opens a stream whose first event names the
 //! URL to POST to. That URL becomes one of ours, and leads back to exactly what the upstream named.
 
-use std::io;
+use std::{io, time::Duration};
 
-use axum::{body::Body, response::Response};
+use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt as _};
-use http::{
-    HeaderValue, Method, StatusCode,
-    header::{ACCEPT_ENCODING, ALLOW},
-    request::Parts,
-};
+use http::{HeaderValue, Method, StatusCode, header::ACCEPT_ENCODING, request::Parts};
 use url::Url;
 
-use super::mcp::error;
+use super::error::{INVALID_REQUEST, McpError};
 use crate::{
     app::App,
     oauth::resource::McpPath,
@@ -27,20 +23,26 @@ use crate::{
 };
 
 /// Below `/mcp`, what a message URL begins with.
-const MESSAGE: &str = "/message/";
+const MESSAGE: &str = "message/";
 
-/// Where a request goes, or the answer when it goes nowhere.
+/// Where a request goes.
+///
+/// # Errors
+/// When it goes nowhere.
 pub fn target(
     app: &App,
     connection: &Connection,
     path: McpPath<'_>,
     parts: &mut Parts,
-) -> Result<Url, Box<Response>> {
+) -> Result<Url, McpError> {
     let upstream = &app.upstream.config().url;
     let rest = path.rest();
-    if let Some(token) = rest.strip_prefix(MESSAGE) {
+    // A route of ours, so repeated slashes count as one.
+    if let Some(token) = rest.trim_start_matches('/').strip_prefix(MESSAGE) {
+        let token = token.trim_start_matches('/');
         if parts.method != Method::POST {
-            return Err(Box::new(not_allowed("POST", "messages are sent by POST")));
+            let what = "messages are sent by POST";
+            return Err(McpError::method_not_allowed("POST", what));
         }
         // The client's query is left out: the upstream named its URL with all that belongs to it.
         let key = connection.sealing_key.as_ref();
@@ -48,22 +50,19 @@ pub fn target(
             .and_then(|key| open_target(key, token, upstream))
             .ok_or_else(|| {
                 let what = "this message URL is not one that this connection was given";
-                Box::new(error(StatusCode::NOT_FOUND, -32600, what))
+                McpError::new(StatusCode::NOT_FOUND, INVALID_REQUEST, what)
             });
     }
     if parts.method != Method::GET {
         // Clients that try Streamable HTTP first fall back to GET after this.
         let what = "this server speaks HTTP+SSE: open the event stream with GET first";
-        return Err(Box::new(not_allowed("GET", what)));
+        return Err(McpError::method_not_allowed("GET", what));
     }
     // What is encoded cannot be rewritten.
     parts
         .headers
         .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    target::resolve(upstream, rest, parts.uri.query()).ok_or_else(|| {
-        let what = "this path or query cannot be passed on";
-        Box::new(error(StatusCode::BAD_REQUEST, -32600, what))
-    })
+    target::resolve(upstream, rest, parts.uri.query()).ok_or_else(McpError::bad_path)
 }
 
 /// The upstream's stream, with the endpoint event rewritten.
@@ -72,7 +71,7 @@ pub fn body<S>(
     connection: &Connection,
     stream_url: Url,
     stream: S,
-    quiet: std::time::Duration,
+    quiet: Duration,
     limits: Limits,
 ) -> Body
 where
@@ -82,7 +81,7 @@ where
     let rewritten = RewriteEndpoint::<_, io::Error, _>::new(stream, move |endpoint: &str| {
         let target = resolve_endpoint(&stream_url, endpoint)?;
         let token = seal_target(key.as_ref()?, &randomness, &target);
-        Some(format!("/mcp{MESSAGE}{token}"))
+        Some(format!("/mcp/{MESSAGE}{token}"))
     })
     .inspect_err(|error| {
         if error.kind() == io::ErrorKind::InvalidData {
@@ -94,12 +93,4 @@ where
         }
     });
     Body::from_stream(KeepAlive::new(rewritten, quiet, limits))
-}
-
-fn not_allowed(allow: &'static str, what: &str) -> Response {
-    let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, -32000, what);
-    answer
-        .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static(allow));
-    answer
 }

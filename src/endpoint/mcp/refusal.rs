@@ -1,0 +1,295 @@
+//! A refusal of the upstream, in words for a person.
+//!
+//! Clients show no response; they show a verdict. A 403 of the upstream reads "Authorization with the MCP server
+//! failed" in claude.ai, and a 404 "no MCP server was found at the provided URL", and the owner looks for the fault in
+//! our OAuth, which was fine. So such a refusal becomes an error of the call that says who refused and what to do.
+
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+
+use super::{
+    auth::Authorized,
+    error::{McpError, SERVER_ERROR},
+    media,
+    message::{CallIds, Message},
+};
+use crate::{
+    config::Transport,
+    page,
+    secrets::Secret,
+    upstream::{disclosure::holds_credential, headers},
+};
+
+/// The status of a refusal that becomes the response to a call over Streamable HTTP. Decided by what clients show:
+/// see docs/decisions.md.
+const CALL_REFUSED_STATUS: StatusCode = StatusCode::OK;
+/// The status where there is no call to respond to, and over HTTP+SSE, whose clients read nothing of a response to
+/// POST but its status.
+const REFUSED_STATUS: StatusCode = StatusCode::BAD_GATEWAY;
+
+/// So much of the upstream's text is in the message.
+const TEXT_CHARACTERS: usize = 200;
+
+/// What the upstream does not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// 403: it does not carry out this call.
+    Forbidden,
+    /// At the first call: it does not know this URL, or this method there.
+    NotFound,
+    /// At the first call: it responds, but not with MCP.
+    NotMcp,
+}
+
+/// Everything that is known of it.
+pub struct Refused<'a> {
+    pub refusal: Refusal,
+    pub status: StatusCode,
+    pub headers: &'a HeaderMap,
+    /// The beginning of its body, as far as it was read; `None` for one with a content coding.
+    pub text: Option<&'a [u8]>,
+}
+
+/// The response to the client.
+pub fn respond(
+    call: Authorized<'_>,
+    secret: &Secret,
+    message: &Message<'_>,
+    refused: &Refused<'_>,
+) -> Response {
+    let Authorized {
+        app,
+        caller,
+        connection,
+    } = call;
+    let host = app.upstream.host();
+    tracing::warn!(
+        event = "upstream_refused",
+        upstream_status = refused.status.as_u16(),
+        host,
+        connection = connection.id.as_str(),
+        client_id = connection.client_id,
+        request_id = caller.request_id,
+        "the upstream's refusal became an error of the call"
+    );
+    let told = refused.text.map(Told::read).unwrap_or_default();
+    let config = app.upstream.config();
+    let hidden = [told.raw.as_str(), told.text.as_str()]
+        .iter()
+        .any(|text| holds_credential(config, secret, text));
+    let text = if hidden {
+        String::new()
+    } else {
+        quoted(&told.text)
+    };
+    let what = worded(refused, host, &text, config.transport, &caller.request_id);
+    let no_call = matches!(message.call_ids(), CallIds::None);
+    let status = if no_call || config.transport == Transport::Sse {
+        REFUSED_STATUS
+    } else {
+        CALL_REFUSED_STATUS
+    };
+    let mut error = McpError::new(status, told.code.unwrap_or(SERVER_ERROR), what)
+        .logged_as("upstream_refused")
+        // A log line holds nothing of a body.
+        .logged_with_reason(format!(
+            "status {} of the upstream",
+            refused.status.as_u16()
+        ));
+    for (name, value) in headers::down(refused.headers, false) {
+        let Some(name) = name else { continue };
+        if is_about_the_call(name.as_str()) {
+            error = error.with_header(name, value);
+        }
+    }
+    if no_call {
+        error.respond_plainly()
+    } else {
+        error.respond(message)
+    }
+}
+
+/// Headers that speak of the call, not of the body which is replaced.
+fn is_about_the_call(name: &str) -> bool {
+    matches!(
+        name,
+        "retry-after" | "x-request-id" | "x-github-request-id" | "traceresponse"
+    ) || name.starts_with("ratelimit")
+        || name.starts_with("x-ratelimit-")
+}
+
+fn worded(
+    refused: &Refused<'_>,
+    host: &str,
+    text: &str,
+    transport: Transport,
+    reference: &str,
+) -> String {
+    let status = refused.status.as_u16();
+    let setting = match transport {
+        Transport::StreamableHttp => {
+            "set UPSTREAM_TRANSPORT=sse if the server speaks HTTP+SSE only"
+        }
+        Transport::Sse => {
+            "set UPSTREAM_TRANSPORT=streamable-http if the server speaks Streamable HTTP"
+        }
+    };
+    match refused.refusal {
+        Refusal::Forbidden => format!(
+            "the MCP server at {host} refused this call with status {status}{text}. Your sign-in to this proxy is \
+             fine; the owner of the proxy should check the permissions of the access token that it uses for that \
+             server, and single sign-on: some organizations must authorize a token first (reference {reference})"
+        ),
+        Refusal::NotFound => format!(
+            "the MCP server at {host} answered the first call with status {status}{text}. The owner of this proxy \
+             should check UPSTREAM_MCP, {setting}, and check the permissions of the access token, because some \
+             servers hide what a token may not see (reference {reference})"
+        ),
+        Refusal::NotMcp => format!(
+            "the MCP server at {host} answered the first call with status {status} and {} instead of MCP{text}. The \
+             owner of this proxy should check UPSTREAM_MCP, {setting}, and check that the access token is valid and \
+             has its permissions and single sign-on (reference {reference})",
+            kind_of_body(refused.headers)
+        ),
+    }
+}
+
+fn kind_of_body(headers: &HeaderMap) -> String {
+    let essence = page::display(media::essence(headers), 60);
+    if essence.is_empty() {
+        "no content type".to_owned()
+    } else {
+        format!("the content type {essence}")
+    }
+}
+
+/// The text as a part of the sentence.
+fn quoted(text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
+    let mut begins: String = text.chars().take(TEXT_CHARACTERS).collect();
+    if begins.len() < text.len() {
+        begins.push('…');
+    }
+    format!(" and says “{begins}”")
+}
+
+/// What a body says.
+#[derive(Debug, Default)]
+struct Told {
+    /// All of it, to look for credentials.
+    raw: String,
+    /// On one line, without markup and without control characters.
+    text: String,
+    /// The code of a JSON-RPC error: clients tell a server of an earlier revision by it.
+    code: Option<i64>,
+}
+
+impl Told {
+    fn read(body: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Response {
+            error: Error,
+        }
+        #[derive(Deserialize)]
+        struct Error {
+            code: i64,
+            message: String,
+        }
+        let raw = String::from_utf8_lossy(body).into_owned();
+        let error = serde_json::from_slice::<Response>(body).ok();
+        let error = error.filter(|_| Message::parse(body).is_json_rpc());
+        let text = error
+            .as_ref()
+            .map_or(&*raw, |Response { error }| &error.message);
+        Self {
+            text: without_markup(text),
+            code: error.map(|Response { error }| error.code),
+            raw,
+        }
+    }
+}
+
+/// The text of a page, on one line: without tags, comments, scripts and styles, and without whatever else could be
+/// read as markup or play tricks on the eye.
+fn without_markup(page: &str) -> String {
+    let mut text = String::with_capacity(page.len());
+    let mut rest = page;
+    while let Some((before, tag)) = rest.split_once('<') {
+        text.push_str(before);
+        let opens = tag.starts_with(|c: char| c.is_ascii_alphabetic() || "/!?".contains(c));
+        if !opens {
+            rest = tag;
+            continue;
+        }
+        text.push(' ');
+        rest = after_tag(tag);
+    }
+    text.push_str(rest);
+    let text: String = with_entities_decoded(&text)
+        .chars()
+        .filter(|c| !matches!(*c, '<' | '>' | char::REPLACEMENT_CHARACTER))
+        .collect();
+    page::display(&text, usize::MAX)
+}
+
+/// What follows a tag or a comment, whose beginning is given without its `<`; nothing if it does not end.
+fn after_tag(tag: &str) -> &str {
+    if let Some(comment) = tag.strip_prefix("!--") {
+        return comment.split_once("-->").map_or("", |(_, after)| after);
+    }
+    let after = tag.split_once('>').map_or("", |(_, after)| after);
+    for element in ["script", "style", "template", "svg"] {
+        let Some((name, rest)) = tag.split_at_checked(element.len()) else {
+            continue;
+        };
+        let whole = !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if whole && name.eq_ignore_ascii_case(element) {
+            let lower = after.to_ascii_lowercase();
+            let end = lower.find(&format!("</{element}"));
+            return end.map_or("", |end| &after[end..]);
+        }
+    }
+    after
+}
+
+/// With the entities that texts have: the named ones of XML, the space that does not break, and numbers.
+fn with_entities_decoded(text: &str) -> String {
+    let mut decoded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('&') {
+        decoded.push_str(before);
+        let entity = after.split_once(';').filter(|(name, _)| name.len() <= 8);
+        let c = entity.and_then(|(name, _)| character(name));
+        match (entity, c) {
+            (Some((_, after)), Some(c)) => {
+                decoded.push(c);
+                rest = after;
+            }
+            _ => {
+                decoded.push('&');
+                rest = after;
+            }
+        }
+    }
+    decoded.push_str(rest);
+    decoded
+}
+
+fn character(entity: &str) -> Option<char> {
+    let number = |text: &str, radix| char::from_u32(u32::from_str_radix(text, radix).ok()?);
+    match entity {
+        "amp" => Some('&'),
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "quot" => Some('"'),
+        "apos" => Some('\''),
+        "nbsp" => Some(' '),
+        _ => match entity.strip_prefix('#')?.strip_prefix(['x', 'X']) {
+            Some(hexadecimal) => number(hexadecimal, 16),
+            None => number(&entity[1..], 10),
+        },
+    }
+}

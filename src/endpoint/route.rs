@@ -1,0 +1,186 @@
+//! Which endpoint a path belongs to.
+//!
+//! Paths are judged as they were sent. In our own routes repeated slashes count as one, because people append a path to
+//! a base URL that ends in a slash; a slash at the end is another path, except for the MCP endpoint.
+
+use crate::oauth::resource::{McpPath, WELL_KNOWN};
+
+/// What a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// `/register`
+    Register,
+    /// `/token`
+    Token,
+    /// `/revoke`
+    Revoke,
+    /// `/authorize`
+    Authorize,
+    /// `/connections`
+    Connections,
+    /// Below `/.well-known/`, at the root or below the MCP endpoint; `None` when no document of ours has that name.
+    WellKnown(Option<Document<'a>>),
+    /// The MCP endpoint; its root is also the landing page.
+    Mcp(McpPath<'a>),
+    /// None of ours.
+    Unknown,
+}
+
+/// A discovery document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Document<'a> {
+    /// The document of the resource at this path, in the spelling that was asked for (RFC 9728 §3).
+    ProtectedResource(&'a str),
+    /// The authorization server's document (RFC 8414 §3), asked for as that of an issuer with this path.
+    AuthorizationServer(&'a str),
+}
+
+impl<'a> Route<'a> {
+    /// The route of a request's path.
+    pub fn of(path: &'a str) -> Self {
+        if let Some((below, name)) = split_well_known(path) {
+            return Self::WellKnown(Document::named(below, name));
+        }
+        if let Some(mcp) = McpPath::parse(path) {
+            return Self::Mcp(mcp);
+        }
+        let name = path.trim_start_matches('/');
+        match name {
+            _ if name.len() == path.len() => Self::Unknown,
+            "register" => Self::Register,
+            "token" => Self::Token,
+            "revoke" => Self::Revoke,
+            "authorize" => Self::Authorize,
+            "connections" => Self::Connections,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Whether programs call it, as opposed to what people open.
+    pub fn is_api(self) -> bool {
+        matches!(
+            self,
+            Self::Register | Self::Token | Self::Revoke | Self::WellKnown(_) | Self::Mcp(_)
+        )
+    }
+}
+
+impl<'a> Document<'a> {
+    /// The document that is asked for with `name` (what follows `/.well-known/`) below the path `below`. The path of
+    /// the resource or of the issuer stands behind the name (RFC 9728 §3.1, RFC 8414 §3.1); clients that append to the
+    /// connector URL instead, as `OpenID` Connect Discovery §4 does, put it in front.
+    fn named(below: &'a str, name: &'a str) -> Option<Self> {
+        let name = name.trim_start_matches('/');
+        let (name, behind) = name.split_at(name.find('/').unwrap_or(name.len()));
+        let path = match (McpPath::parse(below)?, McpPath::parse(behind)?) {
+            (McpPath::Root, _) => behind,
+            (_, McpPath::Root) => below,
+            // In front and behind: the one in front was taken for a part of the server's address.
+            _ => behind,
+        };
+        match name {
+            "oauth-protected-resource" => Some(Self::ProtectedResource(path)),
+            "oauth-authorization-server" | "openid-configuration" => {
+                Some(Self::AuthorizationServer(path))
+            }
+            _ => None,
+        }
+    }
+
+    /// The path of the resource or of the issuer that is meant.
+    pub fn path(self) -> &'a str {
+        match self {
+            Self::ProtectedResource(path) | Self::AuthorizationServer(path) => path,
+        }
+    }
+}
+
+/// What stands before and behind the first segment `.well-known` of a path below the root or the MCP endpoint.
+fn split_well_known(path: &str) -> Option<(&str, &str)> {
+    let (below, name) = path.match_indices(WELL_KNOWN).find_map(|(at, found)| {
+        let (below, name) = (path[..at].strip_suffix('/')?, &path[at + found.len()..]);
+        (name.is_empty() || name.starts_with('/')).then_some((below, name))
+    })?;
+    McpPath::parse(below).map(|_| (below, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_routes_are_found_behind_any_number_of_slashes() {
+        for (name, route) in [
+            ("register", Route::Register),
+            ("token", Route::Token),
+            ("revoke", Route::Revoke),
+            ("authorize", Route::Authorize),
+            ("connections", Route::Connections),
+        ] {
+            for slashes in ["/", "//", "////"] {
+                assert_eq!(Route::of(&format!("{slashes}{name}")), route);
+            }
+            for other in [name.to_owned(), format!("/{name}/"), format!("/x/{name}")] {
+                assert_eq!(Route::of(&other), Route::Unknown, "{other}");
+            }
+        }
+    }
+
+    #[test]
+    fn documents_are_found_in_front_of_a_path_and_behind_one() {
+        use Document::{AuthorizationServer, ProtectedResource};
+        for (path, document) in [
+            (
+                "/.well-known/oauth-protected-resource",
+                ProtectedResource(""),
+            ),
+            (
+                "//.well-known//oauth-protected-resource/",
+                ProtectedResource("/"),
+            ),
+            (
+                "/.well-known/oauth-protected-resource//MCP/x",
+                ProtectedResource("//MCP/x"),
+            ),
+            (
+                "/mcp/.well-known/oauth-protected-resource",
+                ProtectedResource("/mcp"),
+            ),
+            (
+                "/mcp//.well-known/oauth-protected-resource//",
+                ProtectedResource("/mcp/"),
+            ),
+            (
+                "/mcp/.well-known/oauth-protected-resource/mcp",
+                ProtectedResource("/mcp"),
+            ),
+            (
+                "/mcp/x.well-known/.well-known/openid-configuration",
+                AuthorizationServer("/mcp/x.well-known"),
+            ),
+            (
+                "/sse/.well-known/oauth-authorization-server",
+                AuthorizationServer("/sse"),
+            ),
+        ] {
+            assert_eq!(Route::of(path), Route::WellKnown(Some(document)), "{path}");
+        }
+        for path in [
+            "/.well-known",
+            "/.well-known/x",
+            "/mcp/.well-known/oauth-protected-resourceX",
+            "/.well-known/oauth-protected-resource/nowhere",
+            "/.well-known/oauth-protected-resource/mcp/.well-known/x",
+        ] {
+            assert_eq!(Route::of(path), Route::WellKnown(None), "{path}");
+        }
+        for path in [
+            ".well-known/oauth-protected-resource",
+            "/nowhere/.well-known/oauth-protected-resource",
+            "/mcp/../.well-known/oauth-protected-resource",
+            "/.well-known-x",
+        ] {
+            assert_eq!(Route::of(path), Route::Unknown, "{path}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Whether a text that the upstream wrote holds a credential of ours: some servers repeat what they refuse.
+
+use std::borrow::Cow;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use percent_encoding::percent_decode_str;
+
+use crate::{config::UpstreamConfig, secrets::Secret};
+
+/// So many characters in a row of a credential are taken for the credential: texts may be cut anywhere.
+const TELLING_CHARACTERS: usize = 12;
+/// A pinned header that is shorter is no key.
+const SHORTEST_KEY_CHARACTERS: usize = 8;
+
+/// Whether the text holds the upstream's token, or a pinned header or a query parameter of `UPSTREAM_MCP` that could
+/// be a key: whole or in a part that is long enough to tell, in any case, plain, percent-encoded or escaped as in
+/// JSON.
+#[must_use]
+pub fn holds_credential(config: &UpstreamConfig, secret: &Secret, text: &str) -> bool {
+    let mut credentials: Vec<Cow<'_, str>> = Vec::new();
+    let token = secret.upstream_token.expose();
+    credentials.push(token.into());
+    credentials.push(STANDARD.encode(token).into());
+    if let Some((_, password)) = token.split_once(':') {
+        credentials.push(password.into());
+    }
+    let pinned = config.headers.iter().chain(&secret.upstream_headers);
+    let pinned = pinned
+        // These choose tools and are no keys.
+        .filter(|(name, _)| !name.as_str().starts_with("x-mcp-"))
+        .filter_map(|(_, value)| value.to_str().ok())
+        .map(Cow::from);
+    let query = config.url.query_pairs().map(|(_, value)| value);
+    credentials.extend(
+        pinned
+            .chain(query)
+            .filter(|value| value.len() >= SHORTEST_KEY_CHARACTERS),
+    );
+    let readings = [
+        text.to_lowercase(),
+        percent_decode_str(text).decode_utf8_lossy().to_lowercase(),
+        unescaped(text).to_lowercase(),
+    ];
+    credentials.iter().any(|credential| {
+        let credential = credential.to_lowercase();
+        readings.iter().any(|text| holds_part(text, &credential))
+    })
+}
+
+fn holds_part(text: &str, credential: &str) -> bool {
+    if credential.is_empty() {
+        return false;
+    }
+    if text.contains(credential) {
+        return true;
+    }
+    // A user's name in front of a password is no secret.
+    let secret = credential
+        .split_once(':')
+        .map_or(credential, |(_, password)| password);
+    secret.is_ascii()
+        && secret.len() >= TELLING_CHARACTERS
+        && (0..=secret.len() - TELLING_CHARACTERS)
+            .any(|at| text.contains(&secret[at..at + TELLING_CHARACTERS]))
+}
+
+/// With the escapes of JSON strings decoded, whether it is JSON or not: `\/` and `\u002b`.
+fn unescaped(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        plain.push_str(before);
+        let code = after
+            .strip_prefix('u')
+            .and_then(|after| u32::from_str_radix(after.get(..4)?, 16).ok())
+            .and_then(char::from_u32);
+        rest = match code {
+            Some(c) => {
+                plain.push(c);
+                &after[5..]
+            }
+            None => after,
+        };
+    }
+    plain.push_str(rest);
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::{Config, Host},
+        credential::Plain,
+        pin::Pin,
+    };
+
+    const TOKEN: &str = "github_pat_11AAAA/BBBB+CCCC=dddd";
+
+    fn holds(token: &str, text: &str) -> bool {
+        let config = Config::read(Host::Local, |name| match name {
+            "UPSTREAM_MCP" => Some("https://up.example/mcp?k=inTheQuery1&v=2".to_owned()),
+            "UPSTREAM_HEADERS" => Some(
+                r#"{"X-Key":"pinnedKey77","X-MCP-Toolsets":"repos,issues","X-Mode":"fast"}"#
+                    .to_owned(),
+            ),
+            _ => None,
+        });
+        let secret = Secret {
+            upstream_token: Plain::new(token.to_owned()),
+            pin: Pin::parse("abc234").unwrap(),
+            upstream_headers: vec![("x-second".parse().unwrap(), "secondKey88".parse().unwrap())],
+            clients: Vec::new(),
+            origin_secret: None,
+        };
+        holds_credential(&config.unwrap().upstream, &secret, text)
+    }
+
+    #[test]
+    fn a_credential_is_found_however_it_is_written() {
+        for text in [
+            "bad token github_pat_11AAAA/BBBB+CCCC=dddd!",
+            "bad token GITHUB_PAT_11aaaa/bbbb+cccc=DDDD",
+            "cut: github_pat_11AAAA/BB…",
+            "middle: AAAA/BBBB+CC",
+            r#"{"token":"github_pat_11AAAA\/BBBB+CCCC=dddd"}"#,
+            r#"{"token":"AAAA/BBBB\u002bCCCC\u003Ddddd"}"#,
+            "?token=AAAA%2FBBBB%2BCCCC%3Ddddd",
+            "Basic Z2l0aHViX3BhdF8xMUFBQUEvQkJCQitDQ0NDPWRkZGQ=",
+            "key pinnedKey77",
+            "key secondKey88",
+            "?k=inTheQuery1",
+        ] {
+            assert!(holds(TOKEN, text), "{text}");
+        }
+        assert!(holds(
+            "me@example.com:password-of-mine",
+            "no: password-of-mine"
+        ));
+        assert!(holds("short", "it was short"));
+    }
+
+    #[test]
+    fn what_is_no_credential_is_not_taken_for_one() {
+        for text in [
+            "",
+            "unauthorized: not licensed to use Copilot",
+            "use a github_pat_ token",
+            "unknown toolset repos,issues; mode fast; v=2",
+            r"a \ backslash \u12 and \ud800 at the end \",
+        ] {
+            assert!(!holds(TOKEN, text), "{text}");
+        }
+        assert!(!holds(
+            "me@example.com:password-of-mine",
+            "me@example.com has no licence"
+        ));
+    }
+}

@@ -1,0 +1,178 @@
+//! Header names with `_`: they are names of their own, except where a server that takes `_` for `-` would find a second
+//! value for a header that is not the client's to set.
+
+use lambda_oauth_mcp_proxy::config::{Config, Host};
+
+use crate::world::World;
+
+/// What a client sends, and what of it reaches the upstream.
+type Row = (&'static [&'static str], &'static [&'static str]);
+
+/// Sends each row's headers, and lists the rows of which something else arrived.
+async fn compare(settings: &[(&'static str, &str)], rows: &[Row]) {
+    let w = World::with(settings).await;
+    let client = w.connect().await;
+    let mut wrong = Vec::new();
+    for (sent, expected) in rows {
+        let mut call = w.call(&client.access);
+        for name in *sent {
+            call = call.header(name, "from-the-client");
+        }
+        assert_eq!(call.send().await.status, 200, "{sent:?}");
+        let seen = w.upstream.requests().pop().unwrap();
+        let mut arrived: Vec<_> = seen
+            .headers
+            .iter()
+            .filter(|(_, value)| *value == "from-the-client")
+            .map(|(name, _)| name.as_str().to_owned())
+            .collect();
+        arrived.sort();
+        let mut expected: Vec<_> = expected.iter().map(|name| name.to_lowercase()).collect();
+        expected.sort();
+        if arrived != expected {
+            wrong.push(format!("{sent:?}: {arrived:?}, not {expected:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[tokio::test]
+async fn names_with_underscores_arrive_when_nothing_of_ours_has_them() {
+    compare(
+        &[],
+        &[
+            (&["mcp-param-user_id"], &["mcp-param-user_id"]),
+            (&["Mcp-Param-User_ID"], &["mcp-param-user_id"]),
+            (&["mcp-param-_"], &["mcp-param-_"]),
+            (&["mcp-param-a_b-c_d"], &["mcp-param-a_b-c_d"]),
+            (
+                &["mcp-param-user_id", "mcp-param-user-id"],
+                &["mcp-param-user_id", "mcp-param-user-id"],
+            ),
+            (&["mcp-session_hint"], &["mcp-session_hint"]),
+            (&["x-mcp-tool_filter"], &["x-mcp-tool_filter"]),
+            // No name that is allowed, whatever a server takes it for.
+            (&["mcp_param_user_id"], &[]),
+            (&["user_agent_x", "last_event_id"], &[]),
+            (&["x_mcp_tools", "x_forwarded_for", "x-api_key"], &[]),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_pinned_has_no_twin() {
+    compare(
+        &[(
+            "UPSTREAM_HEADERS",
+            r#"{"X-MCP-Readonly":"true","Mcp-Param-Tenant_Id":"ours","Mcp-Param-Region":"eu"}"#,
+        )],
+        &[
+            (&["x-mcp_readonly", "x-mcp-readonly"], &[]),
+            (&["mcp-param-tenant_id", "mcp-param-tenant-id"], &[]),
+            (&["mcp-param-region"], &[]),
+            (&["mcp-param-region_"], &["mcp-param-region_"]),
+            (&["mcp-param-user_id"], &["mcp-param-user_id"]),
+        ],
+    )
+    .await;
+    // Pinned tools close the whole family, however it is spelled.
+    compare(
+        &[
+            ("UPSTREAM_HEADERS", r#"{"X-MCP-Toolsets":"issues"}"#),
+            ("FORWARD_HEADERS", "x_mcp_toolsets"),
+        ],
+        &[
+            (
+                &["x-mcp-tool_sets", "x-mcp_toolsets", "x_mcp_toolsets"],
+                &[],
+            ),
+            (&["x-mcp-lock_down"], &[]),
+            (&["mcp-param-user_id"], &["mcp-param-user_id"]),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn the_credentials_header_has_no_twin() {
+    compare(
+        &[
+            ("UPSTREAM_AUTH_HEADER", "Mcp-Api-Key"),
+            ("UPSTREAM_AUTH_SCHEME", "none"),
+            ("FORWARD_HEADERS", "mcp_api_key, x_tenant"),
+        ],
+        &[
+            (&["mcp-api-key", "mcp-api_key", "mcp_api_key"], &[]),
+            (&["mcp-api_keys"], &["mcp-api_keys"]),
+            (&["x_tenant"], &["x_tenant"]),
+            (&["x-tenant"], &[]),
+        ],
+    )
+    .await;
+    compare(
+        &[
+            ("UPSTREAM_AUTH_HEADER", "mcp-api_key"),
+            ("UPSTREAM_AUTH_SCHEME", "none"),
+        ],
+        &[(&["mcp-api-key", "mcp-api_key"], &[])],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn reserved_names_are_reserved_in_both_spellings() {
+    for (setting, value) in [
+        ("FORWARD_HEADERS", "x_forwarded_for"),
+        ("FORWARD_HEADERS", "proxy_authorization"),
+        ("FORWARD_HEADERS", "x-ok, content_length"),
+        ("FORWARD_HEADERS", "cf_connecting_ip"),
+        ("UPSTREAM_HEADERS", r#"{"Transfer_Encoding":"x"}"#),
+        ("UPSTREAM_HEADERS", r#"{"X_Amzn_Trace-Id":"x"}"#),
+        ("UPSTREAM_AUTH_HEADER", "Set_Cookie"),
+    ] {
+        let problems = Config::read(Host::Local, |name| (name == setting).then(|| value.into()));
+        let problems = problems.err().unwrap_or_default();
+        assert!(
+            problems.len() == 1 && problems[0].starts_with(setting),
+            "{setting}={value}: {problems:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_allows_the_names_that_would_arrive() {
+    let w = World::start().await;
+    let mut wrong = Vec::new();
+    for (asked, allowed) in [
+        ("mcp-param-user_id", true),
+        ("Mcp-Param-User_ID", true),
+        ("mcp-param-user.id", true),
+        ("mcp-param-~!#$%&'*+^`|", true),
+        ("mcp-custom_name", true),
+        ("x-mcp-tool_filter", true),
+        ("mcp_param_user_id", false),
+        ("x_forwarded_for", false),
+        ("cookie", false),
+        ("mcp-param-a b", false),
+        ("mcp-param-a:b", false),
+        ("mcp-param-\"x\"", false),
+    ] {
+        for path in ["/mcp", "//mcp", "/MCP", "/mcp/x"] {
+            let answer = w
+                .request("OPTIONS", path)
+                .header("access-control-request-method", "POST")
+                .header("access-control-request-headers", asked)
+                .send()
+                .await;
+            let names = answer.header("access-control-allow-headers").to_owned();
+            let got = names
+                .split(", ")
+                .any(|name| name.eq_ignore_ascii_case(asked));
+            if got != allowed {
+                wrong.push(format!("{path} {asked}: {names}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

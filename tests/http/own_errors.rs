@@ -1,0 +1,216 @@
+//! Errors of our own on the MCP paths: each carries the id of the call that it is about, as the client wrote it.
+
+use serde_json::Value;
+
+use crate::{
+    faults::wire::Wire,
+    world::{Answer, Choices, Connected, World},
+};
+
+/// Messages, and the ids of the errors they get: one, or several in brackets.
+const MESSAGES: [(&str, &str); 16] = [
+    (r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, "1"),
+    (
+        r#"{"jsonrpc":"2.0","id":"a\u0062 \"c\"","method":"ping"}"#,
+        r#""a\u0062 \"c\"""#,
+    ),
+    (
+        r#"{"method":"ping","id":123456789012345678901234567890}"#,
+        "123456789012345678901234567890",
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":-1.50E+2,"method":"ping"}"#,
+        "-1.50E+2",
+    ),
+    (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, "null"),
+    (
+        r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"id":9,"a":[{"id":8}]}}"#,
+        "0",
+    ),
+    ("\u{feff}\r\n{\"id\":2,\"method\":\"ping\"} ", "2"),
+    (r#"{"jsonrpc":"2.0","id":{"a":1},"method":"ping"}"#, "null"),
+    (
+        r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+        "null",
+    ),
+    (r#"{"jsonrpc":"2.0","id":3,"result":{}}"#, "null"),
+    (
+        r#"[{"id":4,"method":"a"},{"method":"b"},{"id":"5","method":"c"},7]"#,
+        r#"[4,"5"]"#,
+    ),
+    (r#"[{"id":6,"method":"a"}]"#, "[6]"),
+    (r#"[{"method":"b"}]"#, "null"),
+    ("[]", "null"),
+    ("not JSON", "null"),
+    ("", "null"),
+];
+
+/// The ids of an error or of several, as they are written.
+fn ids(text: &str) -> String {
+    let ids: Vec<_> = text
+        .split("{\"jsonrpc\":\"2.0\",\"id\":")
+        .skip(1)
+        .map(|rest| rest.split(",\"error\":").next().unwrap())
+        .collect();
+    let ids = ids.join(",");
+    if text.starts_with('[') {
+        format!("[{ids}]")
+    } else {
+        ids
+    }
+}
+
+async fn call(w: &World, client: &Connected, method: &str, path: &str, message: &str) -> Answer {
+    w.request(method, path)
+        .header("authorization", &format!("Bearer {}", client.access))
+        .body("application/json", message.to_owned())
+        .send()
+        .await
+}
+
+fn check(answer: &Answer, message: &str, expected: &str, status: u16, says: &str) {
+    assert_eq!(answer.status, status, "{message}: {answer:?}");
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(ids(&answer.text), expected, "{message}: {answer:?}");
+    let errors = match answer.json() {
+        Value::Array(errors) => errors,
+        error => vec![error],
+    };
+    for error in errors {
+        assert_eq!(error["jsonrpc"], "2.0");
+        assert!(error["error"]["code"].is_i64());
+        let text = error["error"]["message"].as_str().unwrap();
+        assert!(text.contains(says), "{says:?} is not in {text:?}");
+    }
+}
+
+/// Every message in this situation.
+async fn each(w: &World, method: &str, path: &str, status: u16, says: &str) {
+    let client = w.connect().await;
+    for (message, ids) in MESSAGES {
+        let answer = call(w, &client, method, path, message).await;
+        check(&answer, message, ids, status, says);
+    }
+}
+
+async fn world(upstream: Option<String>, settings: &[(&'static str, &str)]) -> World {
+    let settings = settings.iter().map(|(n, v)| (*n, (*v).to_owned()));
+    World::choosing(Choices {
+        settings: settings.collect(),
+        upstream,
+        ..Choices::default()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_error_about_the_upstreams_token_carries_the_calls_id() {
+    let w = World::start().await;
+    w.upstream
+        .answers_with(401, &[("www-authenticate", "Bearer")], "");
+    each(&w, "POST", "/mcp", 502, "refused the access token").await;
+}
+
+#[tokio::test]
+async fn an_error_about_a_redirect_carries_the_calls_id() {
+    let w = World::start().await;
+    w.upstream.answers_with(302, &[("location", "/login")], "");
+    each(&w, "POST", "/mcp", 502, "redirect (302)").await;
+    w.upstream
+        .answers_with(307, &[("location", "https://other.example/mcp")], "");
+    each(&w, "POST", "/mcp-work", 502, "redirect (307)").await;
+    w.upstream.answers_with(308, &[("location", "/mcp")], "");
+    each(&w, "POST", "/", 502, "redirect").await;
+}
+
+#[tokio::test]
+async fn an_error_about_an_upstream_that_is_not_there_carries_the_calls_id() {
+    let gone = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let w = world(Some(format!("http://{gone}/mcp")), &[]).await;
+    each(&w, "POST", "/mcp/", 502, "cannot be reached").await;
+    each(&w, "PUT", "/mcp", 502, "cannot be reached").await;
+}
+
+#[tokio::test]
+async fn an_error_about_a_silent_upstream_carries_the_calls_id() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = format!("http://{}/mcp", silent.local_addr().unwrap());
+    let w = world(Some(upstream), &[("UPSTREAM_FIRST_BYTE_SECONDS", "1")]).await;
+    let client = w.connect().await;
+    let calls = MESSAGES.map(|(message, ids)| {
+        let (w, client) = (&w, &client);
+        async move {
+            let answer = call(w, client, "POST", "/mcp", message).await;
+            check(&answer, message, ids, 504, "did not answer within 1 s");
+        }
+    });
+    futures_util::future::join_all(calls).await;
+}
+
+#[tokio::test]
+async fn an_error_about_path_or_method_carries_the_calls_id() {
+    let w = World::with(&[("UPSTREAM_HEADERS", r#"{"X-MCP-Toolsets":"issues"}"#)]).await;
+    each(&w, "POST", "/mcp/x/all", 404, "nothing below /mcp").await;
+    each(&w, "GET", "/mcp", 405, "GET event stream").await;
+    each(&w, "TRACE", "/mcp", 405, "cannot be passed on").await;
+    let w = World::with(&[("UPSTREAM_TRANSPORT", "sse")]).await;
+    each(&w, "POST", "/mcp", 405, "HTTP+SSE").await;
+    each(&w, "POST", "/mcp/message/AAAA", 404, "message URL").await;
+    assert!(w.upstream.requests().is_empty());
+}
+
+#[tokio::test]
+async fn an_error_about_the_store_carries_the_calls_id() {
+    let wire = Wire::new();
+    let w = wire.world(&[]).await;
+    let client = w.connect().await;
+    wire.down();
+    for (message, ids) in &MESSAGES[..11] {
+        let answer = call(&w, &client, "POST", "/mcp", message).await;
+        check(&answer, message, ids, 503, "try again");
+        assert_eq!(answer.header("retry-after"), "5");
+    }
+}
+
+#[tokio::test]
+async fn an_encoded_body_is_not_decoded_for_its_id() {
+    let w = World::start().await;
+    let client = w.connect().await;
+    w.upstream.answers_with(401, &[], "");
+    let answer = w
+        .call(&client.access)
+        .header("content-encoding", "gzip")
+        .send()
+        .await;
+    assert_eq!((answer.status, ids(&answer.text)), (502, "null".to_owned()));
+}
+
+#[tokio::test]
+async fn deep_and_long_messages_are_read_for_their_ids_and_endless_batches_are_not_multiplied() {
+    let w = World::start().await;
+    let client = w.connect().await;
+    w.upstream.answers_with(401, &[], "");
+    let deep = format!(
+        "{{\"params\":{}{},\"id\":1,\"method\":\"a\"}}",
+        "[".repeat(1_000_000),
+        "]".repeat(1_000_000)
+    );
+    let long = format!(
+        "{{\"params\":\"{}\",\"id\":2,\"method\":\"a\"}}",
+        "x".repeat(5_000_000)
+    );
+    for (message, expected) in [(deep, "1"), (long, "2")] {
+        let answer = call(&w, &client, "POST", "/mcp", &message).await;
+        assert_eq!(
+            (answer.status, ids(&answer.text)),
+            (502, expected.to_owned())
+        );
+    }
+    let batch = vec![r#"{"id":1,"method":"a"}"#; 100_000].join(",");
+    let answer = call(&w, &client, "POST", "/mcp", &format!("[{batch}]")).await;
+    assert_eq!((answer.status, ids(&answer.text)), (502, "null".to_owned()));
+}
