@@ -381,7 +381,7 @@ PAGES = {
         "asked": set("DescribeStacks GetPolicy UrlConfig GetSecretValue PutSecretValue FilterLogEvents ListMetrics DescribeAlarms".split()),
     },
     "docs/troubleshooting.md": {
-        "without": ("mcp 401",),
+        "without": ("/mcp 401",),
         "replace": {" URL": " https://mcp.example.com/mcp", " BASE": " https://mcp.example.com", "HOST": "mcp.example.com"},
         "before": "docs/operations.md",
         "asked": {"DescribeStacks", "FilterLogEvents"},
