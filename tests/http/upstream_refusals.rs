@@ -293,7 +293,7 @@ async fn over_http_sse_a_refused_message_is_502_with_its_id_and_acknowledgements
         let answer = post(message).await;
         assert_eq!(answer.status, 502, "{status}: {answer:?}");
         assert_eq!(upstream_cases::error_ids(&answer.text), ids, "{status}");
-        assert!(answer.text.contains("says “no”"), "{status}: {answer:?}");
+        assert!(answer.text.contains(": “no”"), "{status}: {answer:?}");
     }
     w.upstream.answers_with(403, &[], "no licence");
     plain(&post(upstream_cases::INITIALIZED).await, "a notification");

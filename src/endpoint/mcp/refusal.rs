@@ -91,11 +91,13 @@ pub fn respond(
         Refusal::Forbidden => format!("refused this call with status {status}{text}"),
         Refusal::NotFound => format!("answered the first call with status {status}{text}"),
         Refusal::NotMcp if kind.is_empty() => {
-            format!("answered the first call with status {status}, but not with MCP{text}")
+            format!("answered the first call not with MCP but with status {status}{text}")
         }
         Refusal::NotMcp => {
             let kind = page::display(&kind, KIND_CHARACTERS);
-            format!("answered the first call with status {status} and {kind}, not with MCP{text}")
+            format!(
+                "answered the first call not with MCP but with status {status} and {kind}{text}"
+            )
         }
     };
     let what = format!(
@@ -173,7 +175,7 @@ fn quoted(text: &str) -> String {
     if begins.len() < text.len() {
         begins.push('…');
     }
-    format!(" and says “{begins}”")
+    format!(": “{begins}”")
 }
 
 /// What a body says.
@@ -373,9 +375,9 @@ mod tests {
     #[test]
     fn two_hundred_characters_are_quoted_and_no_more() {
         assert_eq!(quoted(""), "");
-        assert_eq!(quoted("no"), " and says “no”");
+        assert_eq!(quoted("no"), ": “no”");
         let long = "é".repeat(200);
-        assert_eq!(quoted(&long), format!(" and says “{long}”"));
-        assert_eq!(quoted(&format!("{long}é")), format!(" and says “{long}…”"));
+        assert_eq!(quoted(&long), format!(": “{long}”"));
+        assert_eq!(quoted(&format!("{long}é")), format!(": “{long}…”"));
     }
 }
