@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use lambda_oauth_mcp_proxy::{host, upstream::http::tls};
+use lambda_oauth_mcp_proxy::{host, http_client::tls};
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -8,14 +8,13 @@ use super::{
     error::PageError,
     pin::{self, PinCheck},
     response,
-    time::{self, Moment},
 };
 use crate::{
     app::{App, Caller},
     credential::{ConnectionId, Fingerprint},
     error::Unavailable,
     oauth::{error::OAuthError, params::Params},
-    page::{self, ConnectionRow, Connections, Notice, SignIn},
+    page::{ConnectionRow, Connections, Notice, SignIn, Timestamp, WrongTries},
     store::record::Session,
 };
 
@@ -167,38 +166,23 @@ async fn list(app: &App, session: &Session, notice: Option<&str>) -> Result<Resp
     let now = app.clock.now();
     let connections = app.store.connections(now).await?;
     let tries = app.store.wrong_tries(now).await?;
-    let times: Vec<[Moment; 3]> = connections
-        .iter()
-        .map(|c| {
-            [
-                time::moment(c.created_at),
-                time::moment(c.last_used_at),
-                time::moment(c.expires_at),
-            ]
-        })
-        .collect();
     let rows: Vec<_> = connections
         .iter()
-        .zip(&times)
-        .map(
-            |(connection, [created, last_used, expires])| ConnectionRow {
-                id: connection.id.as_str(),
-                client_name: connection.client_name.as_deref(),
-                verified_host: connection.verified_host.as_deref(),
-                redirect_host: connection.redirect_uri.display_host(),
-                created: created.shown(),
-                last_used: Some(last_used.shown()),
-                address: &connection.address,
-                expires: expires.shown(),
-            },
-        )
+        .map(|connection| ConnectionRow {
+            id: connection.id.as_str(),
+            client_name: connection.client_name.as_deref(),
+            verified_host: connection.verified_host.as_deref(),
+            redirect_host: connection.redirect_uri.display_host(),
+            created: Timestamp::of_unix_seconds(connection.created_at),
+            last_used: Timestamp::of_unix_seconds(connection.last_used_at),
+            address: &connection.address,
+            expires: Timestamp::of_unix_seconds(connection.expires_at),
+        })
         .collect();
-    let try_times: Vec<_> = tries.iter().map(|tried| time::moment(tried.at)).collect();
     let wrong_tries: Vec<_> = tries
         .iter()
-        .zip(&try_times)
-        .map(|(tried, at)| page::WrongTries {
-            time: at.shown(),
+        .map(|tried| WrongTries {
+            time: Timestamp::of_unix_seconds(tried.at),
             address: &tried.address,
             count: tried.count,
         })

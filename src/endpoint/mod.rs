@@ -25,7 +25,6 @@ mod register;
 mod response;
 mod revoke;
 mod route;
-mod time;
 mod token;
 mod well_known;
 

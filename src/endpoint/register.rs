@@ -26,7 +26,7 @@ pub async fn post(
 
     let now = app.clock.now();
     // Each registration is a write that a stranger makes us pay for. One that is refused costs nothing.
-    app.strangers
+    app.write_limits
         .take(caller.address, now)
         .map_err(|wait| too_many_registrations(caller, wait))?;
     let client_id = uuid::Builder::from_random_bytes(app.randomness.bytes())

@@ -5,7 +5,6 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
 };
 
 use clap::{Parser, Subcommand};
@@ -15,18 +14,14 @@ use tokio::net::TcpListener;
 use super::{aws, demo, engine, local, log};
 use crate::{
     app::App,
-    bucket::{self, Buckets},
     client_document::Fetcher,
     clock::Clock,
     config::{Config, Host, LogFormat},
     credential::{Plain, Randomness},
+    http_client::{HttpClient, tls},
     pin::Pin,
     secrets::{Secret, Secrets, TokenForm, UpstreamToken},
-    store::{Store, table},
-    upstream::{
-        Upstream,
-        http::{Http, tls},
-    },
+    store::table,
 };
 
 /// OAuth 2.1 in front of an MCP server that only takes a personal access token.
@@ -271,7 +266,7 @@ struct Run {
 impl Run {
     async fn start(self, randomness: Randomness) -> Result<(), Trouble> {
         let clock = Clock::system();
-        let http = Http::new(tls(), clock.clone());
+        let http = HttpClient::new(tls(), clock.clone());
         let dynamodb = open_state(&self.state, &http)?;
         table::create(&dynamodb, &self.config.table_name)
             .await
@@ -302,17 +297,15 @@ impl Run {
             Some(base) => local::Names::Configured(base.clone()),
             None => local::Names::of_loopback(port),
         };
-        let upstream = Upstream::new(http, self.config.upstream.clone());
-        let app = App {
-            store: Store::new(dynamodb, self.config.table_name.clone(), randomness.clone()),
-            upstream,
-            documents: Fetcher::new(tls()),
-            strangers: Buckets::new(bucket::STRANGERS),
-            secrets: Secrets::fixed(secret),
+        let app = App::new(
+            self.config.clone(),
+            dynamodb,
+            http,
+            Fetcher::new(tls()),
+            Secrets::fixed(secret),
             clock,
             randomness,
-            config: Arc::new(self.config.clone()),
-        };
+        );
         let stop = local::signal().map_err(|error| Trouble::Failure(error.to_string()))?;
         self.greet(
             &names,
@@ -366,7 +359,7 @@ fn shown(url: &url::Url) -> String {
     url.to_string()
 }
 
-fn open_state(state: &str, http: &Http) -> Result<aws_sdk_dynamodb::Client, Trouble> {
+fn open_state(state: &str, http: &HttpClient) -> Result<aws_sdk_dynamodb::Client, Trouble> {
     if state.starts_with("http://") || state.starts_with("https://") {
         return Ok(aws::local_dynamodb(http.for_sdk(), state));
     }

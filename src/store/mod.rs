@@ -9,7 +9,8 @@ mod pin;
 pub mod record;
 pub mod table;
 
-use aws_sdk_dynamodb::{Client as DynamoDb, types::AttributeValue};
+pub use aws_sdk_dynamodb::Client as DynamoDb;
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 

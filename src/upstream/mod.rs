@@ -8,13 +8,12 @@ pub mod endpoint_target;
 mod event_corpus;
 pub mod event_scanner;
 pub mod headers;
-pub mod http;
 pub mod keep_alive;
 pub mod target;
 
 use std::time::Duration;
 
-use ::http::{
+use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{CONTENT_LENGTH, LOCATION},
 };
@@ -24,6 +23,7 @@ pub use body::{Body, BodyBudget, ClientGone, KEPT_BODY_BYTES, NotKept};
 
 use crate::{
     config::UpstreamConfig,
+    http_client::HttpClient,
     secrets::{Secret, UpstreamToken},
 };
 
@@ -58,7 +58,7 @@ impl From<ClientGone> for Failure {
 /// The outgoing side, with its connection pool.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    http: http::Http,
+    http: HttpClient,
     config: UpstreamConfig,
     body_budget: BodyBudget,
 }
@@ -66,7 +66,7 @@ pub struct Upstream {
 impl Upstream {
     /// An upstream as configured.
     #[must_use]
-    pub fn new(http: http::Http, config: UpstreamConfig) -> Self {
+    pub fn new(http: HttpClient, config: UpstreamConfig) -> Self {
         Self {
             http,
             config,

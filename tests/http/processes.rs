@@ -93,7 +93,7 @@ impl Process {
             base,
             http: reqwest::Client::builder()
                 .redirect(reqwest::redirect::Policy::none())
-                .tls_backend_preconfigured(lambda_oauth_mcp_proxy::upstream::http::tls())
+                .tls_backend_preconfigured(lambda_oauth_mcp_proxy::http_client::tls())
                 .no_proxy()
                 .build()
                 .unwrap(),

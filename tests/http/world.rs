@@ -18,19 +18,15 @@ use dynoxide::{Database, actions::scan::ScanRequest};
 use http::Method;
 use lambda_oauth_mcp_proxy::{
     app::App,
-    bucket::{self, Buckets},
     client_document::Fetcher,
     clock::Clock,
     config::{Config, Host},
     credential::{Plain, Randomness},
     host::{aws, engine, local},
+    http_client::{HttpClient, tls},
     pin::Pin,
     secrets::{Secret, Secrets, TokenForm},
-    store::{Store, table},
-    upstream::{
-        Upstream,
-        http::{Http, tls},
-    },
+    store::table,
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -147,16 +143,12 @@ impl World {
         if let Some(change) = choices.secret {
             change(&mut secret);
         }
-        let app = App {
-            store: Store::new(dynamodb, config.table_name.clone(), randomness.clone()),
-            upstream: Upstream::new(Http::new(tls(), clock.clone()), config.upstream.clone()),
-            documents: choices.documents.unwrap_or_else(|| Fetcher::new(tls())),
-            strangers: Buckets::new(bucket::STRANGERS),
-            secrets: Secrets::fixed(secret),
-            clock,
-            randomness,
-            config: Arc::new(config),
-        };
+        let http = HttpClient::new(tls(), clock.clone());
+        let documents = choices.documents.unwrap_or_else(|| Fetcher::new(tls()));
+        let secrets = Secrets::fixed(secret);
+        let app = App::new(
+            config, dynamodb, http, documents, secrets, clock, randomness,
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let names = match &app.config.base_url {

@@ -10,12 +10,10 @@ use lambda_oauth_mcp_proxy::{
     clock::Clock,
     config::{Config, Host},
     host::engine,
+    http_client::{HttpClient, tls, tls_with_roots},
     pin::Pin,
     secrets::{Secret, Secrets, TokenForm},
-    upstream::{
-        Body, Failure, Upstream,
-        http::{Http, tls, tls_with_roots},
-    },
+    upstream::{Body, Failure, Upstream},
 };
 use rustls::version::{TLS12, TLS13};
 
@@ -25,8 +23,8 @@ use crate::{
     recorder::Recorder,
 };
 
-fn trusting(authority: &Authority) -> Http {
-    Http::new(tls_with_roots(authority.roots()), Clock::from_fn(|| 0))
+fn trusting(authority: &Authority) -> HttpClient {
+    HttpClient::new(tls_with_roots(authority.roots()), Clock::from_fn(|| 0))
 }
 
 /// Serves in the background until the test ends, and says where.
@@ -36,7 +34,7 @@ fn serve<L: Listener<Addr = std::net::SocketAddr>>(listener: L, router: Router) 
     format!("https://localhost:{port}")
 }
 
-fn dynamodb(http: &Http, endpoint: String) -> aws_sdk_dynamodb::Client {
+fn dynamodb(http: &HttpClient, endpoint: String) -> aws_sdk_dynamodb::Client {
     use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Credentials, Region};
     let config = Builder::new()
         .behavior_version(BehaviorVersion::latest())
@@ -48,7 +46,7 @@ fn dynamodb(http: &Http, endpoint: String) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config)
 }
 
-fn manager(http: &Http, endpoint: String) -> aws_sdk_secretsmanager::Client {
+fn manager(http: &HttpClient, endpoint: String) -> aws_sdk_secretsmanager::Client {
     use aws_sdk_secretsmanager::config::{BehaviorVersion, Builder, Credentials, Region};
     let config = Builder::new()
         .behavior_version(BehaviorVersion::latest())
@@ -60,7 +58,7 @@ fn manager(http: &Http, endpoint: String) -> aws_sdk_secretsmanager::Client {
     aws_sdk_secretsmanager::Client::from_conf(config)
 }
 
-fn upstream(http: Http, port: u16) -> Upstream {
+fn upstream(http: HttpClient, port: u16) -> Upstream {
     let config = Config::read(Host::Lambda, |name| match name {
         "UPSTREAM_MCP" => Some(format!("https://localhost:{port}/mcp")),
         "TABLE_NAME" | "SECRET_ARN" => Some("any".to_owned()),
@@ -132,7 +130,7 @@ async fn no_byte_is_sent_to_whoever_cannot_prove_who_it_is() {
     let stranger = Authority::new();
     for (http, name) in [
         // The deployed roots do not hold the tests' authority.
-        (Http::new(tls(), Clock::from_fn(|| 0)), "localhost"),
+        (HttpClient::new(tls(), Clock::from_fn(|| 0)), "localhost"),
         (trusting(&stranger), "localhost"),
         // The right authority, another name.
         (trusting(&authority), "elsewhere.example"),

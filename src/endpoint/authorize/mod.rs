@@ -51,7 +51,7 @@ pub async fn get(
         Checked::ErrorRedirect(to) => return Ok(response::redirect(StatusCode::FOUND, &to)),
     };
     // Each page is a write that a stranger makes us pay for.
-    app.strangers
+    app.write_limits
         .take(caller.address, app.clock.now())
         .map_err(pages::too_many_pages)?;
     let page_id = app.randomness.id();
@@ -78,7 +78,7 @@ pub async fn head(app: &App, caller: &Caller, query: &str) -> Result<Response, P
 /// What an authorization request leads to.
 enum Checked {
     /// It is sound: what the consent page stands for.
-    Consent(Pending),
+    Consent(Box<Pending>),
     /// The client's document would have to be fetched, which was not allowed.
     NotFetched,
     /// It is not, and the client is told so at its redirect URI, which is proven.
@@ -114,7 +114,7 @@ async fn check(
     };
     // A PIN that cannot be checked later is better said now.
     app.secrets.get().await?;
-    Ok(Checked::Consent(Pending {
+    Ok(Checked::Consent(Box::new(Pending {
         browser: Fingerprint::of(cookie),
         connection: ConnectionId::draw(&app.randomness),
         client,
@@ -125,7 +125,7 @@ async fn check(
         scope: request.scope,
         resource: request.resource,
         expires_at: app.clock.now() + PAGE_LIFETIME_SECONDS,
-    }))
+    })))
 }
 
 fn parse_query(query: &str) -> Result<Params, PageError> {
