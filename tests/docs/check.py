@@ -28,6 +28,8 @@ import time
 import urllib.parse
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "github_pat_typed-at-the-prompt"
 PIN = "k7m2p9x4tq"
@@ -104,10 +106,24 @@ def check_links():
 # --- AWS ----------------------------------------------------------------------------------------------------------
 
 
+class Template(yaml.SafeLoader):
+    """Reads CloudFormation's short forms: !Sub x becomes {"Sub": "x"}."""
+
+
+def short_form(loader, suffix, node):
+    if isinstance(node, yaml.ScalarNode):
+        return {suffix: loader.construct_scalar(node)}
+    if isinstance(node, yaml.SequenceNode):
+        return {suffix: loader.construct_sequence(node, deep=True)}
+    return {suffix: loader.construct_mapping(node, deep=True)}
+
+
+Template.add_multi_constructor("!", short_form)
+
+
 def outputs(name):
     """The outputs of a template of ours, as a stack would have them."""
-    text = (ROOT / name).read_text(encoding="utf-8")
-    text = text[text.index("\nOutputs:\n") :]
+    template = yaml.load((ROOT / name).read_text(encoding="utf-8"), Template)  # noqa: S506 (a safe loader's heir)
     values = {
         "ConnectorUrl": "https://abc123.lambda-url.eu-central-1.on.aws/mcp",
         "FunctionName": "mcp-github-Proxy-AbC",
@@ -116,10 +132,12 @@ def outputs(name):
         "SecretArn": SECRET,
         "TableName": "mcp-github-Table-AbC",
     }
-    for key, value in re.findall(r"^  (\w+):\n(?:    .*\n)*?    Value: !Sub (?:>-\n      )?(.*)$", text, re.MULTILINE):
-        filled = value.replace("${AWS::Region}", REGION).replace("${Secret}", SECRET).replace("${FunctionName}", "mcp-github")
-        values.setdefault(key, re.sub(r"\$\{\w+\}", "x", filled))
-    return {key: values.get(key, "x") for key in re.findall(r"^  (\w+):$", text, re.MULTILINE)}
+    for key, output in template["Outputs"].items():
+        text = output["Value"].get("Sub") if isinstance(output["Value"], dict) else output["Value"]
+        text = text if isinstance(text, str) else "x"
+        filled = text.replace("${AWS::Region}", REGION).replace("${Secret}", SECRET).replace("${FunctionName}", "mcp-github")
+        values.setdefault(key, re.sub(r"\$\{[\w:]+\}", "x", filled))
+    return {key: values[key] for key in template["Outputs"]}
 
 
 class Account:
