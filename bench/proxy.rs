@@ -24,7 +24,7 @@ use std::{
 use axum::{Router, body::Body, extract::Request, response::IntoResponse as _};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use lambda_oauth_mcp_proxy::upstream::http::tls;
+use lambda_oauth_mcp_proxy::http_client::tls;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 

@@ -4,7 +4,7 @@
 //
 //     bench/runtime_api.mjs OLD NEW [calls]
 //
-// A call is a tools/call through a Function URL to an upstream on loopback that answers at once, one after the other on
+// A call is a tools/call through a Function URL to an upstream on loopback that responds at once, one after the other on
 // each of one and of eight instances. The first poll is timed from the start of the process, with an upstream that
 // accepts connections and never says anything. Everything is on one machine: compare only the two columns.
 import { spawn } from 'node:child_process';
@@ -118,7 +118,7 @@ const silent = createListener((socket) => socket.on('error', () => {}));
 const silentUrl = `http://127.0.0.1:${await listening(silent)}/mcp`;
 const table = spawn(NEW, ['table'], { stdio: ['ignore', 'pipe', 'inherit'] });
 const tableUrl = String((await once(table.stdout, 'data'))[0]).trim();
-for (const [name, url] of [['answering', upstreamUrl], ['silent', silentUrl]]) {
+for (const [name, url] of [['responding', upstreamUrl], ['silent', silentUrl]]) {
   const polls = [[], []];
   for (let start = 0; start < STARTS; start += 1) {
     for (const [at, binary] of [OLD, NEW].entries()) polls[at].push(await firstPoll(binary, url, tableUrl));

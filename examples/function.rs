@@ -9,24 +9,20 @@
 
 #![allow(clippy::print_stdout, reason = "a script reads it")]
 
-use std::{env, error::Error, process::ExitCode, sync::Arc};
+use std::{env, error::Error, process::ExitCode};
 
 use dynoxide::Database;
 use lambda_oauth_mcp_proxy::{
     app::App,
-    bucket::{self, Buckets},
     client_document::Fetcher,
     clock::Clock,
     config::{Config, Host, LogFormat},
-    credential::{Plain, Randomness},
+    credential::Randomness,
     host::{aws, engine, lambda, log},
+    http_client::{HttpClient, tls},
     pin::Pin,
-    secrets::{Secret, Secrets},
-    store::{Store, table},
-    upstream::{
-        Upstream,
-        http::{Http, tls},
-    },
+    secrets::{Secret, Secrets, TokenForm},
+    store::table,
 };
 use tokio::net::TcpListener;
 
@@ -56,26 +52,27 @@ async fn serve_function(state: &str) -> Result<ExitCode, Failure> {
     let config = Config::read(Host::Local, lookup).map_err(|problems| problems.join("; "))?;
     log::start(LogFormat::Json, None, None);
     let (clock, randomness) = (Clock::system(), Randomness::system());
-    let http = Http::new(tls(), clock.clone());
+    let http = HttpClient::new(tls(), clock.clone());
     let dynamodb = aws::local_dynamodb(http.for_sdk(), state);
     table::create(&dynamodb, &config.table_name).await?;
     let secret = Secret {
-        upstream_token: Plain::new(lookup("UPSTREAM_TOKEN").ok_or("UPSTREAM_TOKEN is not set")?),
+        upstream_token: TokenForm::from(&config.upstream)
+            .read(&lookup("UPSTREAM_TOKEN").unwrap_or_default())
+            .map_err(|what| format!("UPSTREAM_TOKEN {what}"))?,
         pin: Pin::parse(&lookup("AUTH_PIN").ok_or("AUTH_PIN is not set")?)?,
         upstream_headers: Vec::new(),
         clients: Vec::new(),
-        origin_secret: lookup("ORIGIN_SECRET").map(Plain::new),
+        origin_secret: lookup("ORIGIN_SECRET").map(lambda_oauth_mcp_proxy::credential::Plain::new),
     };
-    let app = App {
-        store: Store::new(dynamodb, config.table_name.clone(), randomness.clone()),
-        upstream: Upstream::new(http, config.upstream.clone()),
-        documents: Fetcher::new(tls()),
-        strangers: Buckets::new(bucket::STRANGERS),
-        secrets: Secrets::fixed(secret),
+    let app = App::new(
+        config,
+        dynamodb,
+        http,
+        Fetcher::new(tls()),
+        Secrets::fixed(secret),
         clock,
         randomness,
-        config: Arc::new(config),
-    };
+    );
     lambda::warm_up(&app).await;
     let runtime_api =
         lookup("AWS_LAMBDA_RUNTIME_API").ok_or("AWS_LAMBDA_RUNTIME_API is not set")?;

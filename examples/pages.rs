@@ -6,8 +6,8 @@ use std::path::Path;
 use std::{env, fs, io};
 
 use lambda_oauth_mcp_proxy::page::{
-    Connected, ConnectionRow, Connections, Consent, ErrorPage, Landing, Moment, Notice, Page,
-    SignIn, WrongTries,
+    Connected, ConnectionRow, Connections, Consent, ErrorPage, Landing, Notice, Page, SignIn,
+    Timestamp, WrongTries,
 };
 
 const READ_ONLY: &str = "read-only (X-MCP-Readonly: true)";
@@ -226,25 +226,15 @@ fn row<'a>(
         client_name: Some(name),
         verified_host: verified,
         redirect_host: went_to,
-        created: Moment {
-            text: "2 Nov 2026, 08:31 UTC",
-            datetime: "2026-11-02T08:31:07Z",
-        },
-        last_used: Some(Moment {
-            text: "23 Nov 2026, 12:00 UTC",
-            datetime: "2026-11-23T12:00:00Z",
-        }),
+        created: Timestamp::of_unix_seconds(1_793_608_267),
+        last_used: Timestamp::of_unix_seconds(1_795_435_200),
         address: "203.0.113.24",
-        expires: Moment {
-            text: "23 Dec 2026, 12:00 UTC",
-            datetime: "2026-12-23T12:00:00Z",
-        },
+        expires: Timestamp::of_unix_seconds(1_798_027_200),
     }
 }
 
 fn lists() -> Vec<(&'static str, Page)> {
-    let never_used = ConnectionRow {
-        last_used: None,
+    let by_ipv6 = ConnectionRow {
         address: "2001:db8:4006:812::200e",
         ..row("c3RhdGUtb2YtdGhlLWE", "Cursor", None, "cursor:")
     };
@@ -261,13 +251,13 @@ fn lists() -> Vec<(&'static str, Page)> {
             Some("claude.ai"),
             "localhost",
         ),
-        never_used,
+        by_ipv6,
     ];
     let hostile_row = row("aWQ", HOSTILE, None, HOSTILE);
     let hostile = [
         ConnectionRow {
             address: HOSTILE,
-            ..hostile_row
+            ..hostile_row.clone()
         },
         ConnectionRow {
             verified_host: Some(HOSTILE),
@@ -276,18 +266,12 @@ fn lists() -> Vec<(&'static str, Page)> {
     ];
     let tries = [
         WrongTries {
-            time: Moment {
-                text: "22 Nov 2026, 23:10 UTC",
-                datetime: "2026-11-22T23:10:44Z",
-            },
+            time: Timestamp::of_unix_seconds(1_795_389_044),
             address: "198.51.100.7",
             count: 4,
         },
         WrongTries {
-            time: Moment {
-                text: "20 Nov 2026, 06:02 UTC",
-                datetime: "2026-11-20T06:02:10Z",
-            },
+            time: Timestamp::of_unix_seconds(1_795_154_530),
             address: "2001:db8:17::/64",
             count: 1,
         },

@@ -18,6 +18,7 @@ use lambda_oauth_mcp_proxy::{
         redirect_uri::RedirectUri,
         resource::McpPath,
     },
+    secrets::TokenForm,
     upstream::target,
 };
 use sha2::{Digest as _, Sha256};
@@ -31,6 +32,8 @@ const SEEDS: &[&str] = &[
     "javascript:alert(1)",
     "/mcp/x/readonly",
     "/mcp-work/a%20b?c=d&e",
+    "//MCP//x//",
+    "\u{201c}Authorization: Bearer ghp_x\u{201d}",
     "grant_type=refresh_token&client_id=a&refresh_token=b",
     r#"{"redirect_uris":["https://client.example/"],"client_name":"x","grant_types":["authorization_code"]}"#,
     "Bearer mcp_at_AAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
@@ -142,6 +145,12 @@ fn text(input: &[u8]) {
     if let Ok(url) = DocumentUrl::parse(text) {
         assert!(text.starts_with("https://") && url.as_str() == text);
         assert!(Url::parse(text).unwrap().port().is_none());
+    }
+    if let Ok(token) = TokenForm::default().read(text) {
+        let value = token.header_value();
+        let token = value.to_str().unwrap().strip_prefix("Bearer ").unwrap();
+        assert!(!token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic()));
+        assert!(text.contains(token), "nothing is added or changed");
     }
     let _ = (
         AccessToken::parse(text),

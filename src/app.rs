@@ -5,15 +5,16 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    bucket::Buckets,
     client_document::Fetcher,
     clock::Clock,
-    config::{Config, Transport},
+    config::Config,
     credential::Randomness,
-    oauth::resource::{BaseUrl, McpPath},
+    http_client::HttpClient,
+    oauth::resource::BaseUrl,
     secrets::Secrets,
-    store::Store,
+    store::{DynamoDb, Store},
     upstream::Upstream,
+    write_limits::{self, WriteLimits},
 };
 
 /// The application: configuration and everything that acts. Cheap to clone.
@@ -27,23 +28,39 @@ pub struct App {
     pub upstream: Upstream,
     /// Fetches client-id documents.
     pub documents: Fetcher,
-    /// How often who makes us write.
-    pub strangers: Buckets,
+    /// How often an address may make us write.
+    pub write_limits: WriteLimits,
     /// The upstream's credential and the PIN.
     pub secrets: Secrets,
     /// The time.
     pub clock: Clock,
-    /// Chance.
+    /// Where every random value comes from.
     pub randomness: Randomness,
 }
 
 impl App {
-    /// The path as one of the MCP endpoint, if it is: `/sse` only where the upstream speaks that.
+    /// Joins everything together. `http_client` is for the upstream, `documents` fetches what strangers name and so has
+    /// a client of its own.
     #[must_use]
-    pub fn mcp_path<'a>(&self, path: &'a str) -> Option<McpPath<'a>> {
-        McpPath::parse(path).filter(|path| {
-            *path != McpPath::Sse || self.config.upstream.transport == Transport::Sse
-        })
+    pub fn new(
+        config: Config,
+        dynamodb: DynamoDb,
+        http_client: HttpClient,
+        documents: Fetcher,
+        secrets: Secrets,
+        clock: Clock,
+        randomness: Randomness,
+    ) -> Self {
+        Self {
+            store: Store::new(dynamodb, config.table_name.clone(), randomness.clone()),
+            upstream: Upstream::new(http_client, config.upstream.clone()),
+            documents,
+            write_limits: WriteLimits::new(write_limits::PER_ADDRESS),
+            secrets,
+            clock,
+            randomness,
+            config: Arc::new(config),
+        }
     }
 
     /// Every base URL that is ours at this request.

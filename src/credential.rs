@@ -237,11 +237,19 @@ credential!(
 
 /// A refresh token (RFC 6749 §1.5). Its family part stays the same for the life of a connection, so that an
 /// old member of the family can be told from a guess.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RefreshToken {
     id: ConnectionId,
     family: [u8; 16],
     secret: [u8; 32],
+}
+
+impl fmt::Debug for RefreshToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RefreshToken")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
 }
 
 impl RefreshToken {
@@ -324,9 +332,43 @@ impl RefreshToken {
     }
 }
 
-/// The stored random salt of one rotation. Worthless without the refresh token it is combined with.
+/// A token of either kind, as presented for revocation.
 #[derive(Clone, Debug)]
+pub enum IssuedToken {
+    /// An access token.
+    Access(AccessToken),
+    /// A refresh token.
+    Refresh(RefreshToken),
+}
+
+impl IssuedToken {
+    /// Reads a presented one; `None` unless it has exactly the form in which we issue them.
+    #[must_use]
+    pub fn parse(presented: &str) -> Option<Self> {
+        AccessToken::parse(presented)
+            .map(Self::Access)
+            .or_else(|| RefreshToken::parse(presented).map(Self::Refresh))
+    }
+
+    /// The connection it names.
+    #[must_use]
+    pub fn connection_id(&self) -> &ConnectionId {
+        match self {
+            Self::Access(token) => token.id(),
+            Self::Refresh(token) => token.id(),
+        }
+    }
+}
+
+/// The stored random salt of one rotation. Worthless without the refresh token it is combined with.
+#[derive(Clone)]
 pub struct Nonce([u8; 32]);
+
+impl fmt::Debug for Nonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Nonce")
+    }
+}
 
 impl Nonce {
     /// A fresh nonce.

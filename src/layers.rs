@@ -9,7 +9,7 @@ use std::{
 const LAYERS: [&[&str]; 7] = [
     &["clock", "credential", "error", "client_document", "page"],
     &["oauth", "pin"],
-    &["bucket", "config"],
+    &["config", "http_client", "write_limits"],
     &["secrets", "store"],
     &["upstream"],
     &["app"],

@@ -9,12 +9,11 @@
 //! * [`store`] – DynamoDB, behind verbs of the protocol
 //! * [`upstream`] – the outgoing side
 //! * [`client_document`] – fetching client-id metadata documents
-//! * [`secrets`], [`pin`], [`bucket`] – the secret, the throttle, the limit on registrations
+//! * [`secrets`], [`pin`], [`write_limits`] – the secret, the throttle of the PIN, and how often an address may make us write
 //! * [`oauth`] – the protocol, pure
 //! * [`credential`], [`clock`], [`config`], [`error`] – the ground
 
 pub mod app;
-pub mod bucket;
 pub mod client_document;
 pub mod clock;
 pub mod config;
@@ -22,6 +21,7 @@ pub mod credential;
 pub mod endpoint;
 pub mod error;
 pub mod host;
+pub mod http_client;
 #[cfg(test)]
 mod layers;
 pub mod oauth;
@@ -30,3 +30,4 @@ pub mod pin;
 pub mod secrets;
 pub mod store;
 pub mod upstream;
+pub mod write_limits;

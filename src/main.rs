@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use lambda_oauth_mcp_proxy::{host, upstream::http::tls};
+use lambda_oauth_mcp_proxy::{host, http_client::tls};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -10,7 +10,8 @@ async fn main() -> ExitCode {
         clippy::disallowed_methods,
         reason = "the one place that reads the environment"
     )]
-    let lookup = |name: &str| std::env::var(name).ok();
+    // A value that is no Unicode becomes one with replacement characters, so that it is refused and not taken for absent.
+    let lookup = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
     if lookup("AWS_LAMBDA_RUNTIME_API").is_some() {
         return Box::pin(host::lambda::run(lookup, tls())).await;
     }

@@ -3,6 +3,8 @@
 //! On Lambda it is one JSON document in AWS Secrets Manager; on one machine it comes from the environment.
 //! The last good value serves while Secrets Manager fails, for a day at most.
 
+mod token;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -15,6 +17,8 @@ use std::{
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use tokio::sync::watch;
+
+pub use token::{TokenForm, UpstreamToken};
 
 use crate::{
     clock::Clock,
@@ -38,7 +42,7 @@ const REREAD: u64 = 30;
 /// What the secret holds.
 pub struct Secret {
     /// The credential that the upstream takes.
-    pub upstream_token: Plain,
+    pub upstream_token: UpstreamToken,
     /// The PIN.
     pub pin: Pin,
     /// Further pinned headers, such as a second key.
@@ -70,11 +74,11 @@ pub struct PreRegistered {
 }
 
 impl Secret {
-    /// Reads the JSON document.
+    /// Reads the JSON document; `form` is how the token in it is sent.
     ///
     /// # Errors
     /// A sentence for the operator, without any of the values.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str, form: &TokenForm) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Raw {
             upstream_token: Option<String>,
@@ -90,6 +94,8 @@ impl Secret {
             client_name: Option<String>,
             redirect_uris: Vec<String>,
         }
+        // Some editors put a byte order mark before the document, which JSON does not know (RFC 8259 §8.1).
+        let text = text.trim_start_matches('\u{feff}');
         // serde's own message may quote the document.
         let raw: Raw = serde_json::from_str(text).map_err(|error| {
             format!(
@@ -98,16 +104,9 @@ impl Secret {
                 error.column()
             )
         })?;
-        let token = raw.upstream_token.unwrap_or_default();
-        let token = token.trim();
-        if token.is_empty() || token == PLACEHOLDER {
-            return Err("the secret's upstream_token is not set yet".to_owned());
-        }
-        if HeaderValue::from_str(token).is_err() {
-            return Err(
-                "the secret's upstream_token holds characters that no header can carry".to_owned(),
-            );
-        }
+        let upstream_token = form
+            .read(&raw.upstream_token.unwrap_or_default())
+            .map_err(|what| format!("the secret's upstream_token {what}"))?;
         let pin = Pin::parse(&raw.auth_pin.unwrap_or_default())
             .map_err(|what| format!("the secret's auth_pin {what}"))?;
         let headers =
@@ -140,7 +139,7 @@ impl Secret {
             })
             .collect::<Result<_, _>>()?;
         Ok(Self {
-            upstream_token: Plain::new(token.to_owned()),
+            upstream_token,
             pin,
             upstream_headers: parse_headers(&headers)
                 .map_err(|what| format!("the secret's upstream_headers {what}"))?,
@@ -176,6 +175,7 @@ enum Source {
     Manager {
         client: aws_sdk_secretsmanager::Client,
         arn: String,
+        form: TokenForm,
     },
 }
 
@@ -194,10 +194,15 @@ impl Secrets {
         Self::new(Source::Fixed(Arc::new(secret)), Clock::from_fn(|| 0))
     }
 
-    /// The secret in Secrets Manager.
+    /// The secret in Secrets Manager; `form` is how the token in it is sent.
     #[must_use]
-    pub fn manager(client: aws_sdk_secretsmanager::Client, arn: String, clock: Clock) -> Self {
-        Self::new(Source::Manager { client, arn }, clock)
+    pub fn manager(
+        client: aws_sdk_secretsmanager::Client,
+        arn: String,
+        clock: Clock,
+        form: TokenForm,
+    ) -> Self {
+        Self::new(Source::Manager { client, arn, form }, clock)
     }
 
     fn new(source: Source, clock: Clock) -> Self {
@@ -259,13 +264,13 @@ impl Secrets {
     }
 
     /// Reads the secret anew because the upstream refused it; `Some` if it has changed. At most every 30 s.
-    pub async fn reread(&self, refused: &Plain) -> Option<Arc<Secret>> {
+    pub async fn reread(&self, refused: &UpstreamToken) -> Option<Arc<Secret>> {
         if let Source::Fixed(_) = &self.0.source {
             return None;
         }
         let _one_at_a_time = self.0.first.lock().await;
         let cached = self.cached();
-        let changed = |secret: &Secret| !secret.upstream_token.is(refused.expose());
+        let changed = |secret: &Secret| !secret.upstream_token.is(refused);
         if let Some(cached) = &cached {
             if changed(&cached.secret) {
                 return Some(cached.secret.clone());
@@ -312,7 +317,7 @@ impl Secrets {
         {
             cached.tried_at = now;
         }
-        let Source::Manager { client, arn } = &self.0.source else {
+        let Source::Manager { client, arn, form } = &self.0.source else {
             return Err(unavailable(false, "no source".to_owned()));
         };
         let output = client
@@ -328,7 +333,9 @@ impl Secrets {
                 )
             })?;
         let text = output.secret_string.unwrap_or_default();
-        let secret = Arc::new(Secret::parse(&text).map_err(|what| unavailable(true, what))?);
+        let secret = Secret::parse(&text, form).map_err(|what| unavailable(true, what))?;
+        secret.upstream_token.warn("the secret");
+        let secret = Arc::new(secret);
         *self
             .0
             .cached
@@ -376,9 +383,10 @@ mod tests {
         let secret = Secret::parse(
             r#"{"upstream_token":" tok ","auth_pin":"abc123","upstream_headers":{"X-Key":"k"},"origin_secret":"",
                 "clients":[{"client_id":"c","client_secret":"s","redirect_uris":["https://client.example/cb"]}]}"#,
+            &TokenForm::default(),
         )
         .unwrap();
-        assert!(secret.upstream_token.is("tok"));
+        assert_eq!(secret.upstream_token.header_value(), "Bearer tok");
         assert!(secret.pin.is("abc123"));
         assert!(secret.origin_secret.is_none());
         assert_eq!(secret.clients[0].client_id, "c");
@@ -387,6 +395,16 @@ mod tests {
             !shown.contains("tok\"") && !shown.contains("abc123") && !shown.contains("\"s\""),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn what_is_null_or_behind_a_byte_order_mark_is_read_as_well() {
+        let secret = Secret::parse(
+            "\u{feff}{\"upstream_token\":\"tok\",\"auth_pin\":\"abc123\",\"upstream_headers\":null,\"clients\":null}",
+            &TokenForm::default(),
+        )
+        .unwrap();
+        assert!(secret.clients.is_empty() && secret.upstream_headers.is_empty());
     }
 
     #[test]
@@ -401,7 +419,7 @@ mod tests {
             ),
             (
                 "{\"upstream_token\":\"s\\necret\",\"auth_pin\":\"abc123\"}",
-                "no header can carry",
+                "a line break inside",
             ),
             (r#"{"upstream_token":"x"}"#, "auth_pin must be"),
             (
@@ -413,7 +431,7 @@ mod tests {
                 "must not set host",
             ),
         ] {
-            let problem = Secret::parse(text).unwrap_err();
+            let problem = Secret::parse(text, &TokenForm::default()).unwrap_err();
             assert!(
                 problem.contains(what)
                     && !problem.contains("sec\"")

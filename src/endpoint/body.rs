@@ -7,25 +7,25 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 
-use super::answer::Refusal;
+use super::error::ApiError;
 use crate::oauth::{error::OAuthError, params::Params};
 
 /// Longest body outside the proxied path.
-pub const LONGEST: usize = 16 * 1024;
+pub const MAX_BODY_BYTES: usize = 16 * 1024;
 /// What is still read and thrown away of a body that is too long, so that the client can read our answer
 /// instead of seeing its connection cut.
-const DRAINED: usize = 4 * 1024 * 1024;
+const MAX_DRAINED_BYTES: usize = 4 * 1024 * 1024;
 /// A body must have arrived by then.
-const ARRIVED: Duration = Duration::from_secs(20);
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The whole body, if it is short enough.
 ///
 /// # Errors
-/// 413, 408, or 400 when it breaks off.
-pub async fn read(body: Body) -> Result<Bytes, Refusal> {
+/// 413, 408, or 400 when it is cut off.
+pub async fn read(body: Body) -> Result<Bytes, ApiError> {
     let refuse =
-        |status, what: &'static str| Refusal::Unreadable(status, OAuthError::invalid_request(what));
-    tokio::time::timeout(ARRIVED, collect(body))
+        |status, what: &'static str| ApiError::new(status, OAuthError::invalid_request(what));
+    tokio::time::timeout(BODY_TIMEOUT, collect(body))
         .await
         .map_err(|_| {
             refuse(
@@ -33,7 +33,7 @@ pub async fn read(body: Body) -> Result<Bytes, Refusal> {
                 "the body did not arrive in time",
             )
         })?
-        .map_err(|()| refuse(StatusCode::BAD_REQUEST, "the body broke off"))?
+        .map_err(|()| refuse(StatusCode::BAD_REQUEST, "the body was cut off"))?
         .ok_or_else(|| {
             refuse(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -50,35 +50,50 @@ async fn collect(mut body: Body) -> Result<Option<Bytes>, ()> {
             continue;
         };
         seen += data.len();
-        if seen <= LONGEST {
+        if seen <= MAX_BODY_BYTES {
             bytes.extend_from_slice(&data);
-        } else if seen > DRAINED {
+        } else if seen > MAX_DRAINED_BYTES {
             break;
         }
     }
-    Ok((seen <= LONGEST).then(|| bytes.freeze()))
+    Ok((seen <= MAX_BODY_BYTES).then(|| bytes.freeze()))
 }
 
-/// The parameters of a form; also of a flat JSON object where `json_too`.
+/// The parameters of a page's form.
 ///
 /// # Errors
 /// 415 for another content type, and as [`read`] and [`Params::parse`].
-pub async fn params(headers: &HeaderMap, body: Body, json_too: bool) -> Result<Params, Refusal> {
+pub async fn form(headers: &HeaderMap, body: Body) -> Result<Params, ApiError> {
     let bytes = read(body).await?;
     match media_type(headers).as_deref() {
         Some("application/x-www-form-urlencoded") => Ok(Params::parse(&bytes)?),
-        Some("application/json") if json_too => Ok(Params::parse_json(&bytes)?),
-        _ => Err(unsupported(
-            "the body must be application/x-www-form-urlencoded",
-        )),
+        _ => Err(not_a_form()),
     }
+}
+
+/// The parameters of a request to `/token` or `/revoke`: a form (RFC 6749 §3.2), or a flat JSON object, which clients of
+/// an earlier worker send.
+///
+/// # Errors
+/// As [`form`].
+pub async fn form_or_json(headers: &HeaderMap, body: Body) -> Result<Params, ApiError> {
+    let bytes = read(body).await?;
+    match media_type(headers).as_deref() {
+        Some("application/x-www-form-urlencoded") => Ok(Params::parse(&bytes)?),
+        Some("application/json") => Ok(Params::parse_json(&bytes)?),
+        _ => Err(not_a_form()),
+    }
+}
+
+fn not_a_form() -> ApiError {
+    unsupported("the body must be application/x-www-form-urlencoded")
 }
 
 /// A JSON body.
 ///
 /// # Errors
 /// 415 for another content type, and as [`read`].
-pub async fn json(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+pub async fn json(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
     let bytes = read(body).await?;
     match media_type(headers).as_deref() {
         Some("application/json") => Ok(bytes),
@@ -86,8 +101,8 @@ pub async fn json(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
     }
 }
 
-fn unsupported(what: &'static str) -> Refusal {
-    Refusal::Unreadable(
+fn unsupported(what: &'static str) -> ApiError {
+    ApiError::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         OAuthError::invalid_request(what),
     )

@@ -2,7 +2,7 @@
 
 use subtle::ConstantTimeEq as _;
 
-use super::{answer::Refusal, documents};
+use super::{documents, error::ApiError};
 use crate::{
     app::App,
     config::Registration,
@@ -13,11 +13,12 @@ use crate::{
         error::{ErrorCode, OAuthError},
     },
     secrets::PreRegistered,
-    store::record::Client,
+    store::record::{Client, NOT_STORED},
 };
 
-/// Seconds a client lives from its last grant or refresh.
-pub const USED: u64 = 365 * 86_400;
+/// Seconds for which a client is kept from its last grant or refresh. Claude Desktop cannot recover when its client is
+/// gone.
+pub const CLIENT_LIFETIME_SECONDS: u64 = 365 * 86_400;
 
 /// Whether the id is the URL of a client-id document.
 pub fn is_document(client_id: &str) -> bool {
@@ -57,8 +58,7 @@ fn by_hand(client: &PreRegistered) -> Client {
         secret: client.client_secret.as_ref().map(Plain::fingerprint),
         refresh: true,
         verified_host: None,
-        // Not in the store, so never to be extended there.
-        expires_at: u64::MAX,
+        expires_at: NOT_STORED,
     }
 }
 
@@ -93,7 +93,7 @@ pub fn authenticate(
 }
 
 /// The same on the failing path, where no connection says how the client is registered.
-pub async fn authenticate_alone(app: &App, presented: &PresentedClient) -> Result<(), Refusal> {
+pub async fn authenticate_alone(app: &App, presented: &PresentedClient) -> Result<(), ApiError> {
     if is_document(&presented.client_id) {
         // Clients with a document are public; its content does not matter here.
         return Ok(authenticate(presented, AuthMethod::None, None)?);
@@ -115,18 +115,18 @@ pub async fn authenticate_alone(app: &App, presented: &PresentedClient) -> Resul
 /// Why there is no client to go on with.
 pub enum Unknown {
     /// Nobody registered this id.
-    NotHere,
+    NotRegistered,
     /// Its document would have to be fetched, which was not wanted.
     NotFetched,
     /// Its document cannot be had or is not acceptable; a sentence for the page.
     Document(String),
     /// We, or the operator, must act.
-    Ours(Unavailable),
+    Unavailable(Unavailable),
 }
 
 impl From<Unavailable> for Unknown {
     fn from(error: Unavailable) -> Self {
-        Self::Ours(error)
+        Self::Unavailable(error)
     }
 }
 
@@ -147,5 +147,7 @@ pub async fn find(app: &App, client_id: &str, lookup: Lookup) -> Result<Client, 
             Lookup::Keep => documents::kept_client(app, client_id).await,
         };
     }
-    registered(app, client_id).await?.ok_or(Unknown::NotHere)
+    registered(app, client_id)
+        .await?
+        .ok_or(Unknown::NotRegistered)
 }

@@ -4,65 +4,64 @@ use axum::{body::Body, response::Response};
 use http::{HeaderMap, Request, StatusCode};
 
 use super::{
-    answer::{self, Refusal},
     body, browser,
+    error::PageError,
     pin::{self, PinCheck},
-    time::{self, Moment},
+    response,
 };
 use crate::{
     app::{App, Caller},
     credential::{ConnectionId, Fingerprint},
     error::Unavailable,
     oauth::{error::OAuthError, params::Params},
-    page::{self, ConnectionRow, Connections, Notice, SignIn},
+    page::{ConnectionRow, Connections, Notice, SignIn, Timestamp, WrongTries},
     store::record::Session,
 };
 
-const COOKIE: &str = "session";
-/// Seconds that a session lasts.
-const SESSION_LIVES: u64 = 900;
+const SESSION_COOKIE: &str = "session";
+const SESSION_LIFETIME_SECONDS: u64 = 900;
 
-type Outcome = Result<Response, Unavailable>;
+const OPEN_AGAIN: &str = "Open the connections page again.";
+const NOT_FROM_THIS_PAGE: &str = "That form did not come from this page. Please sign in again.";
 
 /// Shows the connections, or asks for the PIN.
-pub async fn get(app: &App, caller: &Caller, headers: &HeaderMap) -> Response {
-    let shown = async {
-        match session(app, caller, headers).await? {
-            Some((_, session)) => list(app, &session, None).await,
-            None => Ok(sign_in_page(StatusCode::OK, None, None)),
-        }
-    };
-    shown
-        .await
-        .unwrap_or_else(|error| answer::unavailable_page(caller, &error))
+pub async fn get(app: &App, caller: &Caller, headers: &HeaderMap) -> Result<Response, PageError> {
+    match session(app, caller, headers).await? {
+        Some((_, session)) => list(app, &session, None).await,
+        None => Ok(sign_in_page(StatusCode::OK, None, None)),
+    }
 }
 
 /// Signs in or out, or ends connections.
-pub async fn post(app: &App, caller: &Caller, request: Request<Body>) -> Response {
+pub async fn post(
+    app: &App,
+    caller: &Caller,
+    request: Request<Body>,
+) -> Result<Response, PageError> {
     let (parts, body) = request.into_parts();
     if !browser::from_our_page(&parts.headers) {
-        let message = "That form did not come from this page. Please sign in again.";
-        return sign_in_page(StatusCode::FORBIDDEN, None, Some(message));
+        let message = Some(NOT_FROM_THIS_PAGE);
+        return Ok(sign_in_page(StatusCode::FORBIDDEN, None, message));
     }
-    let action = match body::params(&parts.headers, body, false)
+    let params = body::form(&parts.headers, body)
         .await
-        .and_then(|params| Action::read(&params))
-    {
-        Ok(action) => action,
-        Err(Refusal::Ours(error)) => return answer::unavailable_page(caller, &error),
-        Err(Refusal::Client(error)) => return unreadable(caller, StatusCode::BAD_REQUEST, &error),
-        Err(Refusal::Unreadable(status, error)) => return unreadable(caller, status, &error),
-    };
-    let done = match action {
+        .map_err(|error| PageError::unreadable_form(error, OPEN_AGAIN))?;
+    let action = Action::parse(&params)
+        .map_err(|error| PageError::unreadable_form(error.into(), OPEN_AGAIN))?;
+    match action {
         Action::SignIn { pin } => sign_in(app, caller, &parts.headers, &pin).await,
         Action::Session { csrf, act } => {
             act_in_session(app, caller, &parts.headers, &csrf, act).await
         }
-    };
-    done.unwrap_or_else(|error| answer::unavailable_page(caller, &error))
+    }
 }
 
-async fn sign_in(app: &App, caller: &Caller, headers: &HeaderMap, pin: &str) -> Outcome {
+async fn sign_in(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    pin: &str,
+) -> Result<Response, PageError> {
     let now = app.clock.now();
     let browser = match pin::check(app, caller, headers, None, pin).await? {
         PinCheck::Accepted(browser) => browser,
@@ -76,7 +75,7 @@ async fn sign_in(app: &App, caller: &Caller, headers: &HeaderMap, pin: &str) -> 
     let cookie = app.randomness.id();
     let session = Session {
         csrf: app.randomness.id(),
-        expires_at: now + SESSION_LIVES,
+        expires_at: now + SESSION_LIFETIME_SECONDS,
     };
     app.store
         .put_session(Fingerprint::of(&cookie).as_str(), &session)
@@ -86,10 +85,16 @@ async fn sign_in(app: &App, caller: &Caller, headers: &HeaderMap, pin: &str) -> 
         address = caller.address_text(),
         "the connections page was opened"
     );
-    let mut answer = back();
-    browser::set_cookie(&mut answer, caller, COOKIE, &cookie, SESSION_LIVES);
-    browser.set_cookie(&mut answer, caller);
-    Ok(answer)
+    let mut response = back();
+    browser::set_cookie(
+        &mut response,
+        caller,
+        SESSION_COOKIE,
+        &cookie,
+        SESSION_LIFETIME_SECONDS,
+    );
+    browser.set_cookie(&mut response, caller);
+    Ok(response)
 }
 
 async fn act_in_session(
@@ -98,7 +103,7 @@ async fn act_in_session(
     headers: &HeaderMap,
     csrf: &str,
     act: Act,
-) -> Outcome {
+) -> Result<Response, PageError> {
     let Some((cookie, session)) = session(app, caller, headers).await? else {
         return Ok(sign_in_page(
             StatusCode::FORBIDDEN,
@@ -107,15 +112,15 @@ async fn act_in_session(
         ));
     };
     if Fingerprint::of(&session.csrf) != Fingerprint::of(csrf) {
-        let message = "That form did not come from this page. Please sign in again.";
-        return Ok(sign_in_page(StatusCode::FORBIDDEN, None, Some(message)));
+        let message = Some(NOT_FROM_THIS_PAGE);
+        return Ok(sign_in_page(StatusCode::FORBIDDEN, None, message));
     }
     match act {
         Act::SignOut => {
             app.store.delete_session(&cookie).await?;
-            let mut answer = back();
-            browser::set_cookie(&mut answer, caller, COOKIE, "", 0);
-            Ok(answer)
+            let mut response = back();
+            browser::set_cookie(&mut response, caller, SESSION_COOKIE, "", 0);
+            Ok(response)
         }
         Act::End(id) => {
             app.store.end_connection(&id).await?;
@@ -149,7 +154,7 @@ async fn session(
     caller: &Caller,
     headers: &HeaderMap,
 ) -> Result<Option<(String, Session)>, Unavailable> {
-    let Some(cookie) = browser::cookie(caller, headers, COOKIE) else {
+    let Some(cookie) = browser::cookie(caller, headers, SESSION_COOKIE) else {
         return Ok(None);
     };
     let key = Fingerprint::of(&cookie).as_str().to_owned();
@@ -157,42 +162,27 @@ async fn session(
     Ok(session.map(|session| (key, session)))
 }
 
-async fn list(app: &App, session: &Session, notice: Option<&str>) -> Outcome {
+async fn list(app: &App, session: &Session, notice: Option<&str>) -> Result<Response, PageError> {
     let now = app.clock.now();
     let connections = app.store.connections(now).await?;
     let tries = app.store.wrong_tries(now).await?;
-    let times: Vec<[Moment; 3]> = connections
-        .iter()
-        .map(|c| {
-            [
-                time::moment(c.created_at),
-                time::moment(c.last_used_at),
-                time::moment(c.expires_at),
-            ]
-        })
-        .collect();
     let rows: Vec<_> = connections
         .iter()
-        .zip(&times)
-        .map(
-            |(connection, [created, last_used, expires])| ConnectionRow {
-                id: connection.id.as_str(),
-                client_name: connection.client_name.as_deref(),
-                verified_host: connection.verified_host.as_deref(),
-                redirect_host: connection.redirect_uri.display_host(),
-                created: created.shown(),
-                last_used: Some(last_used.shown()),
-                address: &connection.address,
-                expires: expires.shown(),
-            },
-        )
+        .map(|connection| ConnectionRow {
+            id: connection.id.as_str(),
+            client_name: connection.client_name.as_deref(),
+            verified_host: connection.verified_host.as_deref(),
+            redirect_host: connection.redirect_uri.display_host(),
+            created: Timestamp::of_unix_seconds(connection.created_at),
+            last_used: Timestamp::of_unix_seconds(connection.last_used_at),
+            address: &connection.address,
+            expires: Timestamp::of_unix_seconds(connection.expires_at),
+        })
         .collect();
-    let try_times: Vec<_> = tries.iter().map(|tried| time::moment(tried.at)).collect();
     let wrong_tries: Vec<_> = tries
         .iter()
-        .zip(&try_times)
-        .map(|(tried, at)| page::WrongTries {
-            time: at.shown(),
+        .map(|tried| WrongTries {
+            time: Timestamp::of_unix_seconds(tried.at),
             address: &tried.address,
             count: tried.count,
         })
@@ -203,29 +193,16 @@ async fn list(app: &App, session: &Session, notice: Option<&str>) -> Outcome {
         wrong_tries: &wrong_tries,
         notice,
     };
-    Ok(answer::page(StatusCode::OK, page.render()))
+    Ok(response::page(StatusCode::OK, page.render()))
 }
 
 fn sign_in_page(status: StatusCode, notice: Option<Notice>, message: Option<&str>) -> Response {
-    answer::page(status, SignIn { notice, message }.render())
+    response::page(status, SignIn { notice, message }.render())
 }
 
 /// Back to the page by GET, so that reloading does not repeat the form.
 fn back() -> Response {
-    answer::redirect(StatusCode::SEE_OTHER, "/connections")
-}
-
-fn unreadable(caller: &Caller, status: StatusCode, error: &OAuthError) -> Response {
-    let what = "The form arrived in a shape that this server cannot read.";
-    let todo = "Open the connections page again.";
-    answer::error_page(
-        caller,
-        status,
-        "That did not work",
-        what,
-        todo,
-        Some(&error.description),
-    )
+    response::redirect(StatusCode::SEE_OTHER, "/connections")
 }
 
 enum Action {
@@ -240,7 +217,7 @@ enum Act {
 }
 
 impl Action {
-    fn read(params: &Params) -> Result<Self, Refusal> {
+    fn parse(params: &Params) -> Result<Self, OAuthError> {
         params.no_duplicates()?;
         if params.required("action")? == "sign-in" {
             return Ok(Self::SignIn {
@@ -254,7 +231,7 @@ impl Action {
             ),
             "end-all" => Act::EndAll,
             "sign-out" => Act::SignOut,
-            _ => return Err(OAuthError::invalid_request("action is not known").into()),
+            _ => return Err(OAuthError::invalid_request("action is not known")),
         };
         Ok(Self::Session {
             csrf: params.required("csrf")?.to_owned(),

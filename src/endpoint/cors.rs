@@ -4,13 +4,13 @@
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-const ALLOWED: &str = "authorization, content-type, accept, mcp-protocol-version, mcp-session-id, last-event-id, \
+const ALLOWED_HEADERS: &str = "authorization, content-type, accept, mcp-protocol-version, mcp-session-id, last-event-id, \
                        mcp-method, mcp-name";
-const EXPOSED: &str = "WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After";
+const EXPOSED_HEADERS: &str = "WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After";
 
-/// The answer to a preflight request.
+/// The response to a preflight request.
 pub fn preflight(asked: &HeaderMap) -> Response {
-    let mut allowed = ALLOWED.to_owned();
+    let mut allowed = ALLOWED_HEADERS.to_owned();
     // `mcp-param-<name>` (MCP 2026-07-28) and the like: the names are the client's, so those asked for are allowed, with
     // every character that a name may have (RFC 9110 §5.6.2), `_` too.
     let asked = asked
@@ -29,8 +29,8 @@ pub fn preflight(asked: &HeaderMap) -> Response {
             allowed += name.as_str();
         }
     }
-    let mut answer = StatusCode::NO_CONTENT.into_response();
-    let headers = answer.headers_mut();
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
     headers.insert(
         "access-control-allow-methods",
         HeaderValue::from_static("GET, POST, DELETE, OPTIONS"),
@@ -39,15 +39,15 @@ pub fn preflight(asked: &HeaderMap) -> Response {
     if let Ok(allowed) = HeaderValue::from_str(&allowed) {
         headers.insert("access-control-allow-headers", allowed);
     }
-    answer
+    response
 }
 
-/// Opens an answer to every origin.
-pub fn open(answer: &mut Response) {
-    let headers = answer.headers_mut();
+/// Lets scripts of every origin read a response.
+pub fn allow_every_origin(response: &mut Response) {
+    let headers = response.headers_mut();
     headers.insert("access-control-allow-origin", HeaderValue::from_static("*"));
     headers.insert(
         "access-control-expose-headers",
-        HeaderValue::from_static(EXPOSED),
+        HeaderValue::from_static(EXPOSED_HEADERS),
     );
 }

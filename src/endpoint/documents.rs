@@ -5,7 +5,7 @@ use crate::{
     app::App,
     client_document::{DocumentUrl, FetchError, Fetched, Validators, bundled},
     oauth::client::ClientMetadata,
-    store::record::{Client, Document},
+    store::record::{Client, Document, NOT_STORED},
 };
 
 /// Seconds for which a good copy serves while its origin fails.
@@ -98,7 +98,6 @@ fn described(client_id: &str, url: &DocumentUrl, body: &str) -> Result<Client, U
         secret: None,
         refresh: metadata.refresh,
         verified_host: Some(url.host().to_owned()),
-        // Kept as a document, never as a registration.
-        expires_at: u64::MAX,
+        expires_at: NOT_STORED,
     })
 }

@@ -1,37 +1,34 @@
 //! `POST /register` (RFC 7591).
 
 use axum::{body::Body, response::Response};
-use http::{Request, StatusCode, header::RETRY_AFTER};
+use http::{Request, StatusCode};
 
-use super::{
-    answer::{self, Refusal},
-    body,
-};
+use super::{body, error::ApiError, response};
 use crate::{
     app::{App, Caller},
     credential::Plain,
-    oauth::{
-        client::ClientMetadata,
-        client_auth::AuthMethod,
-        error::{ErrorCode, OAuthError},
-    },
+    oauth::{client::ClientMetadata, client_auth::AuthMethod},
     store::record::Client,
 };
 
-/// Seconds a client lives until its first grant.
-const UNUSED: u64 = 86_400;
+/// Seconds for which a client is kept that has no grant yet.
+const UNUSED_CLIENT_LIFETIME_SECONDS: u64 = 86_400;
 
 /// Registers a client.
-pub async fn post(app: &App, caller: &Caller, request: Request<Body>) -> Result<Response, Refusal> {
+pub async fn post(
+    app: &App,
+    caller: &Caller,
+    request: Request<Body>,
+) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let body = body::json(&parts.headers, body).await?;
     let metadata = ClientMetadata::from_registration(&body)?;
 
     let now = app.clock.now();
     // Each registration is a write that a stranger makes us pay for. One that is refused costs nothing.
-    if let Err(wait) = app.strangers.take(caller.address, now) {
-        return Ok(too_many(caller, wait));
-    }
+    app.write_limits
+        .take(caller.address, now)
+        .map_err(|wait| too_many_registrations(caller, wait))?;
     let client_id = uuid::Builder::from_random_bytes(app.randomness.bytes())
         .into_uuid()
         .to_string();
@@ -45,7 +42,7 @@ pub async fn post(app: &App, caller: &Caller, request: Request<Body>) -> Result<
         secret: secret.as_ref().map(Plain::fingerprint),
         refresh: metadata.refresh,
         verified_host: None,
-        expires_at: now + UNUSED,
+        expires_at: now + UNUSED_CLIENT_LIFETIME_SECONDS,
     };
     app.store.put_client(&client).await?;
 
@@ -56,24 +53,17 @@ pub async fn post(app: &App, caller: &Caller, request: Request<Body>) -> Result<
         address = caller.address_text(),
         "a client registered"
     );
-    let answer =
+    let registration =
         metadata.to_registration_answer(&client.client_id, now, secret.as_ref().map(Plain::expose));
-    Ok(answer::json(StatusCode::CREATED, &answer))
+    Ok(response::json(StatusCode::CREATED, &registration))
 }
 
-/// 429 in the RFC's form (RFC 7591 §3.2.2, RFC 6585 §4); the code is RFC 6749's word for a server that is asked
-/// too much, since RFC 7591 has none.
-fn too_many(caller: &Caller, wait: u64) -> Response {
+fn too_many_registrations(caller: &Caller, wait: u64) -> ApiError {
     tracing::warn!(
         event = "registrations_limited",
         address = caller.address_text(),
         "an address registers too often"
     );
-    let error = OAuthError::new(
-        ErrorCode::TemporarilyUnavailable,
-        "too many registrations from this address; try again later",
-    );
-    let mut answer = answer::oauth_error(StatusCode::TOO_MANY_REQUESTS, &error);
-    answer.headers_mut().insert(RETRY_AFTER, wait.into());
-    answer
+    let description = "too many registrations from this address; try again later";
+    ApiError::too_many_requests(wait, description)
 }

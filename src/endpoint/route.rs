@@ -3,7 +3,10 @@
 //! Paths are judged as they were sent. In our own routes repeated slashes count as one, because people append a path to
 //! a base URL that ends in a slash; a slash at the end is another path, except for the MCP endpoint.
 
-use crate::oauth::resource::{McpPath, WELL_KNOWN};
+use crate::{
+    config::{Config, Registration, Transport},
+    oauth::resource::{McpPath, WELL_KNOWN},
+};
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,19 +38,45 @@ pub enum Document<'a> {
     AuthorizationServer(&'a str),
 }
 
+/// Routes that not every deployment has.
+#[derive(Clone, Copy, Debug)]
+pub struct Enabled {
+    /// `/register`
+    pub registration: bool,
+    /// `/sse`: only where the upstream speaks HTTP+SSE.
+    pub sse: bool,
+}
+
+impl Enabled {
+    /// As configured.
+    pub fn by(config: &Config) -> Self {
+        Self {
+            registration: config.registration == Registration::Open,
+            sse: config.upstream.transport == Transport::Sse,
+        }
+    }
+}
+
 impl<'a> Route<'a> {
     /// The route of a request's path.
-    pub fn of(path: &'a str) -> Self {
+    pub fn of(path: &'a str, enabled: Enabled) -> Self {
+        let is_endpoint =
+            |path| McpPath::parse(path).is_some_and(|mcp| mcp != McpPath::Sse || enabled.sse);
         if let Some((below, name)) = split_well_known(path) {
-            return Self::WellKnown(Document::named(below, name));
+            let document = Document::named(below, name);
+            return Self::WellKnown(document.filter(|document| is_endpoint(document.path())));
         }
         if let Some(mcp) = McpPath::parse(path) {
-            return Self::Mcp(mcp);
+            return if is_endpoint(path) {
+                Self::Mcp(mcp)
+            } else {
+                Self::Unknown
+            };
         }
         let name = path.trim_start_matches('/');
         match name {
             _ if name.len() == path.len() => Self::Unknown,
-            "register" => Self::Register,
+            "register" if enabled.registration => Self::Register,
             "token" => Self::Token,
             "revoke" => Self::Revoke,
             "authorize" => Self::Authorize,
@@ -62,6 +91,32 @@ impl<'a> Route<'a> {
             self,
             Self::Register | Self::Token | Self::Revoke | Self::WellKnown(_) | Self::Mcp(_)
         )
+    }
+
+    /// The kind of path, not the path: for the log a label by which lines can be grouped, and nothing a stranger chose.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Register => "/register",
+            Self::Token => "/token",
+            Self::Revoke => "/revoke",
+            Self::Authorize => "/authorize",
+            Self::Connections => "/connections",
+            Self::WellKnown(_) => "/.well-known",
+            Self::Mcp(McpPath::Root) => "/",
+            Self::Mcp(_) => "/mcp",
+            Self::Unknown => "other",
+        }
+    }
+
+    /// The methods it takes, as `Allow` says them; `None` where the path does not exist, or where the methods depend on
+    /// the upstream. HEAD is wherever GET is (RFC 9110 §9.1).
+    pub fn allowed_methods(self) -> Option<&'static str> {
+        match self {
+            Self::Register | Self::Token | Self::Revoke => Some("POST, OPTIONS"),
+            Self::Authorize | Self::Connections => Some("GET, HEAD, POST"),
+            Self::WellKnown(Some(_)) => Some("GET, HEAD, OPTIONS"),
+            Self::WellKnown(None) | Self::Mcp(_) | Self::Unknown => None,
+        }
     }
 }
 
@@ -108,6 +163,11 @@ fn split_well_known(path: &str) -> Option<(&str, &str)> {
 mod tests {
     use super::*;
 
+    const ALL: Enabled = Enabled {
+        registration: true,
+        sse: true,
+    };
+
     #[test]
     fn our_own_routes_are_found_behind_any_number_of_slashes() {
         for (name, route) in [
@@ -118,10 +178,10 @@ mod tests {
             ("connections", Route::Connections),
         ] {
             for slashes in ["/", "//", "////"] {
-                assert_eq!(Route::of(&format!("{slashes}{name}")), route);
+                assert_eq!(Route::of(&format!("{slashes}{name}"), ALL), route);
             }
             for other in [name.to_owned(), format!("/{name}/"), format!("/x/{name}")] {
-                assert_eq!(Route::of(&other), Route::Unknown, "{other}");
+                assert_eq!(Route::of(&other, ALL), Route::Unknown, "{other}");
             }
         }
     }
@@ -163,7 +223,11 @@ mod tests {
                 AuthorizationServer("/sse"),
             ),
         ] {
-            assert_eq!(Route::of(path), Route::WellKnown(Some(document)), "{path}");
+            assert_eq!(
+                Route::of(path, ALL),
+                Route::WellKnown(Some(document)),
+                "{path}"
+            );
         }
         for path in [
             "/.well-known",
@@ -172,7 +236,7 @@ mod tests {
             "/.well-known/oauth-protected-resource/nowhere",
             "/.well-known/oauth-protected-resource/mcp/.well-known/x",
         ] {
-            assert_eq!(Route::of(path), Route::WellKnown(None), "{path}");
+            assert_eq!(Route::of(path, ALL), Route::WellKnown(None), "{path}");
         }
         for path in [
             ".well-known/oauth-protected-resource",
@@ -180,7 +244,21 @@ mod tests {
             "/mcp/../.well-known/oauth-protected-resource",
             "/.well-known-x",
         ] {
-            assert_eq!(Route::of(path), Route::Unknown, "{path}");
+            assert_eq!(Route::of(path, ALL), Route::Unknown, "{path}");
         }
+    }
+
+    #[test]
+    fn what_is_not_enabled_does_not_exist() {
+        let none = Enabled {
+            registration: false,
+            sse: false,
+        };
+        for path in ["/register", "/sse"] {
+            assert_ne!(Route::of(path, ALL), Route::Unknown, "{path}");
+            assert_eq!(Route::of(path, none), Route::Unknown, "{path}");
+        }
+        let document = "/.well-known/oauth-protected-resource/sse";
+        assert_eq!(Route::of(document, none), Route::WellKnown(None));
     }
 }

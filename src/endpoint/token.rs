@@ -4,8 +4,10 @@ use axum::{body::Body, response::Response};
 use http::{Request, StatusCode};
 
 use super::{
-    answer::{self, Noted, Refusal},
-    body, clients,
+    body,
+    clients::{self, CLIENT_LIFETIME_SECONDS},
+    error::ApiError,
+    response::{self, RequestLog},
 };
 use crate::{
     app::{App, Caller},
@@ -18,18 +20,24 @@ use crate::{
         token::{self, MOST_REPEATS, TokenRequest, Verdict},
     },
     store::{
-        Redeemed, Rotated, Rotation,
+        NewTokens, Redeemed, Rotated,
         record::{Connection, Stage},
     },
 };
 
 /// Seconds between two extensions of a client's own record.
-const EXTEND_CLIENT: u64 = 30 * 86_400;
+const CLIENT_EXTENSION_INTERVAL_SECONDS: u64 = 30 * 86_400;
+/// A lost race is judged again with what won it; twice is more than enough for one token.
+const ROTATION_ATTEMPTS: usize = 3;
 
-/// Answers a token request.
-pub async fn post(app: &App, caller: &Caller, request: Request<Body>) -> Result<Response, Refusal> {
+/// Handles a token request.
+pub async fn post(
+    app: &App,
+    caller: &Caller,
+    request: Request<Body>,
+) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let params = body::params(&parts.headers, body, true).await?;
+    let params = body::form_or_json(&parts.headers, body).await?;
     let token_request = TokenRequest::parse(&params)?;
     let client = PresentedClient::read(&parts.headers, &params)?;
     match token_request {
@@ -38,40 +46,37 @@ pub async fn post(app: &App, caller: &Caller, request: Request<Body>) -> Result<
             redirect_uri,
             code_verifier,
         } => {
-            let (code, connection) = found_code(app, &client, code).await?;
-            authorization_code(
-                app,
-                caller,
-                &params,
-                code,
-                connection,
-                redirect_uri.as_deref(),
-                &code_verifier,
-            )
-            .await
+            let (code, connection) = find_code(app, &client, code).await?;
+            authenticate(&client, &connection)?;
+            check_not_redeemed(app, caller, &connection).await?;
+            check_issuer(app, caller, &connection)?;
+            check_resource(app, caller, &params)?;
+            check_redirect_uri(&connection, redirect_uri.as_deref())?;
+            check_code_verifier(&connection, &code_verifier)?;
+            redeem(app, caller, &connection, &code).await
         }
         TokenRequest::RefreshToken { refresh_token } => {
-            refresh(app, caller, &params, &client, refresh_token).await
+            let (refresh_token, connection) =
+                find_refresh_token(app, &client, refresh_token).await?;
+            authenticate(&client, &connection)?;
+            check_issuer(app, caller, &connection)?;
+            check_resource(app, caller, &params)?;
+            refresh(app, caller, connection, &refresh_token).await
         }
     }
 }
 
-/// The code's connection, if it is the presented client's and the client has proven itself.
-async fn found_code(
+/// The presented code and its connection, if it is one of this client's.
+async fn find_code(
     app: &App,
     client: &PresentedClient,
     code: Option<Code>,
-) -> Result<(Code, Connection), Refusal> {
+) -> Result<(Code, Connection), ApiError> {
     if let Some(code) = code
         && let Some(connection) = app.store.connection(code.id(), app.clock.now()).await?
         && connection.code == code.fingerprint()
         && connection.client_id == client.client_id
     {
-        clients::authenticate(
-            client,
-            connection.auth_method,
-            connection.client_secret.as_ref(),
-        )?;
         return Ok((code, connection));
     }
     // Whether the client exists at all decides between two errors (RFC 6749 §5.2): SDKs register anew after
@@ -80,30 +85,91 @@ async fn found_code(
     Err(invalid_grant("the code is unknown, expired, or another client's").into())
 }
 
-async fn authorization_code(
+/// The presented refresh token and the connection that it names, if that is one of this client's.
+async fn find_refresh_token(
+    app: &App,
+    client: &PresentedClient,
+    token: Option<RefreshToken>,
+) -> Result<(RefreshToken, Connection), ApiError> {
+    if let Some(token) = token
+        && let Some(connection) = app.store.connection(token.id(), app.clock.now()).await?
+        && connection.client_id == client.client_id
+    {
+        return Ok((token, connection));
+    }
+    clients::authenticate_alone(app, client).await?;
+    Err(unknown_refresh_token())
+}
+
+fn authenticate(client: &PresentedClient, connection: &Connection) -> Result<(), OAuthError> {
+    clients::authenticate(
+        client,
+        connection.auth_method,
+        connection.client_secret.as_ref(),
+    )
+}
+
+/// A code that was redeemed and comes again (RFC 6749 §4.1.2).
+async fn check_not_redeemed(
     app: &App,
     caller: &Caller,
-    params: &Params,
-    code: Code,
-    connection: Connection,
-    redirect_uri: Option<&str>,
-    code_verifier: &str,
-) -> Result<Response, Refusal> {
-    if connection.stage == Stage::Live {
-        return Err(replay(app, caller, &connection, "code").await?.into());
+    connection: &Connection,
+) -> Result<(), ApiError> {
+    match connection.stage {
+        Stage::Code => Ok(()),
+        Stage::Live => Err(replay(app, caller, connection, "code").await),
     }
-    issued_here(app, caller, &connection)?;
-    requested_resource(params, app.bases(caller).collect::<Vec<_>>())?;
-    if !token::same_redirect_uri(&connection.redirect_uri, redirect_uri) {
-        return Err(invalid_grant(
-            "redirect_uri differs from the one of the authorization request",
-        )
-        .into());
-    }
-    if !connection.code_challenge.verify(code_verifier) {
-        return Err(invalid_grant("code_verifier does not fit the code_challenge").into());
-    }
+}
 
+/// A connection made under a base URL that is no longer ours is not served.
+fn check_issuer(app: &App, caller: &Caller, connection: &Connection) -> Result<(), OAuthError> {
+    if app
+        .bases(caller)
+        .any(|base| base.as_str() == connection.issuer)
+    {
+        Ok(())
+    } else {
+        Err(invalid_grant("the grant was issued under another base URL"))
+    }
+}
+
+/// RFC 8707 §2.2
+fn check_resource(app: &App, caller: &Caller, params: &Params) -> Result<(), OAuthError> {
+    requested_resource(params, app.bases(caller).collect::<Vec<_>>()).map(drop)
+}
+
+/// RFC 6749 §4.1.3; it may be left out (OAuth 2.1 §4.1.3).
+fn check_redirect_uri(
+    connection: &Connection,
+    redirect_uri: Option<&str>,
+) -> Result<(), OAuthError> {
+    if token::same_redirect_uri(&connection.redirect_uri, redirect_uri) {
+        Ok(())
+    } else {
+        Err(invalid_grant(
+            "redirect_uri differs from the one of the authorization request",
+        ))
+    }
+}
+
+/// RFC 7636 §4.6
+fn check_code_verifier(connection: &Connection, code_verifier: &str) -> Result<(), OAuthError> {
+    if connection.code_challenge.verify(code_verifier) {
+        Ok(())
+    } else {
+        Err(invalid_grant(
+            "code_verifier does not fit the code_challenge",
+        ))
+    }
+}
+
+/// Exchanges the code for the first tokens, after every check.
+async fn redeem(
+    app: &App,
+    caller: &Caller,
+    connection: &Connection,
+    code: &Code,
+) -> Result<Response, ApiError> {
     let now = app.clock.now();
     let access = AccessToken::draw(&connection.id, &app.randomness);
     let refresh = connection
@@ -111,22 +177,22 @@ async fn authorization_code(
         .then(|| RefreshToken::draw(&connection.id, &app.randomness));
     let lifetimes = app.config.lifetimes;
     // A client that cannot refresh would otherwise ask the person every day.
-    let access_lives = if connection.refreshable {
+    let access_lifetime = if connection.refreshable {
         lifetimes.access_token
     } else {
         lifetimes.refresh_token
     };
     let refresh_fingerprint = refresh.as_ref().map(RefreshToken::fingerprint);
-    let tokens = Rotation {
+    let tokens = NewTokens {
         access: &access.fingerprint(),
-        access_expires_at: now + access_lives,
+        access_expires_at: now + access_lifetime,
         refresh: refresh_fingerprint.as_ref(),
         nonce: None,
-        expires_at: now + lifetimes.refresh_token.max(access_lives),
+        expires_at: now + lifetimes.refresh_token.max(access_lifetime),
         now,
     };
     let family = refresh.as_ref().map(RefreshToken::family);
-    match app
+    let redeemed = app
         .store
         .redeem_code(
             &connection.id,
@@ -134,22 +200,22 @@ async fn authorization_code(
             family.as_ref(),
             &tokens,
         )
-        .await?
-    {
+        .await?;
+    match redeemed {
         Redeemed::Done => {}
         Redeemed::Lost(Some(winner))
             if winner.stage == Stage::Live && winner.code == connection.code =>
         {
-            return Err(replay(app, caller, &connection, "code").await?.into());
+            return Err(replay(app, caller, connection, "code").await);
         }
         Redeemed::Lost(_) => return Err(invalid_grant("the code is no longer valid").into()),
     }
-    audit(caller, &connection, "issued");
+    audit(caller, connection, "issued");
     let refresh = refresh.map(|refresh| refresh.expose());
-    Ok(tokens_answer(
-        &connection,
+    Ok(token_response(
+        connection,
         access.expose(),
-        access_lives,
+        access_lifetime,
         refresh.as_deref(),
     ))
 }
@@ -157,74 +223,56 @@ async fn authorization_code(
 async fn refresh(
     app: &App,
     caller: &Caller,
-    params: &Params,
-    client: &PresentedClient,
-    presented: Option<RefreshToken>,
-) -> Result<Response, Refusal> {
-    let unknown = || invalid_grant("the refresh token is unknown, expired, or another client's");
+    mut connection: Connection,
+    presented: &RefreshToken,
+) -> Result<Response, ApiError> {
     let now = app.clock.now();
-    let connection = match &presented {
-        Some(token) => app.store.connection(token.id(), now).await?,
-        None => None,
-    };
-    let (Some(presented), Some(mut connection)) = (
-        presented,
-        connection.filter(|c| c.client_id == client.client_id),
-    ) else {
-        clients::authenticate_alone(app, client).await?;
-        return Err(unknown().into());
-    };
-    clients::authenticate(
-        client,
-        connection.auth_method,
-        connection.client_secret.as_ref(),
-    )?;
-    issued_here(app, caller, &connection)?;
-    requested_resource(params, app.bases(caller).collect::<Vec<_>>())?;
-
-    // A lost race is judged again with what won it; twice is more than enough for one token.
-    for _ in 0..3 {
+    for _ in 0..ROTATION_ATTEMPTS {
         let Some(state) = connection.rotation() else {
-            return Err(unknown().into());
+            break;
         };
-        match state.judge(&presented, now, app.config.lifetimes.refresh_grace) {
-            Verdict::Current => match rotate(app, &connection, &presented, now).await? {
-                Ok(answer) => {
+        match state.judge(presented, now, app.config.lifetimes.refresh_grace) {
+            Verdict::Current => match rotate(app, &connection, presented, now).await? {
+                Rotation::Done(response) => {
                     audit(caller, &connection, "refreshed");
-                    return Ok(answer);
+                    return Ok(response);
                 }
-                Err(Some(winner)) => connection = *winner,
-                Err(None) => return Err(unknown().into()),
+                Rotation::Lost(Some(winner)) => connection = *winner,
+                Rotation::Lost(None) => break,
             },
             Verdict::Repeat { counted } => {
                 if counted && !app.store.count_repeat(&connection, MOST_REPEATS).await? {
-                    return Err(unknown().into());
+                    break;
                 }
                 audit(caller, &connection, "refresh_repeated");
-                return repeat(&connection, &presented, now).ok_or_else(|| unknown().into());
+                return repeat(&connection, presented, now).ok_or_else(unknown_refresh_token);
             }
-            Verdict::Refused => return Err(unknown().into()),
+            Verdict::Refused => break,
             Verdict::Replay => {
-                return Err(replay(app, caller, &connection, "refresh_token")
-                    .await?
-                    .into());
+                return Err(replay(app, caller, &connection, "refresh_token").await);
             }
         }
     }
-    Err(unknown().into())
+    Err(unknown_refresh_token())
 }
 
-/// Rotates; gives back the winner's connection when another request was quicker.
+/// How an attempt to rotate ended.
+enum Rotation {
+    Done(Response),
+    /// Another request was quicker; the connection as it left it, unless it ended it.
+    Lost(Option<Box<Connection>>),
+}
+
 async fn rotate(
     app: &App,
     connection: &Connection,
     presented: &RefreshToken,
     now: u64,
-) -> Result<Result<Response, Option<Box<Connection>>>, Refusal> {
+) -> Result<Rotation, ApiError> {
     let nonce = Nonce::draw(&app.randomness);
     let (access, refresh) = presented.successors(&nonce, connection.generation + 1);
     let lifetimes = app.config.lifetimes;
-    let next = Rotation {
+    let next = NewTokens {
         access: &access.fingerprint(),
         access_expires_at: now + lifetimes.access_token,
         refresh: Some(&refresh.fingerprint()),
@@ -233,32 +281,37 @@ async fn rotate(
         now,
     };
     let mut seen = connection.clone();
-    if now.saturating_sub(connection.client_extended_at) >= EXTEND_CLIENT {
-        // Claude Desktop dead-ends when its client is gone: it lives a year from its last use.
-        seen.client_extended_at = now;
-        if let Err(error) = app
-            .store
-            .extend_client(&connection.client_id, now + clients::USED)
-            .await
-        {
-            tracing::warn!(event = "unavailable", detail = %error, "the client's life was not extended");
-        }
+    seen.client_extended_at = extend_client(app, connection, now).await;
+    let rotated = app
+        .store
+        .rotate_refresh_token(&seen, &presented.fingerprint(), &next)
+        .await?;
+    Ok(match rotated {
+        Rotated::Done => Rotation::Done(token_response(
+            connection,
+            access.expose(),
+            lifetimes.access_token,
+            Some(&refresh.expose()),
+        )),
+        Rotated::Lost(winner) => Rotation::Lost(winner),
+    })
+}
+
+/// Keeps the client's own record for a year from its last refresh; when that was done last.
+async fn extend_client(app: &App, connection: &Connection, now: u64) -> u64 {
+    let extended_at = connection.client_extended_at;
+    if now.saturating_sub(extended_at) < CLIENT_EXTENSION_INTERVAL_SECONDS {
+        return extended_at;
     }
-    Ok(
-        match app
-            .store
-            .rotate_refresh_token(&seen, &presented.fingerprint(), &next)
-            .await?
-        {
-            Rotated::Done => Ok(tokens_answer(
-                connection,
-                access.expose(),
-                lifetimes.access_token,
-                Some(&refresh.expose()),
-            )),
-            Rotated::Lost(winner) => Err(winner),
-        },
-    )
+    let expires_at = now + CLIENT_LIFETIME_SECONDS;
+    let extended = app
+        .store
+        .extend_client(&connection.client_id, expires_at)
+        .await;
+    if let Err(error) = extended {
+        tracing::warn!(event = "unavailable", detail = %error, "the client's life was not extended");
+    }
+    now
 }
 
 /// The same pair again, with what remains of its life.
@@ -268,7 +321,7 @@ fn repeat(connection: &Connection, presented: &RefreshToken, now: u64) -> Option
     let remains = connection.access_expires_at.saturating_sub(now);
     // Derivation and record must agree; a record of another making gets no tokens.
     (connection.refresh.as_ref() == Some(&refresh.fingerprint())).then(|| {
-        tokens_answer(
+        token_response(
             connection,
             access.expose(),
             remains,
@@ -283,8 +336,10 @@ async fn replay(
     caller: &Caller,
     connection: &Connection,
     what: &'static str,
-) -> Result<OAuthError, Refusal> {
-    app.store.end_connection(&connection.id).await?;
+) -> ApiError {
+    if let Err(error) = app.store.end_connection(&connection.id).await {
+        return error.into();
+    }
     tracing::warn!(
         event = "replay_found",
         what,
@@ -293,47 +348,32 @@ async fn replay(
         address = caller.address_text(),
         "a used credential came again; the connection was ended"
     );
-    Ok(invalid_grant(
-        "the grant was used before; the connection was ended",
-    ))
+    invalid_grant("the grant was used before; the connection was ended").into()
 }
 
-/// A connection made under a base URL that is no longer ours is not served.
-fn issued_here(app: &App, caller: &Caller, connection: &Connection) -> Result<(), OAuthError> {
-    if app
-        .bases(caller)
-        .any(|base| base.as_str() == connection.issuer)
-    {
-        Ok(())
-    } else {
-        Err(invalid_grant("the grant was issued under another base URL"))
-    }
+fn unknown_refresh_token() -> ApiError {
+    invalid_grant("the refresh token is unknown, expired, or another client's").into()
 }
 
 fn invalid_grant(description: &'static str) -> OAuthError {
     OAuthError::new(ErrorCode::InvalidGrant, description)
 }
 
-fn tokens_answer(
+/// RFC 6749 §5.1
+fn token_response(
     connection: &Connection,
-    access: &str,
+    access_token: &str,
     expires_in: u64,
-    refresh: Option<&str>,
+    refresh_token: Option<&str>,
 ) -> Response {
-    let mut answer = answer::json(
-        StatusCode::OK,
-        &token::answer(access, expires_in, refresh, &connection.scope),
-    );
-    // RFC 6749 §5.1 asks for it beside `Cache-Control`.
-    answer
-        .headers_mut()
-        .insert("pragma", http::HeaderValue::from_static("no-cache"));
-    answer.extensions_mut().insert(Noted {
+    let body = token::answer(access_token, expires_in, refresh_token, &connection.scope);
+    let mut response = response::json(StatusCode::OK, &body);
+    response.extensions_mut().insert(RequestLog {
         connection: Some(connection.id.to_string()),
         client_id: Some(connection.client_id.clone()),
-        ..Noted::default()
+        ..RequestLog::default()
     });
-    answer
+    response
 }
 
 fn audit(caller: &Caller, connection: &Connection, event: &'static str) {

@@ -14,19 +14,18 @@ use crate::{
     oauth::metadata::{self, Features},
 };
 
-/// The document as a response; `None` when its path is not the MCP endpoint here.
-pub fn document(app: &App, caller: &Caller, document: Document<'_>) -> Option<Response> {
-    app.mcp_path(document.path())?;
-    Some(match document {
+/// The document as a response.
+pub fn get(app: &App, caller: &Caller, document: Document<'_>) -> Response {
+    match document {
         Document::ProtectedResource(path) => resource_document(app, caller, path),
         Document::AuthorizationServer(_) => server_document(app, caller),
-    })
+    }
 }
 
 fn resource_document(app: &App, caller: &Caller, path: &str) -> Response {
     // The root is named without its slash (RFC 9728 §3.3: exactly the URL from which this one was made).
     let path = if path == "/" { "" } else { path };
-    answer(&metadata::protected_resource(
+    response(&metadata::protected_resource(
         &caller.base,
         path,
         app.upstream.host(),
@@ -38,10 +37,10 @@ fn server_document(app: &App, caller: &Caller) -> Response {
         registration: app.config.registration == Registration::Open,
         client_documents: app.config.registration != Registration::Closed,
     };
-    answer(&metadata::authorization_server(&caller.base, features))
+    response(&metadata::authorization_server(&caller.base, features))
 }
 
-fn answer(document: &Value) -> Response {
+fn response(document: &Value) -> Response {
     // Clients cache discovery on their own account; a short life lets a changed setting through.
     let headers = [
         (CONTENT_TYPE, "application/json"),

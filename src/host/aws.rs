@@ -59,7 +59,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::Clock,
-        upstream::http::{Http, tls},
+        http_client::{HttpClient, tls},
     };
 
     /// A table on a socket that fails at its first request and tells how many connections it was given.
@@ -124,7 +124,7 @@ mod tests {
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let connections = Arc::new(AtomicUsize::new(0));
         let server = tokio::spawn(fails_once(listener, connections.clone()));
-        let http = Http::new(tls(), Clock::from_fn(|| 1_800_000_000));
+        let http = HttpClient::new(tls(), Clock::from_fn(|| 1_800_000_000));
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .http_client(http.for_sdk())

@@ -1,11 +1,10 @@
 //! The command line: `demo` and `serve`.
 
 use std::{
-    io::Write as _,
+    io::{Read as _, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
 };
 
 use clap::{Parser, Subcommand};
@@ -15,18 +14,14 @@ use tokio::net::TcpListener;
 use super::{aws, demo, engine, local, log};
 use crate::{
     app::App,
-    bucket::{self, Buckets},
     client_document::Fetcher,
     clock::Clock,
     config::{Config, Host, LogFormat},
     credential::{Plain, Randomness},
+    http_client::{HttpClient, tls},
     pin::Pin,
-    secrets::{Secret, Secrets},
-    store::{Store, table},
-    upstream::{
-        Upstream,
-        http::{Http, tls},
-    },
+    secrets::{Secret, Secrets, TokenForm, UpstreamToken},
+    store::table,
 };
 
 /// OAuth 2.1 in front of an MCP server that only takes a personal access token.
@@ -61,6 +56,9 @@ enum Command {
         /// Where connections are kept: a file, `memory`, or the URL of a DynamoDB endpoint.
         #[arg(long, value_name = "PATH|memory|URL")]
         state: Option<String>,
+        /// Where the token is that the upstream takes, instead of in `UPSTREAM_TOKEN`.
+        #[arg(long, value_name = "PATH")]
+        token_file: Option<PathBuf>,
     },
 }
 
@@ -75,7 +73,11 @@ pub async fn run(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Demo { listen } => demo(listen, lookup).await,
-        Command::Serve { listen, state } => serve(listen, state, lookup).await,
+        Command::Serve {
+            listen,
+            state,
+            token_file,
+        } => serve(listen, state, token_file, lookup).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -110,6 +112,9 @@ async fn demo(listen: SocketAddr, lookup: impl Fn(&str) -> Option<String>) -> Re
         _ => None,
     })
     .map_err(Trouble::Settings)?;
+    let upstream_token = TokenForm::from(&config.upstream)
+        .read(token.expose())
+        .map_err(Trouble::Failure)?;
     log::start(config.log_format, lookup("RUST_LOG").as_deref(), None);
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -120,7 +125,7 @@ async fn demo(listen: SocketAddr, lookup: impl Fn(&str) -> Option<String>) -> Re
         config,
         listen,
         state: "memory".to_owned(),
-        upstream_token: token,
+        upstream_token,
         pin,
         demo: true,
     }
@@ -135,6 +140,7 @@ async fn demo(listen: SocketAddr, lookup: impl Fn(&str) -> Option<String>) -> Re
 async fn serve(
     listen: SocketAddr,
     state: Option<String>,
+    token_file: Option<PathBuf>,
     lookup: impl Fn(&str) -> Option<String>,
 ) -> Result<(), Trouble> {
     let set = |name| lookup(name).filter(|text: &String| !text.trim().is_empty());
@@ -142,14 +148,13 @@ async fn serve(
     let config = Config::read(Host::Local, &lookup)
         .map_err(|found| problems.extend(found))
         .ok();
-    let upstream_token = set("UPSTREAM_TOKEN");
-    if upstream_token.is_none() {
-        problems.push(
-            "UPSTREAM_TOKEN is not set: the access token that the upstream takes (for GitHub: \
-                       Settings → Developer settings → Personal access tokens)"
-                .to_owned(),
-        );
-    }
+    let form = config
+        .as_ref()
+        .map(|config| TokenForm::from(&config.upstream))
+        .unwrap_or_default();
+    let upstream_token = upstream_token(set("UPSTREAM_TOKEN"), token_file.as_deref(), &form)
+        .map_err(|what| problems.push(what))
+        .ok();
     if let Some(pin) = set("AUTH_PIN")
         && let Err(what) = Pin::parse(&pin)
     {
@@ -177,13 +182,17 @@ async fn serve(
             "--state needs a path, because neither XDG_STATE_HOME nor HOME is set".to_owned(),
         );
     }
-    let (Some(config), Some(token), Some(state), true) =
+    let (Some(config), Some(upstream_token), Some(state), true) =
         (config, upstream_token, state, problems.is_empty())
     else {
         return Err(Trouble::Settings(problems));
     };
     log::start(config.log_format, lookup("RUST_LOG").as_deref(), None);
-    let upstream_token = Plain::new(token.trim().to_owned());
+    upstream_token.warn(if token_file.is_some() {
+        "--token-file"
+    } else {
+        "UPSTREAM_TOKEN"
+    });
     Run {
         config,
         listen,
@@ -196,11 +205,60 @@ async fn serve(
     .await
 }
 
+/// The token that the upstream takes, from the setting or from the file.
+fn upstream_token(
+    setting: Option<String>,
+    file: Option<&Path>,
+    form: &TokenForm,
+) -> Result<UpstreamToken, String> {
+    match (setting, file) {
+        (Some(_), Some(_)) => {
+            Err("UPSTREAM_TOKEN and --token-file are both given; give one of them".to_owned())
+        }
+        (Some(pasted), None) => form
+            .read(&pasted)
+            .map_err(|what| format!("UPSTREAM_TOKEN {what}")),
+        (None, Some(file)) => {
+            let at = file.display();
+            let pasted = text_file(file)
+                .map_err(|error| format!("--token-file {at} cannot be read: {error}"))?;
+            form.read(&pasted)
+                .map_err(|what| format!("--token-file {at} {what}"))
+        }
+        (None, None) => Err(
+            "UPSTREAM_TOKEN is not set: the access token that the upstream takes (for GitHub: \
+             Settings → Developer settings → Personal access tokens)"
+                .to_owned(),
+        ),
+    }
+}
+
+/// Longest file that is looked at, in bytes: no header holds more.
+const LONGEST_TOKEN_FILE_BYTES: u64 = 64 * 1024;
+
+/// The text of a small file: UTF-8, or UTF-16 with its byte order mark, as some shells write what is redirected.
+fn text_file(path: &Path) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(LONGEST_TOKEN_FILE_BYTES)
+        .read_to_end(&mut bytes)?;
+    let units = |read: fn([u8; 2]) -> u16| -> Vec<u16> {
+        let pairs = bytes.chunks_exact(2);
+        pairs.map(|pair| read([pair[0], pair[1]])).collect()
+    };
+    let text = match bytes.as_slice() {
+        [0xff, 0xfe, ..] => String::from_utf16(&units(u16::from_le_bytes)).ok(),
+        [0xfe, 0xff, ..] => String::from_utf16(&units(u16::from_be_bytes)).ok(),
+        _ => String::from_utf8(bytes.clone()).ok(),
+    };
+    text.ok_or_else(|| std::io::Error::other("it is not text"))
+}
+
 struct Run {
     config: Config,
     listen: SocketAddr,
     state: String,
-    upstream_token: Plain,
+    upstream_token: UpstreamToken,
     pin: Option<String>,
     demo: bool,
 }
@@ -208,7 +266,7 @@ struct Run {
 impl Run {
     async fn start(self, randomness: Randomness) -> Result<(), Trouble> {
         let clock = Clock::system();
-        let http = Http::new(tls(), clock.clone());
+        let http = HttpClient::new(tls(), clock.clone());
         let dynamodb = open_state(&self.state, &http)?;
         table::create(&dynamodb, &self.config.table_name)
             .await
@@ -239,17 +297,15 @@ impl Run {
             Some(base) => local::Names::Configured(base.clone()),
             None => local::Names::of_loopback(port),
         };
-        let upstream = Upstream::new(http, self.config.upstream.clone());
-        let app = App {
-            store: Store::new(dynamodb, self.config.table_name.clone(), randomness.clone()),
-            upstream,
-            documents: Fetcher::new(tls()),
-            strangers: Buckets::new(bucket::STRANGERS),
-            secrets: Secrets::fixed(secret),
+        let app = App::new(
+            self.config.clone(),
+            dynamodb,
+            http,
+            Fetcher::new(tls()),
+            Secrets::fixed(secret),
             clock,
             randomness,
-            config: Arc::new(self.config.clone()),
-        };
+        );
         let stop = local::signal().map_err(|error| Trouble::Failure(error.to_string()))?;
         self.greet(
             &names,
@@ -303,7 +359,7 @@ fn shown(url: &url::Url) -> String {
     url.to_string()
 }
 
-fn open_state(state: &str, http: &Http) -> Result<aws_sdk_dynamodb::Client, Trouble> {
+fn open_state(state: &str, http: &HttpClient) -> Result<aws_sdk_dynamodb::Client, Trouble> {
     if state.starts_with("http://") || state.starts_with("https://") {
         return Ok(aws::local_dynamodb(http.for_sdk(), state));
     }

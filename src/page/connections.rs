@@ -2,19 +2,10 @@
 
 use askama::Template;
 
-use super::{Notice, Page, text};
-
-/// A point in time, formatted by whoever has the clock.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment<'a> {
-    /// For people: `3 hours ago`, `23 Nov 2026, 12:14 UTC`.
-    pub text: &'a str,
-    /// For machines: a valid date string of HTML's `<time datetime>`, as RFC 3339 is.
-    pub datetime: &'a str,
-}
+use super::{Notice, Page, Timestamp, text};
 
 /// One connection, as the list shows it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ConnectionRow<'a> {
     /// Goes back in the field `connection` when it is to be ended.
     pub id: &'a str,
@@ -25,13 +16,13 @@ pub struct ConnectionRow<'a> {
     /// Where its answer went: a host, or a private-use scheme with its colon.
     pub redirect_host: &'a str,
     /// When it was consented to.
-    pub created: Moment<'a>,
-    /// When it last reached the upstream, if ever.
-    pub last_used: Option<Moment<'a>>,
+    pub created: Timestamp,
+    /// When it last reached the upstream, to the hour.
+    pub last_used: Timestamp,
     /// The address it was made from.
     pub address: &'a str,
-    /// When it ends by itself.
-    pub expires: Moment<'a>,
+    /// When it expires unless it is used.
+    pub expires: Timestamp,
 }
 
 impl ConnectionRow<'_> {
@@ -41,10 +32,10 @@ impl ConnectionRow<'_> {
 }
 
 /// Wrong PIN tries of one address.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WrongTries<'a> {
     /// The last of them.
-    pub time: Moment<'a>,
+    pub time: Timestamp,
     /// Where they came from.
     pub address: &'a str,
     /// How many.

@@ -11,6 +11,7 @@ mod landing;
 mod message;
 mod notice;
 pub mod text;
+mod timestamp;
 
 #[cfg(test)]
 mod tests;
@@ -22,18 +23,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
-pub use connections::{ConnectionRow, Connections, Moment, SignIn, WrongTries};
+pub use connections::{ConnectionRow, Connections, SignIn, WrongTries};
 pub use consent::Consent;
 pub use landing::Landing;
 pub use message::{Connected, ErrorPage};
 pub use notice::Notice;
 pub use text::display;
+pub use timestamp::Timestamp;
 
 /// The one style sheet, inlined in every page.
-const STYLE: &str = include_str!("style.css");
+const STYLE: &str = include_str!("assets/style.css");
 
 /// The copy button of the landing page: the only script there is.
-const COPY_SCRIPT: &str = include_str!("copy.js");
+const COPY_SCRIPT: &str = include_str!("assets/copy.js");
 
 /// `sha256-…` of [`STYLE`], as a policy names it (CSP 3 §2.3.1).
 static STYLE_HASH: LazyLock<String> = LazyLock::new(|| hash_source(STYLE));

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::{
 
 use super::{
     Store, item, parse,
-    record::{Connection, Stage},
+    record::{Connection, Revocation, Stage},
     table::{Item, Update, Written, settle, unavailable},
 };
 use crate::{
@@ -35,9 +35,9 @@ pub enum Redeemed {
     Lost(Option<Box<Connection>>),
 }
 
-/// What the first tokens, or the next ones, change in a connection.
+/// The first tokens of a connection, or the next ones, as the store keeps them.
 #[derive(Debug)]
-pub struct Rotation<'a> {
+pub struct NewTokens<'a> {
     /// The new access token.
     pub access: &'a Fingerprint,
     /// Its end.
@@ -127,7 +127,7 @@ impl Store {
         id: &ConnectionId,
         code: &Fingerprint,
         family: Option<&Fingerprint>,
-        tokens: &Rotation<'_>,
+        tokens: &NewTokens<'_>,
     ) -> Result<Redeemed, Unavailable> {
         let written = Update::of(CONNECTION, id.as_str())
             .set("stage", "live")
@@ -158,7 +158,7 @@ impl Store {
         &self,
         seen: &Connection,
         presented: &Fingerprint,
-        next: &Rotation<'_>,
+        next: &NewTokens<'_>,
     ) -> Result<Rotated, Unavailable> {
         let written = Update::of(CONNECTION, seen.id.as_str())
             .set_or_remove("access_previous", seen.access.as_ref())
@@ -246,38 +246,24 @@ impl Store {
         }
     }
 
-    /// Lets the previous access token die, and nothing else.
+    /// Revokes a token.
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn end_previous_access_token(
+    pub async fn revoke(
         &self,
         id: &ConnectionId,
-        token: &Fingerprint,
+        revocation: &Revocation,
     ) -> Result<(), Unavailable> {
-        Update::of(CONNECTION, id.as_str())
-            .remove("access_previous")
-            .when("access_previous", "=", token)
-            .send(&self.client, &self.table)
-            .await
-            .map(drop)
-    }
-
-    /// Lets the previous refresh token die at once: no more repeats of the last rotation.
-    ///
-    /// # Errors
-    /// When the table cannot be written.
-    pub async fn end_previous_refresh_token(
-        &self,
-        id: &ConnectionId,
-        token: &Fingerprint,
-    ) -> Result<(), Unavailable> {
-        Update::of(CONNECTION, id.as_str())
-            .remove("refresh_previous")
-            .when("refresh_previous", "=", token)
-            .send(&self.client, &self.table)
-            .await
-            .map(drop)
+        match revocation {
+            Revocation::Connection => self.end_connection(id).await,
+            Revocation::PreviousAccessToken(token) => Update::of(CONNECTION, id.as_str())
+                .remove("access_previous")
+                .when("access_previous", "=", token)
+                .send(&self.client, &self.table)
+                .await
+                .map(drop),
+        }
     }
 
     /// Notes that a connection was used. Never brings back one that has ended.

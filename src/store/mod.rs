@@ -9,11 +9,12 @@ mod pin;
 pub mod record;
 pub mod table;
 
-use aws_sdk_dynamodb::{Client as DynamoDb, types::AttributeValue};
+pub use aws_sdk_dynamodb::Client as DynamoDb;
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
-pub use connection::{Issued, Redeemed, Rotated, Rotation};
+pub use connection::{Issued, NewTokens, Redeemed, Rotated};
 pub use pin::{PinOutcome, PinTry, WrongTry};
 
 use crate::{credential::Randomness, error::Unavailable};

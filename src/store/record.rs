@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    credential::{ConnectionId, Fingerprint, SealingKey},
+    credential::{Code, ConnectionId, Fingerprint, IssuedToken, SealingKey},
     oauth::{
         client_auth::AuthMethod, pkce::CodeChallenge, redirect_uri::RedirectUri, token::Rotation,
     },
@@ -16,6 +16,12 @@ use crate::{
 
 /// The schema version that this program writes.
 pub const VERSION: u64 = 1;
+
+/// Seconds for which a code can be redeemed (RFC 6749 §4.1.2: ten minutes at most).
+pub const CODE_LIFETIME_SECONDS: u64 = 300;
+
+/// The `expires_at` of a client that is not in the table: registered by hand, or described by a document.
+pub const NOT_STORED: u64 = u64::MAX;
 
 /// A registered client: `client#<client_id>`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,6 +45,14 @@ pub struct Client {
     pub verified_host: Option<String>,
     /// A day after registration until its first grant, then a year, extended while it is used.
     pub expires_at: u64,
+}
+
+impl Client {
+    /// Whether it is an item of the table, which expires.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        self.expires_at != NOT_STORED
+    }
 }
 
 /// The last good copy of a client-id document: `document#<URL>`.
@@ -184,6 +198,51 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// The connection that begins when the right PIN was entered on this page: in stage `code`, without tokens.
+    #[must_use]
+    pub fn begin(
+        pending: &Pending,
+        code: &Code,
+        sealing_key: SealingKey,
+        address: String,
+        now: u64,
+    ) -> Self {
+        Self {
+            id: pending.connection.clone(),
+            stage: Stage::Code,
+            client_id: pending.client.client_id.clone(),
+            client_name: pending.client.client_name.clone(),
+            verified_host: pending.client.verified_host.clone(),
+            auth_method: pending.client.auth_method,
+            client_secret: pending.client.secret.clone(),
+            redirect_uri: pending.redirect_uri.clone(),
+            resource: pending.resource.clone(),
+            issuer: pending.issuer.clone(),
+            scope: pending.scope.clone(),
+            code_challenge: pending.code_challenge.clone(),
+            code: code.fingerprint(),
+            refreshable: pending.client.refresh,
+            sealing_key: Some(sealing_key),
+            access: None,
+            access_expires_at: 0,
+            access_previous: None,
+            access_previous_expires_at: 0,
+            family: None,
+            refresh: None,
+            refresh_previous: None,
+            rotated_at: 0,
+            nonce: None,
+            generation: 0,
+            repeats: 0,
+            attempt: None,
+            created_at: now,
+            last_used_at: now,
+            address,
+            client_extended_at: now,
+            expires_at: now + CODE_LIFETIME_SECONDS,
+        }
+    }
+
     /// The state of its refresh tokens; `None` when it has none.
     #[must_use]
     pub fn rotation(&self) -> Option<Rotation> {
@@ -194,6 +253,27 @@ impl Connection {
             rotated_at: self.rotated_at,
             repeats: self.repeats,
         })
+    }
+
+    /// What revoking this token ends; `None` when it is not one of this connection's. Any refresh token of the family
+    /// ends the connection, also a superseded one: else a refresh that is under way would survive its revocation.
+    #[must_use]
+    pub fn revocation(&self, token: &IssuedToken) -> Option<Revocation> {
+        match token {
+            IssuedToken::Access(token) => {
+                let token = Some(token.fingerprint());
+                if token == self.access {
+                    Some(Revocation::Connection)
+                } else if token == self.access_previous {
+                    token.map(Revocation::PreviousAccessToken)
+                } else {
+                    None
+                }
+            }
+            IssuedToken::Refresh(token) => {
+                (self.family == Some(token.family())).then_some(Revocation::Connection)
+            }
+        }
     }
 
     /// When the presented access token ends; `None` when it is not one of this connection's.
@@ -207,6 +287,15 @@ impl Connection {
             None
         }
     }
+}
+
+/// What the revocation of a token ends (RFC 7009 §2.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revocation {
+    /// The connection with all of its tokens.
+    Connection,
+    /// This superseded access token alone.
+    PreviousAccessToken(Fingerprint),
 }
 
 /// A session of the connections page: `session#<fingerprint of its cookie>`.

@@ -18,11 +18,18 @@ const SHORTEST_KEY_CHARACTERS: usize = 8;
 #[must_use]
 pub fn holds_credential(config: &UpstreamConfig, secret: &Secret, text: &str) -> bool {
     let mut credentials: Vec<Cow<'_, str>> = Vec::new();
-    let token = secret.upstream_token.expose();
-    credentials.push(token.into());
+    let header_value = secret.upstream_token.header_value();
+    let sent = header_value.to_str().unwrap_or_default();
+    let token = sent.split_once(' ').map_or(sent, |(_scheme, token)| token);
+    credentials.push(token.to_owned().into());
     credentials.push(STANDARD.encode(token).into());
-    if let Some((_, password)) = token.split_once(':') {
-        credentials.push(password.into());
+    // Basic (RFC 7617 §2): the user's name and the password as they were before they were encoded.
+    let decoded = STANDARD.decode(token).ok();
+    if let Some(plain) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()) {
+        if let Some((_, password)) = plain.split_once(':') {
+            credentials.push(password.to_owned().into());
+        }
+        credentials.push(plain.into());
     }
     let pinned = config.headers.iter().chain(&secret.upstream_headers);
     let pinned = pinned
@@ -91,14 +98,20 @@ mod tests {
     use super::*;
     use crate::{
         config::{Config, Host},
-        credential::Plain,
         pin::Pin,
+        secrets::TokenForm,
     };
 
-    const TOKEN: &str = "github_pat_11AAAA/BBBB+CCCC=dddd";
+    const TOKEN: &str = "github_pat_11AAAA/BBBB+CCCC~dddd";
 
     fn holds(token: &str, text: &str) -> bool {
+        let scheme = if token.contains(':') {
+            "Basic"
+        } else {
+            "Bearer"
+        };
         let config = Config::read(Host::Local, |name| match name {
+            "UPSTREAM_AUTH_SCHEME" => Some(scheme.to_owned()),
             "UPSTREAM_MCP" => Some("https://up.example/mcp?k=inTheQuery1&v=2".to_owned()),
             "UPSTREAM_HEADERS" => Some(
                 r#"{"X-Key":"pinnedKey77","X-MCP-Toolsets":"repos,issues","X-Mode":"fast"}"#
@@ -106,27 +119,28 @@ mod tests {
             ),
             _ => None,
         });
+        let config = config.unwrap().upstream;
         let secret = Secret {
-            upstream_token: Plain::new(token.to_owned()),
+            upstream_token: TokenForm::from(&config).read(token).unwrap(),
             pin: Pin::parse("abc234").unwrap(),
             upstream_headers: vec![("x-second".parse().unwrap(), "secondKey88".parse().unwrap())],
             clients: Vec::new(),
             origin_secret: None,
         };
-        holds_credential(&config.unwrap().upstream, &secret, text)
+        holds_credential(&config, &secret, text)
     }
 
     #[test]
     fn a_credential_is_found_however_it_is_written() {
         for text in [
-            "bad token github_pat_11AAAA/BBBB+CCCC=dddd!",
-            "bad token GITHUB_PAT_11aaaa/bbbb+cccc=DDDD",
+            "bad token github_pat_11AAAA/BBBB+CCCC~dddd!",
+            "bad token GITHUB_PAT_11aaaa/bbbb+cccc~DDDD",
             "cut: github_pat_11AAAA/BB…",
             "middle: AAAA/BBBB+CC",
-            r#"{"token":"github_pat_11AAAA\/BBBB+CCCC=dddd"}"#,
-            r#"{"token":"AAAA/BBBB\u002bCCCC\u003Ddddd"}"#,
-            "?token=AAAA%2FBBBB%2BCCCC%3Ddddd",
-            "Basic Z2l0aHViX3BhdF8xMUFBQUEvQkJCQitDQ0NDPWRkZGQ=",
+            r#"{"token":"github_pat_11AAAA\/BBBB+CCCC~dddd"}"#,
+            r#"{"token":"AAAA/BBBB\u002bCCCC\u007Edddd"}"#,
+            "?token=AAAA%2FBBBB%2BCCCC%7Edddd",
+            "Basic Z2l0aHViX3BhdF8xMUFBQUEvQkJCQitDQ0NDfmRkZGQ=",
             "key pinnedKey77",
             "key secondKey88",
             "?k=inTheQuery1",

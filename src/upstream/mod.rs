@@ -8,25 +8,23 @@ pub mod endpoint_target;
 mod event_corpus;
 pub mod event_scanner;
 pub mod headers;
-pub mod http;
 pub mod keep_alive;
 pub mod target;
 
 use std::time::Duration;
 
-use ::http::{
+use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{CONTENT_LENGTH, LOCATION},
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use url::Url;
 
 pub use body::{Body, BodyBudget, ClientGone, KEPT_BODY_BYTES, NotKept};
 
 use crate::{
-    config::{AuthScheme, UpstreamConfig},
-    credential::Plain,
-    secrets::Secret,
+    config::UpstreamConfig,
+    http_client::HttpClient,
+    secrets::{Secret, UpstreamToken},
 };
 
 /// Most redirects followed on the upstream's own origin.
@@ -60,7 +58,7 @@ impl From<ClientGone> for Failure {
 /// The outgoing side, with its connection pool.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    http: http::Http,
+    http: HttpClient,
     config: UpstreamConfig,
     body_budget: BodyBudget,
 }
@@ -68,7 +66,7 @@ pub struct Upstream {
 impl Upstream {
     /// An upstream as configured.
     #[must_use]
-    pub fn new(http: http::Http, config: UpstreamConfig) -> Self {
+    pub fn new(http: HttpClient, config: UpstreamConfig) -> Self {
         Self {
             http,
             config,
@@ -182,19 +180,10 @@ impl Upstream {
         Err(Failure::Redirect(StatusCode::TEMPORARY_REDIRECT))
     }
 
-    fn credential(&self, token: &Plain) -> HeaderValue {
-        let token = token.expose();
-        let text = match self.config.auth_scheme {
-            AuthScheme::Bearer => format!("Bearer {token}"),
-            AuthScheme::Basic if token.contains(':') => format!("Basic {}", STANDARD.encode(token)),
-            AuthScheme::Basic => format!("Basic {token}"),
-            AuthScheme::None => token.to_owned(),
-        };
-        // The secret was checked when it was read; a value that does not fit is sent as nothing.
-        let mut value =
-            HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""));
-        value.set_sensitive(true);
-        value
+    /// The value of the header that carries the credential; it was made when the secret was read.
+    #[expect(clippy::unused_self, reason = "reads as the others do")]
+    fn credential(&self, token: &UpstreamToken) -> HeaderValue {
+        token.header_value()
     }
 }
 

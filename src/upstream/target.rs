@@ -92,6 +92,15 @@ mod tests {
             resolved("https://up.example", "/x", Some("a=1")),
             "https://up.example/x?a=1"
         );
+        // Empty segments stay, and never become a host.
+        assert_eq!(
+            resolved("https://up.example/mcp/", "//other.example//x", None),
+            "https://up.example/mcp//other.example//x"
+        );
+        assert_eq!(
+            resolved("https://up.example", "//other.example/x", None),
+            "https://up.example//other.example/x"
+        );
     }
 
     #[test]

@@ -110,5 +110,9 @@ await run('cloudfront', async (defer) => {
   await pythonClient('CloudFront, Python SDK', server, defer);
   check('the function at the edge took part', front.seen.answered > 3 && front.seen.passed > front.seen.answered, JSON.stringify(front.seen));
 
+  const authorized = server.output().split('\n').filter((line) => line.includes('"event":"authorized"')).map((line) => JSON.parse(line).address);
+  const addresses = [...new Set(authorized)];
+  check('the function knows the viewer\'s address', authorized.length >= 4 && (addresses.join() === VIEWER_ADDRESS), addresses.join(', '));
+  equal('nothing that AWS punishes', [...new Set(server.faults())], []);
   check('the origin secret is not in the log', !server.output().includes(SECRET));
 });

@@ -92,6 +92,7 @@ async function standIn(defer) {
     const answer = await at('echo', { method: 'POST', body: Buffer.alloc(size, 'x'), headers: { 'content-type': type }, patience: 20_000 });
     equal(`the stand-in: ${name}: ${status}`, answer.status, status);
   }
+  await url.restart();
   const all = await Promise.all(Array.from({ length: 8 }, () => at('dies-after')));
   equal('the stand-in: no more instances than allowed', all.filter(({ status }) => status === 429).length, 5);
 }
@@ -123,7 +124,7 @@ async function scripted(defer) {
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   defer(() => { server.closeAllConnections(); server.close(); });
-  return { seen, url: `http://127.0.0.1:${server.address().port}/mcp` };
+  return { seen, closeIdleConnections: () => server.closeIdleConnections(), url: `http://127.0.0.1:${server.address().port}/mcp` };
 }
 
 async function proxied(defer) {
@@ -166,7 +167,13 @@ async function proxied(defer) {
     [['lambda-runtime-function-error-body', 'lambda-runtime-function-error-type']]);
 
   check('an idle instance does not run', await stopped(server.processes));
-  equal('and goes on when it is needed', (await call({ id: 4, method: 'tools/list' })).status, 200);
+  // What a connection's other end did meanwhile is seen only now.
+  for (let id = 10; id < 20; id += 1) {
+    upstream.closeIdleConnections();
+    const { status } = await call({ id, method: 'tools/list' });
+    if (id === 19 || status !== 200) equal('and goes on when it is needed, though its idle connections are dead', status, 200);
+    await stopped(server.processes);
+  }
   equal('nothing that AWS punishes', [...new Set(server.faults())], []);
 }
 

@@ -1,6 +1,9 @@
 //! Clients that describe themselves in a document at their id: the whole way to tokens, and what is kept.
 
-use lambda_oauth_mcp_proxy::client_document::Fetcher;
+use lambda_oauth_mcp_proxy::{
+    client_document::Fetcher,
+    secrets::{Secret, TokenForm},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -307,7 +310,7 @@ async fn with_registration(origin: &Origin, setting: &str) -> World {
                 "upstream_token": "unused", "auth_pin": "unused000",
                 "clients": [{ "client_id": "by-hand", "redirect_uris": [CALLBACK] }],
             });
-            let read = lambda_oauth_mcp_proxy::secrets::Secret::parse(&document.to_string());
+            let read = Secret::parse(&document.to_string(), &TokenForm::default());
             secret.clients = read.unwrap().clients;
         })),
         ..Choices::default()

@@ -33,6 +33,7 @@ mod requirements;
 mod sse;
 mod targets;
 mod token;
+mod tokens;
 mod upstream_cases;
 mod upstream_refusals;
 mod upstreams;

@@ -1,12 +1,16 @@
 //! Two processes on one table: the program itself, twice, as two Lambda instances would be.
 
-use std::{net::SocketAddr, process::Stdio};
+use std::{
+    net::SocketAddr,
+    process::Stdio,
+    sync::{Arc, Mutex},
+};
 
 use dynoxide::Database;
 use lambda_oauth_mcp_proxy::host::engine;
 use serde_json::json;
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
     net::TcpListener,
     process::{Child, Command},
 };
@@ -20,15 +24,34 @@ use crate::{
 const PIN: &str = "aPINofTheTests";
 
 /// One `serve`, ended when it is dropped.
-struct Process {
-    base: String,
-    address: SocketAddr,
+pub struct Process {
+    pub base: String,
+    pub address: SocketAddr,
     http: reqwest::Client,
-    _child: Child,
+    child: Child,
+    log: Arc<Mutex<String>>,
 }
 
 impl Process {
     async fn start(table: SocketAddr, upstream: SocketAddr, also: Option<&str>) -> Self {
+        let also = also.map(|base| ("ALSO_BASE_URLS", base));
+        let settings: Vec<_> = [("UPSTREAM_TOKEN", "pat")]
+            .into_iter()
+            .chain(also)
+            .collect();
+        match Self::launch(table, upstream, &settings, &[]).await {
+            Ok(process) => process,
+            Err((code, said)) => panic!("{code:?}: {said}"),
+        }
+    }
+
+    /// With these settings and arguments; the exit code and what was said, when it does not start.
+    pub async fn launch(
+        table: SocketAddr,
+        upstream: SocketAddr,
+        settings: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Result<Self, (Option<i32>, String)> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_lambda-oauth-mcp-proxy"))
             .args([
                 "serve",
@@ -37,51 +60,84 @@ impl Process {
                 "--state",
                 &format!("http://{table}"),
             ])
+            .args(arguments)
             .env_clear()
             .env("UPSTREAM_MCP", format!("http://{upstream}/mcp"))
-            .env("UPSTREAM_TOKEN", "pat")
             .env("AUTH_PIN", PIN)
-            .envs(also.map(|base| ("ALSO_BASE_URLS", base)))
+            .env("LOG_FORMAT", "json")
+            .envs(settings.iter().copied())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
+        let log = Arc::<Mutex<String>>::default();
+        let said = tokio::spawn(collect(child.stderr.take().unwrap(), log.clone()));
+        // JSON lines are among what it prints.
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let base = loop {
-            let line = lines
-                .next_line()
-                .await
-                .unwrap()
-                .expect("it says where it listens");
+            let Some(line) = lines.next_line().await.unwrap() else {
+                let code = child.wait().await.unwrap().code();
+                said.await.unwrap();
+                let said = log.lock().unwrap().clone();
+                return Err((code, said));
+            };
             if let Some(url) = line.strip_prefix("Connector URL: ") {
                 break url.strip_suffix("/mcp").unwrap().to_owned();
             }
+            *log.lock().unwrap() += &(line + "\n");
         };
-        // Whatever else it prints is read, so that it never waits for us.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self {
+        tokio::spawn(collect(lines.into_inner(), log.clone()));
+        Ok(Self {
             address: base.strip_prefix("http://").unwrap().parse().unwrap(),
             base,
             http: reqwest::Client::builder()
                 .redirect(reqwest::redirect::Policy::none())
-                .tls_backend_preconfigured(lambda_oauth_mcp_proxy::upstream::http::tls())
+                .tls_backend_preconfigured(lambda_oauth_mcp_proxy::http_client::tls())
                 .no_proxy()
                 .build()
                 .unwrap(),
-            _child: child,
+            child,
+            log,
+        })
+    }
+
+    /// Ends it, and gives what it logged.
+    pub async fn end(mut self) -> String {
+        self.child.kill().await.unwrap();
+        // What it wrote is there once its end of the pipe is closed; the reader needs a moment to see that.
+        while Arc::strong_count(&self.log) > 1 {
+            tokio::task::yield_now().await;
         }
+        self.log.lock().unwrap().clone()
     }
 
     fn post(&self, path: &str) -> Request {
         Request(self.http.post(format!("{}{path}", self.base)))
     }
 
-    async fn call(&self, access: &str) -> u16 {
+    pub async fn call(&self, access: &str) -> u16 {
         let call = self
             .post("/mcp")
             .header("authorization", &format!("Bearer {access}"));
         call.json(&json!({})).send().await.status
+    }
+
+    /// A client's whole way to an access token.
+    pub async fn connect(&self) -> String {
+        let registered = self
+            .post("/register")
+            .json(&json!({ "redirect_uris": [CALLBACK] }));
+        let client = registered.send().await.json();
+        let client = client["client_id"].as_str().unwrap();
+        let redeem = Pairs::of(&[
+            ("grant_type", "authorization_code"),
+            ("client_id", client),
+            ("code", &self.code(client).await),
+            ("code_verifier", VERIFIER),
+        ]);
+        let tokens = self.post("/token").form_of(&redeem).send().await.json();
+        text(&tokens, "access_token").to_owned()
     }
 
     async fn code(&self, client: &str) -> String {
@@ -103,6 +159,14 @@ impl Process {
             .send()
             .await;
         decided.redirected("code").unwrap()
+    }
+}
+
+/// Reads to the end whatever the program prints, so that it never waits for us.
+async fn collect(output: impl AsyncRead + Unpin, log: Arc<Mutex<String>>) {
+    let mut lines = BufReader::new(output).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        *log.lock().unwrap() += &(line + "\n");
     }
 }
 

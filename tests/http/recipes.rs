@@ -1,7 +1,6 @@
 //! Every block of settings in docs/recipes.md does what the page says.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use lambda_oauth_mcp_proxy::credential::Plain;
 
 use crate::{
     recorder::Recorder,
@@ -60,9 +59,7 @@ async fn every_recipe_works_as_written() {
                 .map(|(name, value)| (*name, (*value).to_owned()))
                 .collect(),
             upstream: Some(there),
-            secret: Some(Box::new(move |secret| {
-                secret.upstream_token = Plain::new(token.to_owned());
-            })),
+            token: Some(token.to_owned()),
             ..Choices::default()
         })
         .await;

@@ -3,6 +3,7 @@
 
 use std::{fs, path::Path};
 
+use lambda_oauth_mcp_proxy::secrets::{Secret, TokenForm};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -57,7 +58,7 @@ async fn world(way: &Map<String, Value>) -> World {
     if let Some(by_hand) = way.get("pre_registered").cloned() {
         choices.secret = Some(Box::new(move |secret| {
             let document = json!({ "upstream_token": "unused", "auth_pin": "unused000", "clients": [by_hand] });
-            let read = lambda_oauth_mcp_proxy::secrets::Secret::parse(&document.to_string());
+            let read = Secret::parse(&document.to_string(), &TokenForm::default());
             secret.clients = read.unwrap().clients;
         }));
     }

@@ -80,6 +80,12 @@ async fn paths_and_queries_stay_below_the_upstream() {
             "/base/mcp?tenant=ours",
         ),
         ("/mcp-alias?x=%2e%2e", "/base/mcp?tenant=ours&x=%2e%2e"),
+        ("//MCP//?a=1", "/base/mcp?tenant=ours&a=1"),
+        // Below the endpoint an empty segment is the upstream's to read; it names no other server.
+        (
+            "/mcp//other.example/x",
+            "/base/mcp//other.example/x?tenant=ours",
+        ),
     ] {
         assert_eq!(status(path).await.status, 200, "{path}");
         assert_eq!(upstream.requests().pop().unwrap().target, target, "{path}");
@@ -91,7 +97,8 @@ async fn paths_and_queries_stay_below_the_upstream() {
         "/mcp/..%2fx",
         "/mcp/%252e%252e/x",
         "/mcp/a%5cb",
-        "/mcp//other.example/x",
+        "//mcp/..%2f/x",
+        "/mcp//..;/x",
         "/mcp/..;/x",
     ] {
         assert!(matches!(status(path).await.status, 400 | 404), "{path}");

@@ -304,6 +304,8 @@ async fn our_own_routes_work_with_repeated_slashes() {
         ("POST", "/mcpx", 404),
         ("POST", "/MCPX", 404),
         ("POST", "/mcp//../x", 404),
+        ("POST", "/mcp//%2e%2e/x", 404),
+        ("POST", "/mcp/x//%2e%2e//%2e%2e//admin", 404),
         ("POST", "//mcp/%2e%2e/x", 404),
         ("GET", "/mcp/../.well-known/oauth-protected-resource", 404),
         (

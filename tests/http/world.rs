@@ -18,19 +18,15 @@ use dynoxide::{Database, actions::scan::ScanRequest};
 use http::Method;
 use lambda_oauth_mcp_proxy::{
     app::App,
-    bucket::{self, Buckets},
     client_document::Fetcher,
     clock::Clock,
     config::{Config, Host},
     credential::{Plain, Randomness},
     host::{aws, engine, local},
+    http_client::{HttpClient, tls},
     pin::Pin,
-    secrets::{Secret, Secrets},
-    store::{Store, table},
-    upstream::{
-        Upstream,
-        http::{Http, tls},
-    },
+    secrets::{Secret, Secrets, TokenForm},
+    store::table,
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -76,6 +72,8 @@ pub struct Choices {
     pub settings: Vec<(&'static str, String)>,
     pub database: Option<Database>,
     pub secret: Option<Change>,
+    /// The upstream's token; one is generated otherwise.
+    pub token: Option<String>,
     pub documents: Option<Fetcher>,
     pub upstream: Option<String>,
     pub wire: Option<Wire>,
@@ -132,8 +130,11 @@ impl World {
             let config = dynamodb.config().to_builder().http_client(faulty(wire));
             dynamodb = Client::from_conf(config.retry_config(retry).build());
         }
+        let form = TokenForm::from(&config.upstream);
         let mut secret = Secret {
-            upstream_token: pat.clone(),
+            upstream_token: form
+                .read(choices.token.as_deref().unwrap_or(pat.expose()))
+                .unwrap(),
             pin: Pin::parse(pin.expose()).unwrap(),
             upstream_headers: Vec::new(),
             clients: Vec::new(),
@@ -142,16 +143,12 @@ impl World {
         if let Some(change) = choices.secret {
             change(&mut secret);
         }
-        let app = App {
-            store: Store::new(dynamodb, config.table_name.clone(), randomness.clone()),
-            upstream: Upstream::new(Http::new(tls(), clock.clone()), config.upstream.clone()),
-            documents: choices.documents.unwrap_or_else(|| Fetcher::new(tls())),
-            strangers: Buckets::new(bucket::STRANGERS),
-            secrets: Secrets::fixed(secret),
-            clock,
-            randomness,
-            config: Arc::new(config),
-        };
+        let http = HttpClient::new(tls(), clock.clone());
+        let documents = choices.documents.unwrap_or_else(|| Fetcher::new(tls()));
+        let secrets = Secrets::fixed(secret);
+        let app = App::new(
+            config, dynamodb, http, documents, secrets, clock, randomness,
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let names = match &app.config.base_url {

@@ -5,7 +5,7 @@ use std::{env, fs, path::PathBuf, process::ExitCode};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use lambda_oauth_mcp_proxy::{
-    clock::Clock, credential::Randomness, host::lambda, upstream::http::tls_with_roots,
+    clock::Clock, credential::Randomness, host::lambda, http_client::tls_with_roots,
 };
 use rustls::pki_types::CertificateDer;
 use tokio::process::Command;

@@ -183,3 +183,95 @@ async fn the_last_good_secret_serves_for_a_day() {
         200
     );
 }
+
+#[tokio::test]
+async fn a_token_that_cannot_be_sent_is_503_with_the_reason_and_is_not_shown() {
+    const MARK: &str = "s3cr3tPart";
+    for (pasted, reason) in [
+        ("ghp_s3cr3tPart\nghp_s3cr3tPart", "a line break inside"),
+        ("ghp_ s3cr3tPart", "white space inside"),
+        ("ghp_s3cr3tPart\u{e9}", "outside ASCII"),
+        ("ghp_\u{0}s3cr3tPart", "a control character"),
+        ("\"ghp_s3cr3tPart", "a quotation mark"),
+        ("you@example.com:s3cr3tPart", "UPSTREAM_AUTH_SCHEME=Basic"),
+        ("Bearer REPLACE-WITH-YOUR-TOKEN", "is not set yet"),
+        ("\u{feff}\"\"", "is not set yet"),
+        ("Bearer ", "only the name of a scheme"),
+    ] {
+        let document = json!({ "upstream_token": pasted, "auth_pin": "abc234" });
+        let function = Function::choosing(Choices {
+            secret: Some(Ok(document.to_string())),
+            ..Choices::default()
+        })
+        .await;
+        function.keep_secret(MARK);
+        let client_id = register(&function).await;
+        let answer = function.answer(&ask(&client_id)).await;
+        assert_eq!(answer.prelude.status, 503, "{pasted:?}");
+        assert!(answer.text().contains(OPERATOR), "{}", answer.text());
+        assert!(!answer.text().contains(MARK));
+        let line = function.logged("unavailable").await;
+        let detail = line["detail"].as_str().unwrap();
+        assert!(
+            detail.contains("the secret's upstream_token") && detail.contains(reason),
+            "{pasted:?}: {line}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_cleaned_and_judged_at_every_reading() {
+    let proxy = Proxy::start().await;
+    let function = &proxy.function;
+    let mut now = 0;
+    let mut wrong = Vec::new();
+    let mut last = format!("Bearer {PAT}");
+    for (pasted, expected) in [
+        ("Bearer one-s3cr3tPart", Some("Bearer one-s3cr3tPart")),
+        (
+            " \u{201c}two-s3cr3tPart\u{201d}\r\n",
+            Some("Bearer two-s3cr3tPart"),
+        ),
+        (
+            "Authorization: Bearer three-s3cr3tPart",
+            Some("Bearer three-s3cr3tPart"),
+        ),
+        // The last good one serves on.
+        ("four\ns3cr3tPart", None),
+        ("", None),
+        ("\u{feff}five-s3cr3tPart", Some("Bearer five-s3cr3tPart")),
+        ("token six-s3cr3tPart", Some("Bearer six-s3cr3tPart")),
+    ] {
+        let document = json!({ "upstream_token": pasted, "auth_pin": crate::aws::PIN });
+        function.aws.set_secret(Ok(document.to_string()));
+        now += 400;
+        proxy.hand.says(&now.to_string());
+        // The first request past five minutes has the secret read again beside it.
+        for _ in 0..2 {
+            let answer = function.answer(&call(&proxy.tokens.access)).await;
+            assert_eq!(answer.prelude.status, 200, "{pasted:?}");
+        }
+        let seen = proxy.upstream.requests().pop().unwrap();
+        let sent = seen.header("authorization").unwrap().to_owned();
+        let expected = expected.map_or(last.clone(), str::to_owned);
+        if sent != expected {
+            wrong.push(format!("{pasted:?}: {sent}, not {expected}"));
+        }
+        last = sent;
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    function.keep_secret("s3cr3tPart");
+    let line = function.logged("upstream_token_cleaned").await;
+    assert_eq!(
+        (&line["source"], &line["taken_off"]),
+        (&json!("the secret"), &json!("the scheme"))
+    );
+    let line = function.logged("secret_unavailable").await;
+    assert!(
+        line["detail"]
+            .as_str()
+            .unwrap()
+            .contains("a line break inside"),
+        "{line}"
+    );
+}

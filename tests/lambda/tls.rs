@@ -9,14 +9,11 @@ use http::{HeaderMap, Method};
 use lambda_oauth_mcp_proxy::{
     clock::Clock,
     config::{Config, Host},
-    credential::Plain,
     host::engine,
+    http_client::{HttpClient, tls, tls_with_roots},
     pin::Pin,
-    secrets::{Secret, Secrets},
-    upstream::{
-        Body, Failure, Upstream,
-        http::{Http, tls, tls_with_roots},
-    },
+    secrets::{Secret, Secrets, TokenForm},
+    upstream::{Body, Failure, Upstream},
 };
 use rustls::version::{TLS12, TLS13};
 
@@ -26,8 +23,8 @@ use crate::{
     recorder::Recorder,
 };
 
-fn trusting(authority: &Authority) -> Http {
-    Http::new(tls_with_roots(authority.roots()), Clock::from_fn(|| 0))
+fn trusting(authority: &Authority) -> HttpClient {
+    HttpClient::new(tls_with_roots(authority.roots()), Clock::from_fn(|| 0))
 }
 
 /// Serves in the background until the test ends, and says where.
@@ -37,7 +34,7 @@ fn serve<L: Listener<Addr = std::net::SocketAddr>>(listener: L, router: Router) 
     format!("https://localhost:{port}")
 }
 
-fn dynamodb(http: &Http, endpoint: String) -> aws_sdk_dynamodb::Client {
+fn dynamodb(http: &HttpClient, endpoint: String) -> aws_sdk_dynamodb::Client {
     use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Credentials, Region};
     let config = Builder::new()
         .behavior_version(BehaviorVersion::latest())
@@ -49,7 +46,7 @@ fn dynamodb(http: &Http, endpoint: String) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config)
 }
 
-fn manager(http: &Http, endpoint: String) -> aws_sdk_secretsmanager::Client {
+fn manager(http: &HttpClient, endpoint: String) -> aws_sdk_secretsmanager::Client {
     use aws_sdk_secretsmanager::config::{BehaviorVersion, Builder, Credentials, Region};
     let config = Builder::new()
         .behavior_version(BehaviorVersion::latest())
@@ -61,7 +58,7 @@ fn manager(http: &Http, endpoint: String) -> aws_sdk_secretsmanager::Client {
     aws_sdk_secretsmanager::Client::from_conf(config)
 }
 
-fn upstream(http: Http, port: u16) -> Upstream {
+fn upstream(http: HttpClient, port: u16) -> Upstream {
     let config = Config::read(Host::Lambda, |name| match name {
         "UPSTREAM_MCP" => Some(format!("https://localhost:{port}/mcp")),
         "TABLE_NAME" | "SECRET_ARN" => Some("any".to_owned()),
@@ -72,7 +69,7 @@ fn upstream(http: Http, port: u16) -> Upstream {
 
 fn secret() -> Secret {
     Secret {
-        upstream_token: Plain::new(PAT.to_owned()),
+        upstream_token: TokenForm::default().read(PAT).unwrap(),
         pin: Pin::parse(PIN).unwrap(),
         upstream_headers: Vec::new(),
         clients: Vec::new(),
@@ -112,6 +109,7 @@ async fn table_secret_and_upstream_are_reached_by_tls_1_2_and_1_3() {
             manager(&http, endpoint),
             SECRET_ARN.to_owned(),
             Clock::from_fn(|| 0),
+            TokenForm::default(),
         );
         assert!(secrets.get().await.unwrap().pin.is(PIN));
 
@@ -132,7 +130,7 @@ async fn no_byte_is_sent_to_whoever_cannot_prove_who_it_is() {
     let stranger = Authority::new();
     for (http, name) in [
         // The deployed roots do not hold the tests' authority.
-        (Http::new(tls(), Clock::from_fn(|| 0)), "localhost"),
+        (HttpClient::new(tls(), Clock::from_fn(|| 0)), "localhost"),
         (trusting(&stranger), "localhost"),
         // The right authority, another name.
         (trusting(&authority), "elsewhere.example"),

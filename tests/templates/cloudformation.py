@@ -19,6 +19,24 @@ class NoValue:
     """What `AWS::NoValue` makes of a property: nothing."""
 
 
+def load(path):
+    """The template as written, short forms (!Ref) spelled out. For programs that have no SAM at hand."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def short_form(loader, suffix, node):
+        kinds = {yaml.ScalarNode: loader.construct_scalar, yaml.SequenceNode: loader.construct_sequence, yaml.MappingNode: loader.construct_mapping}
+        value = kinds[type(node)](node) if isinstance(node, yaml.ScalarNode) else kinds[type(node)](node, deep=True)
+        if suffix == "GetAtt" and isinstance(value, str):
+            value = value.split(".", 1)
+        return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
+
+    Loader.add_multi_constructor("!", short_form)
+    return yaml.load(path.read_text(encoding="utf-8"), Loader)
+
+
 class Stack:
     """A template with the values of its parameters; `attributes` holds what resources answer to Ref and GetAtt."""
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{
     app::{App, Caller},
     credential::AccessToken,
-    endpoint::answer::{self, Noted},
+    endpoint::response::{self, RequestLog},
     error::Unavailable,
     oauth::{bearer, error::ErrorCode, metadata, scope},
     store::record::{Connection, Stage},
@@ -83,14 +83,14 @@ fn unauthorized(caller: &Caller, path: &str, error: Option<(ErrorCode, &'static 
         "resource_metadata": resource_metadata,
         "scope": scope::MCP,
     });
-    let mut response = answer::json(StatusCode::UNAUTHORIZED, &body);
+    let mut response = response::json(StatusCode::UNAUTHORIZED, &body);
     let challenge = bearer::challenge(&resource_metadata, scope::MCP, code);
     if let Ok(challenge) = HeaderValue::from_str(&challenge) {
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }
-    response.extensions_mut().insert(Noted {
+    response.extensions_mut().insert(RequestLog {
         refused: Some(code.unwrap_or("unauthorized")),
-        ..Noted::default()
+        ..RequestLog::default()
     });
     response
 }

@@ -13,7 +13,7 @@ use super::{
     message::{CallIds, Id, Message},
 };
 use crate::{
-    endpoint::answer::Noted,
+    endpoint::response::RequestLog,
     error::Unavailable,
     upstream::{Failure, NotKept},
 };
@@ -138,10 +138,10 @@ impl McpError {
         for (name, value) in self.headers {
             response.headers_mut().insert(name, value);
         }
-        response.extensions_mut().insert(Noted {
+        response.extensions_mut().insert(RequestLog {
             refused: self.refused,
             reason: Some(self.reason.unwrap_or(self.message)),
-            ..Noted::default()
+            ..RequestLog::default()
         });
         response
     }

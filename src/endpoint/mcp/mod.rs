@@ -23,7 +23,7 @@ use std::time::Instant;
 use axum::{body::Body, response::Response};
 use http::{Request, request::Parts};
 
-use super::answer::Noted;
+use super::response::RequestLog;
 use crate::{
     app::{App, Caller},
     oauth::resource::McpPath,
@@ -58,23 +58,23 @@ pub async fn any(
             return error.respond(&body.unwrap_or_default().message());
         }
     };
-    let mut noted = Noted {
+    let mut log = RequestLog {
         connection: Some(connection.id.to_string()),
         client_id: Some(connection.client_id.clone()),
         store_ms: Some(started.elapsed().as_millis()),
-        ..Noted::default()
+        ..RequestLog::default()
     };
     let call = Authorized {
         app,
         caller,
         connection: &connection,
     };
-    let mut response = proxied(call, path, &mut parts, body, &mut noted).await;
-    if let Some(refusal) = response.extensions_mut().remove::<Noted>() {
-        noted.refused = refusal.refused;
-        noted.reason = refusal.reason;
+    let mut response = proxied(call, path, &mut parts, body, &mut log).await;
+    if let Some(refusal) = response.extensions_mut().remove::<RequestLog>() {
+        log.refused = refusal.refused;
+        log.reason = refusal.reason;
     }
-    response.extensions_mut().insert(noted);
+    response.extensions_mut().insert(log);
     response
 }
 
@@ -84,7 +84,7 @@ async fn proxied(
     path: McpPath<'_>,
     parts: &mut Parts,
     body: Body,
-    noted: &mut Noted,
+    log: &mut RequestLog,
 ) -> Response {
     let budget = call.app.upstream.body_budget();
     let body = match budget.keep(body, &parts.headers, KEPT_BODY_BYTES).await {
@@ -92,7 +92,7 @@ async fn proxied(
         Err(gone) => return error::failed(call, &gone.into()).respond(&Message::Unreadable),
     };
     let read = RequestBody::of(&parts.headers, &body);
-    forwarded(call, path, parts, body, &read, noted)
+    forwarded(call, path, parts, body, &read, log)
         .await
         .unwrap_or_else(|error| error.respond(&read.message()))
 }
@@ -103,7 +103,7 @@ async fn forwarded(
     parts: &mut Parts,
     body: upstream::Body,
     read: &RequestBody,
-    noted: &mut Noted,
+    log: &mut RequestLog,
 ) -> Result<Response, McpError> {
     let secret = call.app.secrets.get().await;
     let secret = secret.map_err(|error| McpError::unavailable(&error))?;
@@ -111,7 +111,7 @@ async fn forwarded(
     let asked = Instant::now();
     let sent = forward::send(call, parts, target, body, secret.clone()).await;
     let sent = sent.map_err(|failure| error::failed(call, &failure))?;
-    noted.upstream_ms = Some(asked.elapsed().as_millis());
+    log.upstream_ms = Some(asked.elapsed().as_millis());
     let call = response::Call {
         authorized: call,
         secret: &secret,

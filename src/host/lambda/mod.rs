@@ -10,7 +10,7 @@ mod event;
 mod runtime_api;
 mod streamed_response;
 
-use std::{panic::AssertUnwindSafe, process::ExitCode, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, process::ExitCode, time::Duration};
 
 use axum::{
     Router,
@@ -28,16 +28,14 @@ use tower::ServiceExt as _;
 use super::{aws, log, metrics::Metrics};
 use crate::{
     app::App,
-    bucket::{self, Buckets},
     client_document::Fetcher,
     clock::Clock,
     config::{Config, Host, LogFormat},
     credential::Randomness,
     endpoint,
     error::causes,
-    secrets::Secrets,
-    store::Store,
-    upstream::{Upstream, http::Http},
+    http_client::HttpClient,
+    secrets::{Secrets, TokenForm},
 };
 use event::ReceivedRequest;
 use runtime_api::{Invocation, RuntimeApi, RuntimeApiError};
@@ -85,26 +83,32 @@ pub async fn prepared(
         tracing::error!(
             event = "bad_settings",
             detail = problems.join("; "),
-            "these settings need mending"
+            "these settings are invalid"
         );
         ExitCode::from(2)
     })?;
-    let http = Http::new(tls.clone(), clock.clone());
+    let http = HttpClient::new(tls.clone(), clock.clone());
     let sdk = aws::from_environment(http.for_sdk()).await;
     let (dynamodb, manager) = (
         aws_sdk_dynamodb::Client::new(&sdk),
         aws_sdk_secretsmanager::Client::new(&sdk),
     );
-    Ok(App {
-        store: Store::new(dynamodb, config.table_name.clone(), randomness.clone()),
-        upstream: Upstream::new(http, config.upstream.clone()),
-        documents: Fetcher::new(tls),
-        strangers: Buckets::new(bucket::STRANGERS),
-        secrets: Secrets::manager(manager, config.secret_arn.clone(), clock.clone()),
+    let token_form = TokenForm::from(&config.upstream);
+    let secrets = Secrets::manager(
+        manager,
+        config.secret_arn.clone(),
+        clock.clone(),
+        token_form,
+    );
+    Ok(App::new(
+        config,
+        dynamodb,
+        http,
+        Fetcher::new(tls),
+        secrets,
         clock,
         randomness,
-        config: Arc::new(config),
-    })
+    ))
 }
 
 /// Opens the connections to table, secret and upstream side by side. Whether one fails matters to the request

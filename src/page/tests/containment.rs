@@ -3,7 +3,7 @@
 use super::super::{
     COPY_SCRIPT, ConnectionRow, Connections, Consent, STYLE, content_security_policy, hash_source,
 };
-use super::{MOMENT, consent, every_page, row};
+use super::{consent, every_page, row, timestamp};
 
 /// Breaks out of text, of a quoted attribute, of a comment, of a style sheet; and turns the line around.
 const HOSTILE: &str = "\u{202e}\"'--></style></title></details><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}&amp;";
@@ -81,13 +81,13 @@ fn a_stranger_cannot_make_the_consent_page_large() {
 fn eight_connections_fit_into_a_small_page() {
     let one = ConnectionRow {
         id: "MTI4IGJpdHMgb2YgaWQgIQ",
-        created: MOMENT,
-        last_used: Some(MOMENT),
-        expires: MOMENT,
+        created: timestamp(),
+        last_used: timestamp(),
+        expires: timestamp(),
         ..row("client.example")
     };
     let page = Connections {
-        rows: &[one; 8],
+        rows: &std::array::from_fn::<_, 8, _>(|_| one.clone()),
         csrf: "MjU2IGJpdHMgb2YgcmFuZG9tbmVzcyBmb3IgYSBmb3Jt",
         wrong_tries: &[],
         notice: None,

@@ -4,14 +4,13 @@ mod containment;
 mod shown;
 
 use super::{
-    Connected, ConnectionRow, Connections, Consent, ErrorPage, Landing, Moment, Notice, Page,
-    SignIn, WrongTries,
+    Connected, ConnectionRow, Connections, Consent, ErrorPage, Landing, Notice, Page, SignIn,
+    Timestamp, WrongTries,
 };
 
-const MOMENT: Moment<'static> = Moment {
-    text: "3 hours ago",
-    datetime: "2026-11-23T09:14:00Z",
-};
+fn timestamp() -> Timestamp {
+    Timestamp::of_unix_seconds(1_795_424_400)
+}
 
 fn consent<'a>() -> Consent<'a> {
     Consent {
@@ -29,19 +28,19 @@ fn consent<'a>() -> Consent<'a> {
 }
 
 fn row(text: &str) -> ConnectionRow<'_> {
-    let moment = Moment {
-        text,
-        datetime: text,
+    let timestamp = Timestamp {
+        text: text.to_owned(),
+        datetime: text.to_owned(),
     };
     ConnectionRow {
         id: text,
         client_name: Some(text),
         verified_host: None,
         redirect_host: text,
-        created: moment,
-        last_used: Some(moment),
+        created: timestamp.clone(),
+        last_used: timestamp.clone(),
         address: text,
-        expires: moment,
+        expires: timestamp,
     }
 }
 
@@ -64,13 +63,16 @@ fn every_page(text: &str) -> Vec<Page> {
         .chars()
         .take(43)
         .collect::<String>();
-    let moment = Moment { text, datetime: id };
+    let timestamp = Timestamp {
+        text: text.to_owned(),
+        datetime: id.to_owned(),
+    };
     let verified = ConnectionRow {
         id,
         verified_host: Some(text),
-        created: moment,
-        last_used: None,
-        expires: moment,
+        created: timestamp.clone(),
+        last_used: timestamp.clone(),
+        expires: timestamp.clone(),
         ..row(text)
     };
     let mut pages = Vec::new();
@@ -126,16 +128,16 @@ fn every_page(text: &str) -> Vec<Page> {
             rows: &[
                 ConnectionRow {
                     id,
-                    created: moment,
-                    last_used: Some(moment),
-                    expires: moment,
+                    created: timestamp.clone(),
+                    last_used: timestamp.clone(),
+                    expires: timestamp.clone(),
                     ..row(text)
                 },
                 verified,
             ],
             csrf: id,
             wrong_tries: &[WrongTries {
-                time: moment,
+                time: timestamp.clone(),
                 address: text,
                 count: 2,
             }],

@@ -18,7 +18,7 @@ function respond(id, pieces, { trailers = {}, dies = false, what = 'response' } 
       },
     }, (taken) => taken.resume().on('end', resolve));
     for (const piece of pieces) sent.write(piece);
-    if (dies) setTimeout(() => process.exit(1), 200);
+    if (dies) setTimeout(() => process.exit(1), 1_000);
     else sent.addTrailers(trailers), sent.end();
   });
 }

@@ -1,5 +1,5 @@
 // A Function URL and Lambda on loopback, as unkind as AWS is: HTTP requests become events, which instances of the
-// function fetch from a Runtime API of their own and answer as streams. lib/functionurl.mjs says what happens to
+// function fetch from a Runtime API of their own and respond to with streams. lib/functionurl.mjs says what happens to
 // requests and responses on the way. An instance serves one request at a time and stands still between two; when all
 // are busy, another is started. A response whose streamed body is empty never ends. (tests/lambda has the other half:
 // how exactly the function speaks to the Runtime API.)
@@ -144,7 +144,7 @@ class Instance {
         done();
       } else if (ERROR_TYPE in asked.trailers) {
         // AWS, "Building a custom runtime": the error is forwarded to the client. What a Function URL makes of it is not
-        // documented; that the connection is cut is assumed.
+        // documented. That the connection is cut is assumed; one report (aws-lambda-zig #3) saw an ordinary end.
         lambda.broken.push({ name, type: asked.trailers[ERROR_TYPE], declared: asked.headers.trailer });
         outgoing.cut();
         done();

@@ -75,7 +75,7 @@ export function eventOf(asked, body, domainName, requestId) {
   return event.length > EVENT_LIMIT_BYTES ? undefined : event;
 }
 
-/** What the URL itself answers. The body of a 502 is text whatever its type says (reported: middy #1137). */
+/** A response of the URL's own. The body of a 502 is text whatever its type says (reported: middy #1137). */
 export function refuse(response, status, error, body) {
   response.writeHead(status, { 'content-type': 'application/json', 'x-amzn-requestid': 'r', ...(error ? { 'x-amzn-errortype': error } : {}) });
   response.end(body);

@@ -245,10 +245,7 @@ async fn a_certificate_for_another_name_is_not_believed() {
     refused(&w, &ask(&w, ID).await, "another name");
     // Nor one that no root of ours has signed.
     let honest = origin(&json!({})).await;
-    let fetcher = Fetcher::with_policy(
-        lambda_oauth_mcp_proxy::upstream::http::tls(),
-        policy(&honest),
-    );
+    let fetcher = Fetcher::with_policy(lambda_oauth_mcp_proxy::http_client::tls(), policy(&honest));
     let w = World::choosing(Choices {
         documents: Some(fetcher),
         ..Choices::default()

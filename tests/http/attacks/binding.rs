@@ -2,6 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dynoxide::Database;
+use lambda_oauth_mcp_proxy::secrets::{Secret, TokenForm};
 use serde_json::json;
 
 use crate::world::{CALLBACK, Choices, Connected, Pairs, World};
@@ -226,7 +227,7 @@ async fn a_pre_registered_clients_id_cannot_be_used_without_its_secret_nor_regis
                 "upstream_token": "unused", "auth_pin": "unused000",
                 "clients": [{ "client_id": "claude", "client_secret": "by-hand", "redirect_uris": [CALLBACK] }],
             });
-            let read = lambda_oauth_mcp_proxy::secrets::Secret::parse(&document.to_string());
+            let read = Secret::parse(&document.to_string(), &TokenForm::default());
             secret.clients = read.unwrap().clients;
         })),
         ..Choices::default()

@@ -34,6 +34,9 @@ fn known_browser_cookie(response: &Answer) -> String {
     cookie.split(';').next().unwrap().to_owned()
 }
 
+/// The name of the nth address of a network.
+type Name = fn(u32) -> String;
+
 async fn behind_a_proxy() -> (World, Page) {
     let w = World::with(&[("TRUSTED_PROXY_HEADER", "x-real-ip")]).await;
     let client = w.client().await;
@@ -139,7 +142,7 @@ async fn white_space_and_case_of_a_pasted_pin_do_not_matter() {
 #[tokio::test]
 async fn a_network_cannot_act_as_thousands_of_addresses() {
     // One household in networks of its own; a household each of one hoster's /48; a /24.
-    let names: [(fn(u32) -> String, u32); 3] = [
+    let names: [(Name, u32); 3] = [
         (|n| format!("2001:db8:0:{n:x}::1"), 25),
         (|n| format!("2001:db8:1:{n:x}00::1"), 100),
         (|n| format!("198.51.100.{n}"), 50),
@@ -284,7 +287,7 @@ async fn a_short_pin_allows_a_thousand_tries_a_day() {
     let w = World::choosing(Choices {
         settings: vec![("TRUSTED_PROXY_HEADER", "x-real-ip".to_owned())],
         secret: Some(Box::new(|secret| {
-            secret.pin = Pin::parse("abc123x").unwrap()
+            secret.pin = Pin::parse("abc123x").unwrap();
         })),
         ..Choices::default()
     })

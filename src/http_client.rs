@@ -8,8 +8,8 @@ use std::{
 use aws_smithy_runtime_api::client::{
     connection::{CaptureSmithyConnection, ConnectionMetadata},
     http::{
-        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
-        SharedHttpConnector,
+        HttpClient as SdkHttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings,
+        SharedHttpClient, SharedHttpConnector,
     },
     orchestrator::{HttpRequest, HttpResponse},
     result::ConnectorError,
@@ -47,7 +47,7 @@ pub fn tls_with_roots(roots: rustls::RootCertStore) -> rustls::ClientConfig {
 
 /// A pooled client which begins anew after a long gap. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Http(Arc<Inner>);
+pub struct HttpClient(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -71,7 +71,7 @@ impl Pool {
     }
 }
 
-impl Http {
+impl HttpClient {
     /// A client with its own pool.
     #[must_use]
     pub fn new(tls: rustls::ClientConfig, clock: Clock) -> Self {
@@ -133,9 +133,9 @@ fn client(tls: &rustls::ClientConfig) -> reqwest::Client {
 }
 
 #[derive(Clone, Debug)]
-struct Sdk(Http);
+struct Sdk(HttpClient);
 
-impl HttpClient for Sdk {
+impl SdkHttpClient for Sdk {
     fn http_connector(
         &self,
         _: &HttpConnectorSettings,
@@ -187,7 +187,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_pool_that_was_used_is_dropped() {
-        let http = Http::new(tls(), Clock::from_fn(|| 1_800_000_000));
+        let http = HttpClient::new(tls(), Clock::from_fn(|| 1_800_000_000));
         let (_, first) = http.current();
         http.drop_pool(first);
         let (_, second) = http.current();

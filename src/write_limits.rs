@@ -1,4 +1,4 @@
-//! Token buckets per address, in memory: what a stranger may make us write is bounded.
+//! Token limits per address, in memory: what a stranger may make us write is bounded.
 //!
 //! Each instance counts for itself, so this protects cost and nothing else; what must hold everywhere is in the
 //! store. Memory is bounded too: of too many addresses the one that has the most left is forgotten, because
@@ -13,9 +13,9 @@ use std::{
 
 use crate::pin::address_key;
 
-/// How much a bucket holds, how fast it fills, and how many are remembered.
+/// How many writes an address has at once, how fast it gets more, and how many addresses are remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
+pub struct Limit {
     /// What a rested address may take at once.
     pub burst: u64,
     /// Seconds until one more may be taken.
@@ -26,16 +26,16 @@ pub struct Size {
 
 /// For what strangers make us write: registrations, and consent pages that wait for an answer. Clients register more
 /// than once, and often, but nobody does either once a second for long.
-pub const STRANGERS: Size = Size {
+pub const PER_ADDRESS: Limit = Limit {
     burst: 200,
     seconds_each: 1,
     addresses: 4096,
 };
 
-/// One bucket for each address; IPv6 by its /64. Cheap to clone: clones share the buckets.
+/// One bucket for each address; IPv6 by its /64. Cheap to clone: clones share the limits.
 #[derive(Clone)]
-pub struct Buckets {
-    size: Size,
+pub struct WriteLimits {
+    limit: Limit,
     known: Arc<Mutex<HashMap<String, Bucket>>>,
 }
 
@@ -46,12 +46,12 @@ struct Bucket {
     filled_at: u64,
 }
 
-impl Buckets {
-    /// Full buckets for everyone.
+impl WriteLimits {
+    /// Full limits for everyone.
     #[must_use]
-    pub fn new(size: Size) -> Self {
+    pub fn new(limit: Limit) -> Self {
         Self {
-            size,
+            limit,
             known: Arc::default(),
         }
     }
@@ -64,25 +64,25 @@ impl Buckets {
         let key = address_key(address);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bucket = match known.get(&key) {
-            Some(bucket) => bucket.filled(self.size, now),
+            Some(bucket) => bucket.filled(self.limit, now),
             None => Bucket {
-                left: self.size.burst,
+                left: self.limit.burst,
                 filled_at: now,
             },
         };
         let taken = bucket.left.checked_sub(1);
         bucket.left = taken.unwrap_or(0);
-        if !known.contains_key(&key) && known.len() >= self.size.addresses {
-            forget_the_fullest(&mut known, self.size, now);
+        if !known.contains_key(&key) && known.len() >= self.limit.addresses {
+            forget_the_fullest(&mut known, self.limit, now);
         }
-        let wait = (bucket.filled_at + self.size.seconds_each).saturating_sub(now);
+        let wait = (bucket.filled_at + self.limit.seconds_each).saturating_sub(now);
         known.insert(key, bucket);
         taken.map(drop).ok_or(wait.max(1))
     }
 }
 
 impl Bucket {
-    fn filled(self, size: Size, now: u64) -> Self {
+    fn filled(self, limit: Limit, now: u64) -> Self {
         // After a step back of the clock it fills from there: a time to come must not keep it empty.
         let Some(passed) = now.checked_sub(self.filled_at) else {
             return Self {
@@ -90,27 +90,27 @@ impl Bucket {
                 ..self
             };
         };
-        let left = self.left + passed / size.seconds_each;
-        if left >= size.burst {
+        let left = self.left + passed / limit.seconds_each;
+        if left >= limit.burst {
             return Self {
-                left: size.burst,
+                left: limit.burst,
                 filled_at: now,
             };
         }
         Self {
             left,
-            filled_at: now - passed % size.seconds_each,
+            filled_at: now - passed % limit.seconds_each,
         }
     }
 }
 
 /// Of those with as much left, the one seen longest ago.
-fn forget_the_fullest(known: &mut HashMap<String, Bucket>, size: Size, now: u64) {
+fn forget_the_fullest(known: &mut HashMap<String, Bucket>, limit: Limit, now: u64) {
     let fullest = known
         .iter()
         .max_by_key(|(_, bucket)| {
             (
-                bucket.filled(size, now).left,
+                bucket.filled(limit, now).left,
                 std::cmp::Reverse(bucket.filled_at),
             )
         })
@@ -121,10 +121,10 @@ fn forget_the_fullest(known: &mut HashMap<String, Bucket>, size: Size, now: u64)
 }
 
 /// Addresses are people's; they do not belong into a debug print.
-impl fmt::Debug for Buckets {
+impl fmt::Debug for WriteLimits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Buckets")
-            .field("size", &self.size)
+        f.debug_struct("WriteLimits")
+            .field("limit", &self.limit)
             .finish_non_exhaustive()
     }
 }
@@ -143,32 +143,32 @@ mod tests {
 
     /// How many of so many tries at one moment succeed.
     fn taken(
-        buckets: &Buckets,
+        limits: &WriteLimits,
         address: impl Into<Option<IpAddr>>,
         now: u64,
         tries: usize,
     ) -> usize {
         let address = address.into();
         (0..tries)
-            .filter(|_| buckets.take(address, now).is_ok())
+            .filter(|_| limits.take(address, now).is_ok())
             .count()
     }
 
     #[test]
     fn a_flood_gets_the_burst_and_then_one_a_second() {
-        let buckets = Buckets::new(STRANGERS);
-        assert_eq!(taken(&buckets, v4(1), NOW, 10_000), 200);
-        assert_eq!(buckets.take(Some(v4(1)), NOW), Err(1));
-        assert_eq!(taken(&buckets, v4(1), NOW + 1, 100), 1);
-        assert_eq!(taken(&buckets, v4(1), NOW + 11, 100), 10);
-        assert_eq!(taken(&buckets, v4(1), NOW + 100_000, 10_000), 200);
+        let limits = WriteLimits::new(PER_ADDRESS);
+        assert_eq!(taken(&limits, v4(1), NOW, 10_000), 200);
+        assert_eq!(limits.take(Some(v4(1)), NOW), Err(1));
+        assert_eq!(taken(&limits, v4(1), NOW + 1, 100), 1);
+        assert_eq!(taken(&limits, v4(1), NOW + 11, 100), 10);
+        assert_eq!(taken(&limits, v4(1), NOW + 100_000, 10_000), 200);
         assert_eq!(
-            taken(&buckets, v4(2), NOW, 10_000),
+            taken(&limits, v4(2), NOW, 10_000),
             200,
             "another address has its own"
         );
         assert_eq!(
-            taken(&buckets, None, NOW, 10_000),
+            taken(&limits, None, NOW, 10_000),
             200,
             "those without an address share one"
         );
@@ -176,33 +176,33 @@ mod tests {
 
     #[test]
     fn an_ipv6_network_of_64_bits_is_one_address() {
-        let buckets = Buckets::new(STRANGERS);
+        let limits = WriteLimits::new(PER_ADDRESS);
         let in_network = |network: u16, host: u16| {
             Some(IpAddr::from(Ipv6Addr::new(
                 0x2003, 0, 0, network, host, 0, 0, host,
             )))
         };
         let passed = (0..10_000)
-            .filter(|host| buckets.take(in_network(1, *host), NOW).is_ok())
+            .filter(|host| limits.take(in_network(1, *host), NOW).is_ok())
             .count();
         assert_eq!(passed, 200);
-        assert!(buckets.take(in_network(2, 1), NOW).is_ok());
+        assert!(limits.take(in_network(2, 1), NOW).is_ok());
     }
 
     #[test]
     fn many_addresses_neither_fill_the_memory_nor_empty_a_spent_bucket() {
-        let size = Size {
+        let limit = Limit {
             addresses: 64,
-            ..STRANGERS
+            ..PER_ADDRESS
         };
-        let buckets = Buckets::new(size);
-        assert_eq!(taken(&buckets, v4(0), NOW, 300), 200);
+        let limits = WriteLimits::new(limit);
+        assert_eq!(taken(&limits, v4(0), NOW, 300), 200);
         for n in 1..10_000 {
-            assert!(buckets.take(Some(v4(n)), NOW).is_ok());
+            assert!(limits.take(Some(v4(n)), NOW).is_ok());
         }
-        assert_eq!(buckets.known.lock().unwrap().len(), 64);
+        assert_eq!(limits.known.lock().unwrap().len(), 64);
         assert_eq!(
-            buckets.take(Some(v4(0)), NOW),
+            limits.take(Some(v4(0)), NOW),
             Err(1),
             "the flood did not wash it away"
         );
@@ -210,23 +210,23 @@ mod tests {
 
     #[test]
     fn a_clock_that_steps_back_does_not_keep_a_bucket_empty() {
-        let buckets = Buckets::new(STRANGERS);
-        assert_eq!(taken(&buckets, v4(1), NOW, 300), 200);
+        let limits = WriteLimits::new(PER_ADDRESS);
+        assert_eq!(taken(&limits, v4(1), NOW, 300), 200);
         let earlier = NOW - 1_000_000;
-        assert_eq!(buckets.take(Some(v4(1)), earlier), Err(1));
-        assert_eq!(taken(&buckets, v4(1), earlier + 5, 100), 5);
+        assert_eq!(limits.take(Some(v4(1)), earlier), Err(1));
+        assert_eq!(taken(&limits, v4(1), earlier + 5, 100), 5);
     }
 
     #[test]
     fn a_slower_bucket_says_how_long_to_wait() {
-        let buckets = Buckets::new(Size {
+        let limits = WriteLimits::new(Limit {
             burst: 1,
             seconds_each: 30,
             addresses: 1,
         });
-        assert_eq!(buckets.take(Some(v4(1)), NOW), Ok(()));
-        assert_eq!(buckets.take(Some(v4(1)), NOW + 10), Err(20));
-        assert_eq!(buckets.take(Some(v4(1)), NOW + 29), Err(1));
-        assert_eq!(buckets.take(Some(v4(1)), NOW + 30), Ok(()));
+        assert_eq!(limits.take(Some(v4(1)), NOW), Ok(()));
+        assert_eq!(limits.take(Some(v4(1)), NOW + 10), Err(20));
+        assert_eq!(limits.take(Some(v4(1)), NOW + 29), Err(1));
+        assert_eq!(limits.take(Some(v4(1)), NOW + 30), Ok(()));
     }
 }

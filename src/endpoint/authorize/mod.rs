@@ -1,0 +1,250 @@
+//! `GET` and `POST /authorize`: the authorization request and the person's decision (RFC 6749 §4.1).
+//!
+//! * [`form`] – what the person sent
+//! * [`pages`] – what the person sees
+
+mod form;
+mod pages;
+
+use axum::{body::Body, response::Response};
+use http::{HeaderMap, Request, StatusCode};
+
+use super::{
+    body, browser,
+    clients::{self, CLIENT_LIFETIME_SECONDS, Lookup, Unknown},
+    error::PageError,
+    pin::{self, PinCheck},
+    response,
+};
+use crate::{
+    app::{App, Caller},
+    credential::{Code, ConnectionId, Fingerprint, SealingKey},
+    oauth::{
+        authorization::{AuthorizationRequest, RedirectTarget},
+        error::{ErrorCode, OAuthError},
+        params::Params,
+    },
+    store::{
+        Issued,
+        record::{Client, Connection, Pending},
+    },
+};
+use form::{Decision, Form};
+
+/// Name of the cookie that binds a page to its browser.
+const CONSENT_COOKIE: &str = "consent";
+const MAX_QUERY_BYTES: usize = 8 * 1024;
+/// Seconds for which a shown page can be answered.
+const PAGE_LIFETIME_SECONDS: u64 = 600;
+
+/// Shows the consent page.
+pub async fn get(
+    app: &App,
+    caller: &Caller,
+    query: &str,
+    headers: &HeaderMap,
+) -> Result<Response, PageError> {
+    let cookie = browser::cookie_or_new(app, caller, headers, CONSENT_COOKIE);
+    let pending = match check(app, caller, query, &cookie, Lookup::Fetch).await? {
+        Checked::Consent(pending) => pending,
+        Checked::NotFetched => return Ok(response::page_of_unknown_length()),
+        Checked::ErrorRedirect(to) => return Ok(response::redirect(StatusCode::FOUND, &to)),
+    };
+    // Each page is a write that a stranger makes us pay for.
+    app.write_limits
+        .take(caller.address, app.clock.now())
+        .map_err(pages::too_many_pages)?;
+    let page_id = app.randomness.id();
+    app.store.put_pending(&page_id, &pending).await?;
+    let mut page = pages::consent(app, StatusCode::OK, &page_id, &pending, None);
+    let lifetime = PAGE_LIFETIME_SECONDS;
+    browser::set_cookie(&mut page, caller, CONSENT_COOKIE, &cookie, lifetime);
+    Ok(page)
+}
+
+/// The head of the same response (RFC 9110 §9.3.2), for link scanners and previews. It opens no page: nothing is
+/// written or fetched, no cookie is set, and it costs nobody's allowance.
+pub async fn head(app: &App, caller: &Caller, query: &str) -> Result<Response, PageError> {
+    Ok(match check(app, caller, query, "", Lookup::Keep).await? {
+        // Rendered with an id that nobody stored, for its length only.
+        Checked::Consent(pending) => {
+            pages::consent(app, StatusCode::OK, &app.randomness.id(), &pending, None)
+        }
+        Checked::NotFetched => response::page_of_unknown_length(),
+        Checked::ErrorRedirect(to) => response::redirect(StatusCode::FOUND, &to),
+    })
+}
+
+/// What an authorization request leads to.
+enum Checked {
+    /// It is sound: what the consent page stands for.
+    Consent(Box<Pending>),
+    /// The client's document would have to be fetched, which was not allowed.
+    NotFetched,
+    /// It is not, and the client is told so at its redirect URI, which is proven.
+    ErrorRedirect(String),
+}
+
+async fn check(
+    app: &App,
+    caller: &Caller,
+    query: &str,
+    cookie: &str,
+    lookup: Lookup,
+) -> Result<Checked, PageError> {
+    // Client and redirect URI first: until both are proven there is nowhere to redirect to.
+    let params = parse_query(query)?;
+    let client_id = params
+        .required("client_id")
+        .map_err(|error| pages::bad_link(error.description))?;
+    let client = match clients::find(app, client_id, lookup).await {
+        Ok(client) => client,
+        Err(Unknown::NotFetched) => return Ok(Checked::NotFetched),
+        Err(Unknown::NotRegistered) => return Err(pages::unknown_client()),
+        Err(Unknown::Document(reason)) => return Err(pages::bad_document(reason)),
+        Err(Unknown::Unavailable(error)) => return Err(error.into()),
+    };
+    let target = RedirectTarget::prove(&client.redirect_uris, &params, &caller.base)
+        .map_err(|error| pages::bad_link(error.description))?;
+
+    let bases: Vec<_> = app.bases(caller).collect();
+    let request = match AuthorizationRequest::parse(&params, bases) {
+        Ok(request) => request,
+        Err(error) => return Ok(Checked::ErrorRedirect(target.error(&error))),
+    };
+    // A PIN that cannot be checked later is better said now.
+    app.secrets.get().await?;
+    Ok(Checked::Consent(Box::new(Pending {
+        browser: Fingerprint::of(cookie),
+        connection: ConnectionId::draw(&app.randomness),
+        client,
+        redirect_uri: target.redirect_uri().clone(),
+        state: target.state().map(str::to_owned),
+        issuer: target.issuer().to_owned(),
+        code_challenge: request.code_challenge,
+        scope: request.scope,
+        resource: request.resource,
+        expires_at: app.clock.now() + PAGE_LIFETIME_SECONDS,
+    })))
+}
+
+fn parse_query(query: &str) -> Result<Params, PageError> {
+    if query.len() > MAX_QUERY_BYTES {
+        return Err(pages::bad_link("The query is too long."));
+    }
+    Params::parse(query.as_bytes()).map_err(|error| pages::bad_link(error.description))
+}
+
+/// Takes the person's decision.
+pub async fn post(
+    app: &App,
+    caller: &Caller,
+    request: Request<Body>,
+) -> Result<Response, PageError> {
+    let (parts, body) = request.into_parts();
+    if !browser::from_our_page(&parts.headers) {
+        return Err(pages::not_from_this_browser());
+    }
+    let params = body::form(&parts.headers, body)
+        .await
+        .map_err(pages::unreadable_form)?;
+    let form = Form::parse(&params).map_err(|error| pages::unreadable_form(error.into()))?;
+    let cookie = browser::cookie(caller, &parts.headers, CONSENT_COOKIE)
+        .ok_or_else(pages::not_from_this_browser)?;
+    let pending = app
+        .store
+        .pending(&form.page_id, app.clock.now())
+        .await?
+        .ok_or_else(pages::expired)?;
+    if pending.browser != Fingerprint::of(&cookie) {
+        return Err(pages::not_from_this_browser());
+    }
+    match form.decision {
+        Decision::Deny => deny(app, caller, &form.page_id, &pending).await,
+        Decision::Authorize { pin } => {
+            authorize(app, caller, &parts.headers, &form.page_id, &pending, &pin).await
+        }
+    }
+}
+
+async fn deny(
+    app: &App,
+    caller: &Caller,
+    page_id: &str,
+    pending: &Pending,
+) -> Result<Response, PageError> {
+    app.store.delete_pending(page_id).await?;
+    app.store.withdraw_code(&pending.connection).await?;
+    tracing::info!(
+        event = "denied",
+        client_id = pending.client.client_id,
+        address = caller.address_text(),
+        "the person refused"
+    );
+    let error = OAuthError::new(ErrorCode::AccessDenied, "the person refused");
+    let to = target(pending).error(&error);
+    Ok(response::redirect(StatusCode::SEE_OTHER, &to))
+}
+
+async fn authorize(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    page_id: &str,
+    pending: &Pending,
+    pin: &str,
+) -> Result<Response, PageError> {
+    let now = app.clock.now();
+    let client_id = Some(pending.client.client_id.as_str());
+    let browser = match pin::check(app, caller, headers, client_id, pin).await? {
+        PinCheck::Accepted(browser) => browser,
+        PinCheck::Refused(refused) => {
+            let (status, notice) = (refused.status, Some(refused.notice));
+            let mut page = pages::consent(app, status, page_id, pending, notice);
+            refused.set_retry_after(&mut page);
+            return Ok(page);
+        }
+    };
+
+    let code = Code::draw(&pending.connection, &app.randomness);
+    let sealing_key = SealingKey::draw(&app.randomness);
+    let connection = Connection::begin(pending, &code, sealing_key, caller.address_text(), now);
+    match app.store.issue_code(&connection).await? {
+        Issued::Code => {}
+        Issued::AlreadyConnected => return Ok(pages::already_connected(pending)),
+    }
+    keep_client(app, &pending.client, now).await?;
+    tracing::info!(
+        event = "authorized",
+        connection = connection.id.as_str(),
+        client_id = connection.client_id,
+        client_name = connection.client_name,
+        redirect_host = connection.redirect_uri.display_host(),
+        address = caller.address_text(),
+        "a client was authorized"
+    );
+    let to = target(pending).success(code.expose());
+    let mut redirect = response::redirect(StatusCode::SEE_OTHER, &to);
+    browser.set_cookie(&mut redirect, caller);
+    Ok(redirect)
+}
+
+/// The first grant turns a registered client's day into a year. It may have expired while the page was open.
+async fn keep_client(app: &App, client: &Client, now: u64) -> Result<(), PageError> {
+    if client.is_stored() {
+        let client = Client {
+            expires_at: now + CLIENT_LIFETIME_SECONDS,
+            ..client.clone()
+        };
+        app.store.put_client(&client).await?;
+    }
+    Ok(())
+}
+
+fn target(pending: &Pending) -> RedirectTarget {
+    RedirectTarget::restored(
+        pending.redirect_uri.clone(),
+        pending.state.clone(),
+        pending.issuer.clone(),
+    )
+}
