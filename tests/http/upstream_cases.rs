@@ -357,8 +357,8 @@ fn first_calls() -> Vec<Case> {
             .says(TEXT, "This API version is gone")
             .becomes_error("0", &with("This API version is gone", SETTINGS)),
         Case::to("404 to discovery", DISCOVER, 404)
-            .says(JSON, r#"{"jsonrpc":"2.0","id":"discover-1","error":{"code":-32601,"message":"Method not found"}}"#)
-            .becomes_error("\"discover-1\"", &with("Method not found", SETTINGS))
+            .says(JSON, r#"{"jsonrpc":"2.0","id":"discover-1","error":{"code":-32001,"message":"Invalid session ID"}}"#)
+            .becomes_error("\"discover-1\"", &with("Invalid session ID", SETTINGS))
             .never_says(&["jsonrpc"]),
         Case::to("204 at initialize", INITIALIZE, 204).becomes_error("0", &SETTINGS),
         Case::to("202 and nothing at initialize", INITIALIZE, 202).becomes_error("0", &SETTINGS),
@@ -388,7 +388,10 @@ fn first_calls() -> Vec<Case> {
 pub fn untouched() -> Vec<Case> {
     let error = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32001,"message":"Session not found"}}"#;
     let result = r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-11-25"}}"#;
+    let unknown =
+        r#"{"jsonrpc":"2.0","id":0,"error":{"code":-32601,"message":"Method not found"}}"#;
     vec![
+        Case::to("404 of a server without initialize", INITIALIZE, 404).says(JSON, unknown),
         Case::to("404 in a session", TOOL_CALL, 404)
             .says(JSON, error)
             .in_session(),

@@ -20,6 +20,8 @@ use crate::{
 
 /// JSON-RPC error codes (JSON-RPC 2.0 section 5.1): the request makes no sense here…
 pub const INVALID_REQUEST: i64 = -32600;
+/// … or asks for a method that the server does not have…
+pub const METHOD_NOT_FOUND: i64 = -32601;
 /// … or could not be done.
 pub const SERVER_ERROR: i64 = -32000;
 

@@ -184,6 +184,27 @@ impl<'b> Members<'b> {
     }
 }
 
+/// An error response of the upstream.
+#[derive(Debug, Deserialize)]
+pub struct ResponseError {
+    /// What kind of error it is.
+    pub code: i64,
+    /// The same in words.
+    pub message: String,
+}
+
+impl ResponseError {
+    /// Reads a body; `None` if it is anything else.
+    pub fn parse(body: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Response {
+            error: ResponseError,
+        }
+        let response: Response = serde_json::from_slice(body).ok()?;
+        Message::parse(body).is_json_rpc().then_some(response.error)
+    }
+}
+
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Object;

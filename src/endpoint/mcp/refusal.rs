@@ -6,13 +6,12 @@
 
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
 
 use super::{
     auth::Authorized,
     error::{McpError, SERVER_ERROR},
     media,
-    message::{CallIds, Message},
+    message::{CallIds, Message, ResponseError},
 };
 use crate::{
     config::Transport,
@@ -185,30 +184,18 @@ struct Told {
     raw: String,
     /// On one line, without markup and without control characters.
     text: String,
-    /// The code of a JSON-RPC error: clients tell a server of an earlier revision by it.
+    /// The code of a JSON-RPC error, which clients may know better than ours.
     code: Option<i64>,
 }
 
 impl Told {
     fn read(body: &[u8]) -> Self {
-        #[derive(Deserialize)]
-        struct Response {
-            error: Error,
-        }
-        #[derive(Deserialize)]
-        struct Error {
-            code: i64,
-            message: String,
-        }
         let raw = String::from_utf8_lossy(body).into_owned();
-        let error = serde_json::from_slice::<Response>(body).ok();
-        let error = error.filter(|_| Message::parse(body).is_json_rpc());
-        let text = error
-            .as_ref()
-            .map_or(&*raw, |Response { error }| &error.message);
+        let error = ResponseError::parse(body);
+        let text = error.as_ref().map_or(&*raw, |error| &error.message);
         Self {
             text: without_markup(text),
-            code: error.map(|Response { error }| error.code),
+            code: error.map(|error| error.code),
             raw,
         }
     }

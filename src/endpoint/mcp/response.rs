@@ -12,9 +12,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     auth::Authorized,
-    error::{McpError, SERVER_ERROR},
+    error::{METHOD_NOT_FOUND, McpError, SERVER_ERROR},
     media::{Media, is_encoded},
-    message::{Message, RequestBody},
+    message::{Message, RequestBody, ResponseError},
     refusal::{self, Refusal, Refused},
     sse,
 };
@@ -104,6 +104,7 @@ async fn judge(call: &Call<'_>, message: &Message<'_>, peeked: &mut Peeked) -> F
     match status {
         // Clients begin a new session after this.
         StatusCode::NOT_FOUND if call.headers.contains_key("mcp-session-id") => Fate::Pass,
+        StatusCode::NOT_FOUND if opens && is_unknown_method(call, peeked).await => Fate::Pass,
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE if opens => {
             Fate::Refuse(Refusal::NotFound)
         }
@@ -118,6 +119,16 @@ async fn judge(call: &Call<'_>, message: &Message<'_>, peeked: &mut Peeked) -> F
         }
         _ => Fate::Pass,
     }
+}
+
+/// Whether a 404 is the one with which a server of the 2026-07-28 revision says that it has no such method, above all
+/// no `initialize`: clients tell the revision by this pair of status and code (MCP 2026-07-28, Transports).
+async fn is_unknown_method(call: &Call<'_>, peeked: &mut Peeked) -> bool {
+    if call.is_http_sse() || is_encoded(peeked.upstream.headers()) {
+        return false;
+    }
+    peeked.read_until(call.by(PEEKED_WITHIN), |_| false).await;
+    ResponseError::parse(&peeked.bytes).is_some_and(|error| error.code == METHOD_NOT_FOUND)
 }
 
 /// Whether a 2xx to the first call is MCP: JSON or an event stream. Whatever is not labelled so counts if it is
