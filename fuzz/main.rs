@@ -12,7 +12,7 @@ use lambda_oauth_mcp_proxy::{
     client_document::DocumentUrl,
     credential::{AccessToken, Code, RefreshToken},
     oauth::{
-        bearer::{self, Presented},
+        bearer::{self, PresentedBearer},
         client::ClientMetadata,
         params::Params,
         redirect_uri::RedirectUri,
@@ -180,7 +180,7 @@ fn bytes(input: &[u8]) {
     if let Ok(value) = HeaderValue::from_bytes(input) {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, value);
-        if let Presented::Token(token) = bearer::presented(&headers) {
+        if let PresentedBearer::Token(token) = bearer::presented(&headers) {
             assert!(token.bytes().all(|b| b.is_ascii_graphic()));
         }
     }

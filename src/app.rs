@@ -108,3 +108,78 @@ impl Caller {
             .and_then(|deadline| deadline.checked_sub(margin))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+    use super::*;
+    use crate::{
+        config::Host,
+        credential::Plain,
+        http_client::tls,
+        pin::Pin,
+        secrets::{PreRegistered, Secret, TokenForm},
+    };
+
+    /// Whatever the program is given to keep has this word in it.
+    const SECRET: &str = "hunter2hunter2";
+
+    #[test]
+    fn nothing_that_endpoints_are_given_prints_a_secret() {
+        let config = Config::read(Host::Local, |name| match name {
+            "UPSTREAM_MCP" => Some(format!("https://mcp.example.com/mcp?key={SECRET}")),
+            "UPSTREAM_HEADERS" => Some(format!(r#"{{"X-Key":"{SECRET}"}}"#)),
+            _ => None,
+        })
+        .unwrap();
+        let pinned = crate::config::parse_headers(&format!(r#"{{"X-Second":"{SECRET}"}}"#));
+        let secret = Secret {
+            upstream_token: TokenForm::default().read(SECRET).unwrap(),
+            pin: Pin::parse(SECRET).unwrap(),
+            upstream_headers: pinned.unwrap(),
+            clients: vec![PreRegistered {
+                client_id: "a".to_owned(),
+                client_secret: Some(Plain::new(SECRET.to_owned())),
+                client_name: None,
+                redirect_uris: Vec::new(),
+            }],
+            origin_secret: Some(Plain::new(SECRET.to_owned())),
+        };
+        let mut printed = vec![
+            format!("{:#?}", secret.upstream_headers),
+            format!("{:#?}", secret.clients),
+            format!("{:#?}", secret.upstream_token),
+            format!("{:#?}", secret.pin),
+            format!("{secret:#?}"),
+            format!("{config:#?}"),
+        ];
+        let http_client = HttpClient::new(tls(), Clock::from_fn(|| 0));
+        let dynamodb = unused_dynamodb(http_client.for_sdk());
+        let app = App::new(
+            config,
+            dynamodb,
+            http_client,
+            Fetcher::new(tls()),
+            Secrets::fixed(secret),
+            Clock::from_fn(|| 0),
+            Randomness::system(),
+        );
+        printed.push(format!("{:#?}", app.upstream));
+        printed.push(format!("{:#?}", app.secrets));
+        printed.push(format!("{app:#?}"));
+        for text in printed {
+            assert!(!text.contains(SECRET), "{text}");
+        }
+    }
+
+    fn unused_dynamodb(http: SharedHttpClient) -> DynamoDb {
+        use aws_config::{BehaviorVersion, Region, SdkConfig};
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("local"))
+            .http_client(http)
+            .build();
+        DynamoDb::new(&config)
+    }
+}

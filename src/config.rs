@@ -1,6 +1,6 @@
 //! Configuration: read once and whole from the environment; every problem is named, not just the first.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use url::Url;
@@ -49,7 +49,7 @@ pub struct Config {
 }
 
 /// The outgoing side.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct UpstreamConfig {
     /// `UPSTREAM_MCP`.
     pub url: Url,
@@ -65,6 +65,23 @@ pub struct UpstreamConfig {
     pub forward_headers: Vec<HeaderName>,
     /// `UPSTREAM_FIRST_BYTE_SECONDS`.
     pub first_byte: Duration,
+}
+
+/// Without the query of the URL and the values of the pinned headers: either may be a key.
+impl fmt::Debug for UpstreamConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pinned: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("UpstreamConfig")
+            .field("host", &self.url.host_str())
+            .field("path", &self.url.path())
+            .field("transport", &self.transport)
+            .field("auth_header", &self.auth_header)
+            .field("auth_scheme", &self.auth_scheme)
+            .field("pinned_headers", &pinned)
+            .field("forward_headers", &self.forward_headers)
+            .field("first_byte", &self.first_byte)
+            .finish()
+    }
 }
 
 /// How the upstream speaks MCP.
@@ -401,12 +418,14 @@ pub fn parse_headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, Strin
         .map(|(name, value)| {
             let parsed: HeaderName = name
                 .parse()
-                .map_err(|_| format!("has a bad header name ({name})"))?;
+                .map_err(|_| format!("has an invalid header name ({name})"))?;
             if is_reserved_header(&parsed) {
                 return Err(format!("must not set {parsed}"));
             }
-            let value = HeaderValue::from_str(&value)
-                .map_err(|_| format!("has a bad value for {parsed}"))?;
+            let mut value = HeaderValue::from_str(&value)
+                .map_err(|_| format!("has an invalid value for {parsed}"))?;
+            // It may be a key.
+            value.set_sensitive(true);
             Ok((parsed, value))
         })
         .collect()

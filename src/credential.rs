@@ -1,4 +1,4 @@
-//! Codes, access tokens and refresh tokens: drawing, deriving, parsing and fingerprinting them.
+//! Codes, access tokens and refresh tokens: generating, deriving, parsing and fingerprinting them.
 //!
 //! On the wire a credential is `mcp_ac_<id>.<secret>` (code), `mcp_at_<id>.<secret>` (access token) or
 //! `mcp_rt_<id>.<family>.<secret>` (refresh token). The id finds the connection with one read, the secret
@@ -23,11 +23,11 @@ impl Randomness {
     /// The operating system's generator.
     ///
     /// # Panics
-    /// When drawing, if the operating system cannot give randomness: nothing safe can be done without it.
+    /// On generating, if the operating system gives no random bytes: nothing safe can be done without them.
     #[must_use]
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place that asks the machine"
+        reason = "the one place that asks the operating system"
     )]
     pub fn system() -> Self {
         Self::from_fn(|bytes| {
@@ -41,7 +41,7 @@ impl Randomness {
         Self(Arc::new(fill))
     }
 
-    /// `N` fresh bytes.
+    /// `N` random bytes.
     #[must_use]
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
@@ -49,7 +49,7 @@ impl Randomness {
         bytes
     }
 
-    /// 128 fresh bits as 22 characters of base64url: ids, attempt ids, page ids.
+    /// 128 random bits as 22 characters of base64url: ids, attempt ids, page ids.
     #[must_use]
     pub fn id(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.bytes::<16>())
@@ -68,9 +68,9 @@ impl fmt::Debug for Randomness {
 pub struct ConnectionId(String);
 
 impl ConnectionId {
-    /// A fresh id.
+    /// A new id.
     #[must_use]
-    pub fn draw(randomness: &Randomness) -> Self {
+    pub fn generate(randomness: &Randomness) -> Self {
         Self(randomness.id())
     }
 
@@ -134,16 +134,16 @@ impl Plain {
         Self(secret)
     }
 
-    /// 256 fresh bits behind a prefix.
+    /// A prefix and 256 random bits.
     #[must_use]
-    pub fn draw(prefix: &str, randomness: &Randomness) -> Self {
+    pub fn generate(prefix: &str, randomness: &Randomness) -> Self {
         Self(format!(
             "{prefix}{}",
             URL_SAFE_NO_PAD.encode(randomness.bytes::<32>())
         ))
     }
 
-    /// The secret itself: only for the answer that issues it, the header that carries it, or a comparison.
+    /// The secret itself: only for the response that issues it, the header that carries it, or a comparison.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -188,9 +188,9 @@ macro_rules! credential {
                 Self { id: id.clone(), plain }
             }
 
-            /// A fresh one for the connection.
+            /// A new one for the connection.
             #[must_use]
-            pub fn draw(id: &ConnectionId, randomness: &Randomness) -> Self {
+            pub fn generate(id: &ConnectionId, randomness: &Randomness) -> Self {
                 Self::from_secret(id, randomness.bytes())
             }
 
@@ -209,7 +209,7 @@ macro_rules! credential {
                 &self.id
             }
 
-            /// The credential itself, for the answer that issues it.
+            /// The credential itself, for the response that issues it.
             #[must_use]
             pub fn expose(&self) -> &str {
                 self.plain.expose()
@@ -257,7 +257,7 @@ impl RefreshToken {
 
     /// The first of a new family.
     #[must_use]
-    pub fn draw(id: &ConnectionId, randomness: &Randomness) -> Self {
+    pub fn generate(id: &ConnectionId, randomness: &Randomness) -> Self {
         Self {
             id: id.clone(),
             family: randomness.bytes(),
@@ -278,7 +278,7 @@ impl RefreshToken {
     }
 
     /// The pair that follows this token: always the same for the same nonce and generation, so that a
-    /// repeated refresh gets the answer which was lost, and the store still holds no token (RFC 5869).
+    /// repeated refresh gets the response that was lost, and the store still holds no token (RFC 5869).
     ///
     /// # Panics
     /// Never: HKDF gives 32 bytes at any time.
@@ -309,7 +309,7 @@ impl RefreshToken {
         &self.id
     }
 
-    /// The token itself, for the answer that issues it.
+    /// The token itself, for the response that issues it.
     #[must_use]
     pub fn expose(&self) -> String {
         let (family, secret) = (
@@ -371,9 +371,9 @@ impl fmt::Debug for Nonce {
 }
 
 impl Nonce {
-    /// A fresh nonce.
+    /// A new nonce.
     #[must_use]
-    pub fn draw(randomness: &Randomness) -> Self {
+    pub fn generate(randomness: &Randomness) -> Self {
         Self(randomness.bytes())
     }
 
@@ -396,9 +396,9 @@ impl Nonce {
 pub struct SealingKey([u8; 32]);
 
 impl SealingKey {
-    /// A fresh key.
+    /// A new key.
     #[must_use]
-    pub fn draw(randomness: &Randomness) -> Self {
+    pub fn generate(randomness: &Randomness) -> Self {
         Self(randomness.bytes())
     }
 
@@ -450,13 +450,13 @@ mod tests {
     #[test]
     fn what_is_issued_parses_back_to_the_same_fingerprint() {
         let randomness = Randomness::system();
-        let id = ConnectionId::draw(&randomness);
-        let code = Code::draw(&id, &randomness);
+        let id = ConnectionId::generate(&randomness);
+        let code = Code::generate(&id, &randomness);
         assert_eq!(
             Code::parse(code.expose()).unwrap().fingerprint(),
             code.fingerprint()
         );
-        let refresh = RefreshToken::draw(&id, &randomness);
+        let refresh = RefreshToken::generate(&id, &randomness);
         let parsed = RefreshToken::parse(&refresh.expose()).unwrap();
         assert_eq!(parsed.fingerprint(), refresh.fingerprint());
         assert_eq!(parsed.family(), refresh.family());
@@ -466,8 +466,8 @@ mod tests {
     #[test]
     fn one_kind_is_never_taken_for_another() {
         let randomness = Randomness::system();
-        let id = ConnectionId::draw(&randomness);
-        let code = Code::draw(&id, &randomness);
+        let id = ConnectionId::generate(&randomness);
+        let code = Code::generate(&id, &randomness);
         assert!(AccessToken::parse(code.expose()).is_none());
         assert!(RefreshToken::parse(code.expose()).is_none());
     }
@@ -475,8 +475,8 @@ mod tests {
     #[test]
     fn only_the_exact_form_is_read() {
         let randomness = counting();
-        let id = ConnectionId::draw(&randomness);
-        let good = AccessToken::draw(&id, &randomness).expose().to_owned();
+        let id = ConnectionId::generate(&randomness);
+        let good = AccessToken::generate(&id, &randomness).expose().to_owned();
         for bad in [
             String::new(),
             "mcp_at_".to_owned(),
@@ -496,9 +496,9 @@ mod tests {
     #[test]
     fn successors_repeat_for_the_same_nonce_and_differ_for_every_other_input() {
         let randomness = Randomness::system();
-        let id = ConnectionId::draw(&randomness);
-        let token = RefreshToken::draw(&id, &randomness);
-        let nonce = Nonce::draw(&randomness);
+        let id = ConnectionId::generate(&randomness);
+        let token = RefreshToken::generate(&id, &randomness);
+        let nonce = Nonce::generate(&randomness);
         let (access, refresh) = token.successors(&nonce, 1);
         let again = token.successors(&Nonce::parse(&nonce.to_text()).unwrap(), 1);
         assert_eq!(access.expose(), again.0.expose());
@@ -506,20 +506,37 @@ mod tests {
         assert_eq!(refresh.family(), token.family());
         assert_ne!(token.successors(&nonce, 2).0.expose(), access.expose());
         assert_ne!(
-            token.successors(&Nonce::draw(&randomness), 1).0.expose(),
+            token
+                .successors(&Nonce::generate(&randomness), 1)
+                .0
+                .expose(),
             access.expose()
         );
-        let stranger = RefreshToken::draw(&id, &randomness);
+        let stranger = RefreshToken::generate(&id, &randomness);
         assert_ne!(stranger.successors(&nonce, 1).0.expose(), access.expose());
     }
 
+    /// Random bytes are all 0xAB here, so a secret is found in whatever form it is printed.
     #[test]
     fn debug_output_shows_no_secret() {
-        let randomness = Randomness::system();
-        let id = ConnectionId::draw(&randomness);
-        let code = Code::draw(&id, &randomness);
-        let secret = code.expose().split_once('.').unwrap().1;
-        assert!(!format!("{code:?}").contains(secret));
-        assert_eq!(format!("{:?}", Plain::new("hunter2".into())), "[secret]");
+        let randomness = Randomness::from_fn(|bytes| bytes.fill(0xAB));
+        let id = ConnectionId::parse("AAAAAAAAAAAAAAAAAAAAAA").unwrap();
+        let refresh = RefreshToken::generate(&id, &randomness);
+        let printed = [
+            format!("{:#?}", Code::generate(&id, &randomness)),
+            format!("{:#?}", AccessToken::generate(&id, &randomness)),
+            format!("{:#?}", IssuedToken::Refresh(refresh.clone())),
+            format!("{refresh:#?}"),
+            format!("{:#?}", Nonce::generate(&randomness)),
+            format!("{:#?}", SealingKey::generate(&randomness)),
+            format!("{:#?}", Plain::generate("mcp_cs_", &randomness)),
+            format!("{randomness:#?}"),
+        ];
+        let secret = URL_SAFE_NO_PAD.encode([0xAB; 16]);
+        for text in printed {
+            for form in [&secret[..20], "171", "ab, ab", "0xab", "AB, AB"] {
+                assert!(!text.contains(form), "{text}");
+            }
+        }
     }
 }

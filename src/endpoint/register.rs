@@ -32,8 +32,8 @@ pub async fn post(
     let client_id = uuid::Builder::from_random_bytes(app.randomness.bytes())
         .into_uuid()
         .to_string();
-    let secret =
-        (metadata.auth_method != AuthMethod::None).then(|| Plain::draw("mcp_cs_", &app.randomness));
+    let secret = (metadata.auth_method != AuthMethod::None)
+        .then(|| Plain::generate("mcp_cs_", &app.randomness));
     let client = Client {
         client_id,
         client_name: metadata.client_name.clone(),

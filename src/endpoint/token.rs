@@ -171,10 +171,10 @@ async fn redeem(
     code: &Code,
 ) -> Result<Response, ApiError> {
     let now = app.clock.now();
-    let access = AccessToken::draw(&connection.id, &app.randomness);
+    let access = AccessToken::generate(&connection.id, &app.randomness);
     let refresh = connection
         .refreshable
-        .then(|| RefreshToken::draw(&connection.id, &app.randomness));
+        .then(|| RefreshToken::generate(&connection.id, &app.randomness));
     let lifetimes = app.config.lifetimes;
     // A client that cannot refresh would otherwise ask the person every day.
     let access_lifetime = if connection.refreshable {
@@ -269,7 +269,7 @@ async fn rotate(
     presented: &RefreshToken,
     now: u64,
 ) -> Result<Rotation, ApiError> {
-    let nonce = Nonce::draw(&app.randomness);
+    let nonce = Nonce::generate(&app.randomness);
     let (access, refresh) = presented.successors(&nonce, connection.generation + 1);
     let lifetimes = app.config.lifetimes;
     let next = NewTokens {

@@ -160,9 +160,9 @@ mod tests {
 
     fn family() -> Family {
         let randomness = Randomness::system();
-        let id = ConnectionId::draw(&randomness);
-        let nonce = Nonce::draw(&randomness);
-        let oldest = RefreshToken::draw(&id, &randomness);
+        let id = ConnectionId::generate(&randomness);
+        let nonce = Nonce::generate(&randomness);
+        let oldest = RefreshToken::generate(&id, &randomness);
         let previous = oldest.successors(&nonce, 1).1;
         let current = previous.successors(&nonce, 2).1;
         let rotation = Rotation {
@@ -173,7 +173,7 @@ mod tests {
             repeats: 0,
         };
         Family {
-            stranger: RefreshToken::draw(&id, &randomness),
+            stranger: RefreshToken::generate(&id, &randomness),
             oldest,
             previous,
             current,

@@ -43,7 +43,9 @@ pub struct WrongTries<'a> {
 }
 
 /// The list. `POST /connections` with `csrf` and `action` = `end` (and `connection`), `end-all`, `sign-out`.
-#[derive(Debug, Template)]
+///
+/// No `Debug`: it holds a secret.
+#[derive(Template)]
 #[template(path = "connections.html")]
 pub struct Connections<'a> {
     /// Newest first, or whatever order the caller likes.

@@ -73,7 +73,9 @@ pub struct Document {
 }
 
 /// All that a shown consent page stands for: `pending#<page id>`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+///
+/// No `Debug`: the client's state is nobody else's.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Pending {
     /// Fingerprint of the cookie of the browser that opened the page.
     pub browser: Fingerprint,
@@ -299,7 +301,9 @@ pub enum Revocation {
 }
 
 /// A session of the connections page: `session#<fingerprint of its cookie>`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+///
+/// No `Debug`: it holds a secret.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Session {
     /// Must come with every form of the page.
     pub csrf: String,

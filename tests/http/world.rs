@@ -101,7 +101,7 @@ impl World {
         let log_begins = logged().lock().unwrap().len();
         let upstream = Recorder::start().await;
         let randomness = Randomness::system();
-        let pat = Plain::draw("pat_", &randomness);
+        let pat = Plain::generate("pat_", &randomness);
         let pin = Pin::generate(&randomness);
         let upstream_url = choices
             .upstream

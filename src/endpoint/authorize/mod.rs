@@ -116,7 +116,7 @@ async fn check(
     app.secrets.get().await?;
     Ok(Checked::Consent(Box::new(Pending {
         browser: Fingerprint::of(cookie),
-        connection: ConnectionId::draw(&app.randomness),
+        connection: ConnectionId::generate(&app.randomness),
         client,
         redirect_uri: target.redirect_uri().clone(),
         state: target.state().map(str::to_owned),
@@ -206,8 +206,8 @@ async fn authorize(
         }
     };
 
-    let code = Code::draw(&pending.connection, &app.randomness);
-    let sealing_key = SealingKey::draw(&app.randomness);
+    let code = Code::generate(&pending.connection, &app.randomness);
+    let sealing_key = SealingKey::generate(&app.randomness);
     let connection = Connection::begin(pending, &code, sealing_key, caller.address_text(), now);
     match app.store.issue_code(&connection).await? {
         Issued::Code => {}
