@@ -10,7 +10,7 @@ use crate::{
 };
 
 const OPERATOR: &str = "This server is not set up completely yet.";
-const WAIT: &str = "This server cannot answer right now.";
+const WAIT: &str = "This server cannot respond right now.";
 
 #[tokio::test]
 async fn each_fault_of_the_secret_is_a_page_a_503_and_a_clear_log_line() {
