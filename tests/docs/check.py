@@ -108,6 +108,20 @@ def check_links():
         check(inside in (page, "README.md") or f"]({inside})" in index, f"docs/README.md does not list {inside}")
 
 
+def check_settings():
+    """README's tables list every setting that the program reads, and no other."""
+    read = set()
+    for name in ("src/config.rs", "src/host/command.rs", "src/host/lambda/mod.rs"):
+        source = (ROOT / name).read_text(encoding="utf-8").partition("#[cfg(test)]")[0]
+        read |= set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', source))
+    # Lambda sets these itself; the template never does.
+    read -= {"AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_FUNCTION_NAME"}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## Settings\n", 1)[1].split("\n## ", 1)[0]
+    listed = set(re.findall(r"^\| `([A-Z]+(?:_[A-Z]+)+)`", section, re.MULTILINE)) | {"TABLE_NAME", "SECRET_ARN"}
+    check(len(read) > 20 and read == listed, f"README's settings: {sorted(read ^ listed)} are only in one of README and source")
+
+
 # --- AWS ----------------------------------------------------------------------------------------------------------
 
 
@@ -414,6 +428,7 @@ PAGES = {
 
 def main():
     check_links()
+    check_settings()
     known = {}
     for page in sys.argv[1:] or PAGES:
         how = PAGES[page]
