@@ -211,7 +211,7 @@ find_function() {
     if [ -z "$function_stack" ]; then
         $remove && die "there is no stack $stack in $region"
         say "1. The function: $stack is not in $region yet"
-        command -v sam > /dev/null || die "deploy it first (docs/deployment-sam.md), or name another stack or region"
+        command -v sam > /dev/null || die "deploy it first (docs/deploy/sam.md), or name another stack or region"
         change sam build --config-env "$config_env"
         change sam deploy --config-env "$config_env" --stack-name "$stack" --region "$region"
         $print && exit 0
@@ -228,7 +228,7 @@ find_function() {
         function_url=$(aws lambda get-function-url-config --region "$region" --function-name "$function_name" --query FunctionUrl --output text)
     fi
     [ -n "$secret_arn" ] || die "$stack in $region has no output SecretArn: it is no stack of this project"
-    [ -n "$function_url" ] || die "$stack has no output FunctionUrl: deploy this version of template.yaml first (docs/operations.md, Updating)"
+    [ -n "$function_url" ] || die "$stack has no output FunctionUrl: deploy this version of template.yaml first (docs/operate/operations.md, Updating)"
     say "1. The function: $stack in $region, $function_url"
 }
 
@@ -327,7 +327,7 @@ put_in_front() {
         update_function "$base_url" "$also"
     else
         also=$(further_base_urls "$base_url" "$function_url" "$distribution_url")
-        say "   Put these two lines into $function_name.env and deploy once more (docs/deployment-cargo-lambda.md, step 3):"
+        say "   Put these two lines into $function_name.env and deploy once more (docs/deploy/cargo-lambda.md, step 3):"
         say "BASE_URL=$base_url"
         say "ALSO_BASE_URLS=$also"
     fi

@@ -1,4 +1,4 @@
-//! docs/logs-and-metrics.md is complete: every event with its fields, and every metric with its alarm.
+//! docs/operate/logs-and-metrics.md is complete: every event with its fields, and every metric with its alarm.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -117,7 +117,7 @@ fn written() -> BTreeMap<String, BTreeSet<String>> {
 
 #[test]
 fn every_event_is_on_the_page_with_its_fields_and_no_other_is() {
-    let page = fs::read_to_string(root().join("docs/logs-and-metrics.md")).unwrap();
+    let page = fs::read_to_string(root().join("docs/operate/logs-and-metrics.md")).unwrap();
     let (events, _) = page.split_once("## Metrics").unwrap();
     let rows = rows(events);
     let written = written();
@@ -136,7 +136,7 @@ fn every_event_is_on_the_page_with_its_fields_and_no_other_is() {
 
 #[test]
 fn every_metric_is_on_the_page_and_has_its_alarm() {
-    let page = fs::read_to_string(root().join("docs/logs-and-metrics.md")).unwrap();
+    let page = fs::read_to_string(root().join("docs/operate/logs-and-metrics.md")).unwrap();
     let (_, metrics) = page.split_once("## Metrics").unwrap();
     let counted: BTreeSet<_> = written()
         .keys()

@@ -89,7 +89,8 @@ def anchors(page):
 
 
 def check_links():
-    pages = ["README.md", "CONTRIBUTING.md", "SECURITY.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]
+    pages = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "tests/README.md", "events/README.md"]
+    pages += sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))
     for page in pages:
         text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
         for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -101,6 +102,24 @@ def check_links():
             check(file.exists(), f"{page}: {target} does not exist")
             if anchor:
                 check(anchor in anchors(file.resolve().relative_to(ROOT)), f"{page}: {target}: no such heading")
+    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+    for page in pages:
+        inside = page.removeprefix("docs/")
+        check(inside in (page, "README.md") or f"]({inside})" in index, f"docs/README.md does not list {inside}")
+
+
+def check_settings():
+    """README's tables list every setting that the program reads, and no other."""
+    read = set()
+    for name in ("src/config.rs", "src/host/command.rs", "src/host/lambda/mod.rs"):
+        source = (ROOT / name).read_text(encoding="utf-8").partition("#[cfg(test)]")[0]
+        read |= set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', source))
+    # Lambda sets these itself; the template never does.
+    read -= {"AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_FUNCTION_NAME"}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## Settings\n", 1)[1].split("\n## ", 1)[0]
+    listed = set(re.findall(r"^\| `([A-Z]+(?:_[A-Z]+)+)`", section, re.MULTILINE)) | {"TABLE_NAME", "SECRET_ARN"}
+    check(len(read) > 20 and read == listed, f"README's settings: {sorted(read ^ listed)} are only in one of README and source")
 
 
 # --- AWS ----------------------------------------------------------------------------------------------------------
@@ -363,22 +382,22 @@ PAGES = {
         "only": ("aws ", "sam "),
         "asked": {"DescribeStacks", "GetSecretValue", "PutSecretValue"},
     },
-    "docs/deployment-sam.md": {
+    "docs/deploy/sam.md": {
         # The environment's own programs, a variable that the run needs, and a line of samconfig.toml.
         "without": ("pip install", "rustup target", "env | grep", '"""'),
         "asked": {"DescribeStacks", "GetSecretValue", "PutSecretValue"},
     },
-    "docs/deployment-cargo-lambda.md": {
+    "docs/deploy/cargo-lambda.md": {
         "without": ("pip install", "AWS_LAMBDA_RUNTIME_API"),
         "asked": set(
             "CreateChangeSet ExecuteChangeSet DescribeStacks GetSecretValue PutSecretValue UrlConfig ListVersionsByFunction".split()
         ),
     },
-    "docs/deployment-browser.md": {
+    "docs/deploy/browser.md": {
         "without": ("pip install", "sed -i", "tar -", "uname"),
         "asked": {"DescribeStacks", "GetSecretValue", "PutSecretValue"},
     },
-    "docs/operations.md": {
+    "docs/operate/operations.md": {
         # Queries for the console.
         "without": ("filter event", "COMMIT"),
         "asked": set(
@@ -387,7 +406,7 @@ PAGES = {
             DescribeBudgets DeleteBudget""".split()
         ),
     },
-    "docs/runbook-assistant.md": {
+    "docs/deploy/assistant.md": {
         "spans": ("aws ", "curl ", "sam ", "URL="),
         "replace": {"…": "x", "--account-id ACCOUNT": "--account-id 123456789012"},
         "asked": {"DescribeStacks", "DescribeSecret", "UrlConfig", "FilterLogEvents", "GETFunction", "UpdateFunctionCode", "GetPolicy"},
@@ -398,10 +417,10 @@ PAGES = {
         "replace": {"sleep 20": ":", "$DIRECT": "https://direct.example.com", " | grep -iE '^(HTTP": " | grep -iEc '^(200"},
         "asked": set("DescribeStacks GetPolicy UrlConfig GetSecretValue PutSecretValue FilterLogEvents ListMetrics DescribeAlarms".split()),
     },
-    "docs/troubleshooting.md": {
+    "docs/operate/troubleshooting.md": {
         "without": ("/mcp 401",),
         "replace": {" URL": " https://mcp.example.com/mcp", " BASE": " https://mcp.example.com", "HOST": "mcp.example.com"},
-        "before": "docs/operations.md",
+        "before": "docs/operate/operations.md",
         "asked": {"DescribeStacks", "FilterLogEvents"},
     },
 }
@@ -409,6 +428,7 @@ PAGES = {
 
 def main():
     check_links()
+    check_settings()
     known = {}
     for page in sys.argv[1:] or PAGES:
         how = PAGES[page]
@@ -435,7 +455,7 @@ def main():
             secret = json.loads(account.secret)
             check(answered >= 1, f"{page}: the token was not asked for")
             check(secret["upstream_token"] == TOKEN, f"{page}: the token typed is not the token set")
-            check(page == "docs/operations.md" or secret["auth_pin"] == PIN, f"{page}: the PIN has changed")
+            check(page == "docs/operate/operations.md" or secret["auth_pin"] == PIN, f"{page}: the PIN has changed")
         check_options(page, calls, known)
         print(f"{page}: {len(code)} blocks, {len(calls)} commands, {len(account.asked)} calls to AWS")
     print(f"{checks} checks passed")

@@ -1,4 +1,4 @@
-//! Every block of settings in docs/recipes.md does what the page says.
+//! Every block of settings in docs/reference/recipes.md does what the page says.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -7,7 +7,7 @@ use crate::{
     world::{Choices, World},
 };
 
-const PAGE: &str = include_str!("../../docs/recipes.md");
+const PAGE: &str = include_str!("../../docs/reference/recipes.md");
 
 /// The blocks, each with the heading it stands under.
 fn recipes() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {

@@ -230,7 +230,7 @@ impl World {
         items
     }
 
-    /// Deletes the day's count of wrong tries over all addresses, as docs/operations.md tells the owner to.
+    /// Deletes the day's count of wrong tries over all addresses, as docs/operate/operations.md tells the owner to.
     pub async fn reopen_consent(&self) {
         let key = |text: &str| AttributeValue::S(text.to_owned());
         self.dynamodb()

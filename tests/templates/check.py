@@ -53,7 +53,7 @@ AWS_METRICS = {
     "AWS/Lambda": ("FunctionName", {"Invocations", "Errors", "Throttles", "Duration", "ConcurrentExecutions"}),
     "AWS/DynamoDB": ("TableName", {"ConsumedWriteCapacityUnits", "ConsumedReadCapacityUnits", "WriteThrottleEvents"}),
 }
-# What Lambda writes beside the fields of docs/logs-and-metrics.md, what tracing adds, and what CloudWatch knows itself.
+# What Lambda writes beside the fields of docs/operate/logs-and-metrics.md, what tracing adds, and what CloudWatch knows itself.
 COMMON_FIELDS = {"timestamp", "level", "target", "event", "message", "span.request_id", "@timestamp", "@message"}
 QUERY_WORDS = set("fields filter sort stats limit desc asc by as in and or not like count max coalesce ispresent".split())
 # Lambda takes no longer description of a function; other services take more.
@@ -297,9 +297,9 @@ def check_log_groups(template, backing):
 
 
 def documented():
-    """What docs/logs-and-metrics.md lists (a test in src/host/documented.rs holds it against the sources): the fields of
+    """What docs/operate/logs-and-metrics.md lists (a test in src/host/documented.rs holds it against the sources): the fields of
     each event, and the metrics."""
-    page = (ROOT / "docs/logs-and-metrics.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/operate/logs-and-metrics.md").read_text(encoding="utf-8")
     events, metrics = page.split("## Metrics")
     rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", events, re.MULTILINE)
     return {event: set(re.findall(r"`(\w+)`", fields)) for event, fields in rows}, set(re.findall(r"^\| `(\w+)`", metrics, re.MULTILINE))
