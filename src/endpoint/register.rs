@@ -25,7 +25,7 @@ pub async fn post(
     let metadata = ClientMetadata::from_registration(&body)?;
 
     let now = app.clock.now();
-    // Each registration is a write that a stranger makes us pay for. One that is refused costs nothing.
+    // Each registration is a write, which anybody can make us pay for. An invalid one costs nothing.
     app.write_limits
         .take(caller.address, now)
         .map_err(|wait| too_many_registrations(caller, wait))?;

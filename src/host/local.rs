@@ -1,4 +1,4 @@
-//! The host on one machine: a listener, who calls and under which name, and an orderly end.
+//! The host on one machine: a listener, who calls and at which base URL, and an orderly end.
 
 use std::{
     convert::Infallible,
@@ -20,17 +20,17 @@ use axum::{
 use http::{HeaderMap, HeaderName, Request, StatusCode, header::HOST};
 use tokio::net::TcpListener;
 
-use super::unread::Unread;
+use super::drain::DrainedBody;
 use crate::{
     app::{App, Caller},
     endpoint,
     oauth::resource::BaseUrl,
 };
 
-/// How long running answers may take to finish once the program was asked to stop.
-const DRAIN: Duration = Duration::from_secs(30);
+/// How long responses under way may take to finish once the program was asked to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Under which names this listener is reached.
+/// The base URLs of this listener.
 #[derive(Clone, Debug)]
 pub enum Names {
     /// `BASE_URL` is set: that one, whatever the Host header says.
@@ -97,7 +97,7 @@ struct Host {
 /// Adds the [`Caller`] to the request.
 async fn identify(host: Arc<Host>, request: Request<Body>, next: Next) -> Response {
     let Some((base, aliases)) = host.names.of_request(request.headers()) else {
-        let body = "This server answers under the address it was started with.\n";
+        let body = "This server responds only at the address that it was started with.\n";
         return (StatusCode::MISDIRECTED_REQUEST, body).into_response();
     };
     let socket = request
@@ -109,7 +109,7 @@ async fn identify(host: Arc<Host>, request: Request<Body>, next: Next) -> Respon
         None => socket,
     };
     let request_id = host.randomness.id();
-    let mut request = request.map(|body| Body::new(Unread::new(body)));
+    let mut request = request.map(|body| Body::new(DrainedBody::new(body)));
     request.extensions_mut().insert(Caller {
         base,
         aliases,
@@ -120,8 +120,8 @@ async fn identify(host: Arc<Host>, request: Request<Body>, next: Next) -> Respon
     next.run(request).await
 }
 
-/// The client's address as the trusted tunnel states it. Of a list the last entry counts: it is the one that
-/// the nearest proxy added, and those before it are the client's own words.
+/// The client's IP address, as the trusted tunnel states it. Of a list the last entry counts: the nearest proxy added
+/// it, and a client can write those in front of it.
 fn forwarded(headers: &HeaderMap, name: &HeaderName) -> Option<IpAddr> {
     let last = headers
         .get_all(name)
@@ -137,7 +137,7 @@ fn forwarded(headers: &HeaderMap, name: &HeaderName) -> Option<IpAddr> {
         .or_else(|| last.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
-/// Serves until `stop` resolves; then running answers may finish and new connections are refused.
+/// Serves until `stop` resolves; then responses under way may finish and new connections are refused.
 ///
 /// # Errors
 /// When the listener fails.
@@ -147,7 +147,7 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let (stopped, mut draining) = tokio::sync::watch::channel(false);
-    // An event shall not wait for the acknowledgement of the one before (Nagle's algorithm).
+    // An event should not wait for the acknowledgement of the one before (Nagle's algorithm).
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
     });
@@ -158,10 +158,10 @@ pub async fn serve(
     });
     tokio::select! {
         served = serving.into_future() => served,
-        // An event stream may never end by itself.
+        // An event stream may never end otherwise.
         () = async {
             let _ = draining.wait_for(|stopped| *stopped).await;
-            tokio::time::sleep(DRAIN).await;
+            tokio::time::sleep(DRAIN_TIMEOUT).await;
         } => Ok(()),
     }
 }
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_proxys_word_counts() {
+    fn the_address_that_the_nearest_proxy_added_counts() {
         let name = HeaderName::from_static("x-forwarded-for");
         let read = |value| {
             forwarded(&headers(&[("x-forwarded-for", value)]), &name).map(|a| a.to_string())

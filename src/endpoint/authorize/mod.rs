@@ -34,7 +34,7 @@ use form::{Decision, Form};
 /// Name of the cookie that binds a page to its browser.
 const CONSENT_COOKIE: &str = "consent";
 const MAX_QUERY_BYTES: usize = 8 * 1024;
-/// Seconds for which a shown page can be answered.
+/// Seconds for which the form of a page can be sent.
 const PAGE_LIFETIME_SECONDS: u64 = 600;
 
 /// Shows the consent page.
@@ -50,7 +50,7 @@ pub async fn get(
         Checked::NotFetched => return Ok(response::page_of_unknown_length()),
         Checked::ErrorRedirect(to) => return Ok(response::redirect(StatusCode::FOUND, &to)),
     };
-    // Each page is a write that a stranger makes us pay for.
+    // Each page is a write, which anybody can make us pay for.
     app.write_limits
         .take(caller.address, app.clock.now())
         .map_err(pages::too_many_pages)?;
@@ -77,11 +77,11 @@ pub async fn head(app: &App, caller: &Caller, query: &str) -> Result<Response, P
 
 /// What an authorization request leads to.
 enum Checked {
-    /// It is sound: what the consent page stands for.
+    /// It is valid: what the consent page will be for.
     Consent(Box<Pending>),
     /// The client's document would have to be fetched, which was not allowed.
     NotFetched,
-    /// It is not, and the client is told so at its redirect URI, which is proven.
+    /// It is invalid, and the client is told so at its redirect URI, which is proven.
     ErrorRedirect(String),
 }
 
@@ -112,7 +112,7 @@ async fn check(
         Ok(request) => request,
         Err(error) => return Ok(Checked::ErrorRedirect(target.error(&error))),
     };
-    // A PIN that cannot be checked later is better said now.
+    // If the PIN could not be checked later, the person should know now.
     app.secrets.get().await?;
     Ok(Checked::Consent(Box::new(Pending {
         browser: Fingerprint::of(cookie),
@@ -179,9 +179,9 @@ async fn deny(
         event = "denied",
         client_id = pending.client.client_id,
         address = caller.address_text(),
-        "the person refused"
+        "the owner refused the request"
     );
-    let error = OAuthError::new(ErrorCode::AccessDenied, "the person refused");
+    let error = OAuthError::new(ErrorCode::AccessDenied, "the owner refused the request");
     let to = target(pending).error(&error);
     Ok(response::redirect(StatusCode::SEE_OTHER, &to))
 }

@@ -45,14 +45,14 @@ pub fn consent(
     response::page(status, page.render())
 }
 
-/// What pinned headers take away, in words where we know them. Only `X-MCP-…` ones are shown: another could
+/// What pinned headers take away, in words where we know them. Only `X-MCP-…` headers are shown: another could
 /// hold a key.
 fn restrictions(upstream: &UpstreamConfig) -> Vec<String> {
-    let shown = upstream
+    let public = upstream
         .headers
         .iter()
         .filter(|(name, _)| name.as_str().starts_with("x-mcp-"));
-    shown
+    public
         .filter_map(|(name, value)| {
             let value = value.to_str().ok()?;
             Some(match name.as_str() {
@@ -65,7 +65,7 @@ fn restrictions(upstream: &UpstreamConfig) -> Vec<String> {
         .collect()
 }
 
-/// A list with room to breathe, and to break lines.
+/// A list with a space after each comma, so that lines can break there.
 fn spaced(list: &str) -> String {
     list.split(',')
         .map(str::trim)
@@ -123,7 +123,7 @@ pub fn not_from_this_browser() -> PageError {
 
 /// The page's ten minutes are over, or the person refused on it.
 pub fn expired() -> PageError {
-    let what = "This page was open for too long, or was answered already.";
+    let what = "This page was open for too long, or its form was sent already.";
     let title = "This page has expired";
     PageError::new(StatusCode::BAD_REQUEST, title, what, CONNECT_AGAIN)
 }
