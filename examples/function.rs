@@ -3,7 +3,7 @@
 //!     cargo run --example function -- table        a table for several instances; prints its URL
 //!     cargo run --example function -- serve URL    one instance on that table; the settings and the two secrets
 //!                                                  from the environment, as for `serve` on one machine;
-//!                                                  ORIGIN_SECRET too, if a distribution stands in front
+//!                                                  ORIGIN_SECRET too, if there is a distribution in front
 //!
 //! Not what is deployed: that takes its table and its secret from AWS, and is tested in `tests/lambda`.
 

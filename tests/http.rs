@@ -17,7 +17,6 @@ mod http {
     mod faults;
     mod flow;
     mod header_names;
-    mod keep_right;
     mod large_bodies;
     mod logs;
     mod own_errors;
@@ -26,11 +25,12 @@ mod http {
     mod races;
     mod registration;
     mod replays;
+    mod reported_bugs;
     mod sse;
     mod targets;
     mod token;
-    mod tokens;
     mod upstream_refusals;
+    mod upstream_token;
     mod upstreams;
     mod urls;
 }

@@ -23,7 +23,7 @@ mod lambda {
     mod streams;
     mod tls;
     mod tls_listener;
-    mod upstream_says;
+    mod upstream_responses;
 }
 
 #[expect(dead_code, reason = "tests/http uses the rest of it")]

@@ -14,7 +14,7 @@ use crate::support::authority::{Authority, trusting};
 
 /// The authority's certificate, in base64.
 const AUTHORITY: &str = "TEST_AUTHORITY";
-/// A file: seconds by which the clock is ahead, or `panic` for randomness that fails.
+/// A file: the seconds by which the clock is ahead, or `panic` for randomness that panics.
 const HAND: &str = "TEST_HAND";
 
 /// The file through which a test moves the process's clock; removed when dropped.
@@ -32,7 +32,7 @@ impl Hand {
         fs::write(&self.0, what).unwrap();
     }
 
-    /// What the process needs to be told.
+    /// The settings that the process needs.
     pub fn settings(&self, authority: &Authority) -> Vec<(&'static str, String)> {
         vec![
             (AUTHORITY, STANDARD.encode(authority.certificate())),

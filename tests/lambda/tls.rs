@@ -1,4 +1,4 @@
-//! The one HTTP stack, by real handshakes: table, secret and upstream through the same client, each with a
+//! The HTTP client with real TLS handshakes: table, secret and upstream through the same client, each with a
 //! certificate of the tests' own authority.
 
 use std::sync::Arc;
@@ -29,7 +29,7 @@ fn trusting(authority: &Authority) -> HttpClient {
     HttpClient::new(tls_with_roots(authority.roots()), Clock::from_fn(|| 0))
 }
 
-/// Serves in the background until the test ends, and says where.
+/// Serves in the background until the test ends, and returns the URL.
 fn serve<L: Listener<Addr = std::net::SocketAddr>>(listener: L, router: Router) -> String {
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -121,18 +121,18 @@ async fn table_secret_and_upstream_are_reached_by_tls_1_2_and_1_3() {
         assert_eq!(posted(&upstream).await.unwrap().status(), 200);
         let bearer = format!("Bearer {PAT}");
         assert_eq!(
-            recorder.only().header("authorization"),
+            recorder.only_request().header("authorization"),
             Some(bearer.as_str())
         );
     }
 }
 
 #[tokio::test]
-async fn no_byte_is_sent_to_whoever_cannot_prove_who_it_is() {
+async fn no_byte_is_sent_to_a_server_without_a_trusted_certificate() {
     let authority = Authority::new();
     let stranger = Authority::new();
     for (http, name) in [
-        // The deployed roots do not hold the tests' authority.
+        // The roots of the deployed program do not contain the tests' authority.
         (HttpClient::new(tls(), Clock::from_fn(|| 0)), "localhost"),
         (trusting(&stranger), "localhost"),
         // The right authority, another name.

@@ -53,7 +53,7 @@ fn event_name(text: &str) -> Option<String> {
     plain.then(|| name.to_owned())
 }
 
-/// The names of an event that is chosen at run time: those of `audit` from its calls, those of `failed` from its match arms.
+/// The names of an event that is chosen at run time: those of `audit` from its calls, those of `failed` from its arms.
 fn chosen(source: &str, argument: &str) -> Vec<String> {
     if argument == "event" {
         let calls = source.split(" audit(").skip(1);

@@ -22,11 +22,11 @@ use crate::support::authority::Authority;
 /// What the origin does once it has read a request.
 #[derive(Clone)]
 pub enum Script {
-    /// Sends this and hangs up.
-    Answer(Vec<u8>),
-    /// Sends this and then nothing more, until the other side hangs up.
+    /// Sends this and closes the connection.
+    Respond(Vec<u8>),
+    /// Sends this and then nothing more, until the other side closes the connection.
     Hang(Vec<u8>),
-    /// Sends the first and then the second for ever, until the other side hangs up.
+    /// Sends the first and then the second without end, until the other side closes the connection.
     Endless(Vec<u8>, Vec<u8>),
 }
 
@@ -34,12 +34,12 @@ pub enum Script {
 pub struct Origin {
     /// Where it listens.
     pub address: SocketAddr,
-    /// A client side that trusts its authority.
+    /// TLS settings of a client that trusts its authority.
     pub tls: ClientConfig,
     script: Arc<Mutex<Script>>,
-    /// The heads of the requests it read.
+    /// The request heads that it has read.
     pub requests: Arc<Mutex<Vec<String>>>,
-    /// How many connections came, with a request or without.
+    /// How many connections were opened, with a request or without.
     pub connections: Arc<AtomicUsize>,
     /// How many of them have ended.
     pub ended: watch::Receiver<usize>,
@@ -51,7 +51,7 @@ impl Origin {
         Self::named("client.example", script).await
     }
 
-    /// An origin whose certificate bears this name.
+    /// An origin whose certificate is for this name.
     pub async fn named(name: &str, script: Script) -> Self {
         let authority = Authority::new();
         let server = authority.server_config(name, DEFAULT_VERSIONS);
@@ -87,12 +87,12 @@ impl Origin {
         origin
     }
 
-    /// From now on it does this.
+    /// Changes what it does from now on.
     pub fn now(&self, script: Script) {
         *self.script.lock().unwrap() = script;
     }
 
-    /// How many connections came.
+    /// How many connections were opened.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -114,13 +114,13 @@ async fn converse(
         .lock()
         .unwrap()
         .push(String::from_utf8(head).unwrap());
-    let (Script::Answer(first) | Script::Hang(first) | Script::Endless(first, _)) = script;
-    // A client that has seen enough hangs up: then writing fails, and that is as it should be.
+    let (Script::Respond(first) | Script::Hang(first) | Script::Endless(first, _)) = script;
+    // A client that has read enough closes the connection. Then writing fails, as it should.
     if stream.write_all(first).await.is_err() || stream.flush().await.is_err() {
         return;
     }
     match script {
-        Script::Answer(_) => {
+        Script::Respond(_) => {
             let _ = stream.shutdown().await;
         }
         Script::Hang(_) => {
