@@ -22,8 +22,6 @@ pub mod endpoint;
 pub mod error;
 pub mod host;
 pub mod http_client;
-#[cfg(test)]
-mod layers;
 pub mod oauth;
 pub mod page;
 pub mod pin;

@@ -20,8 +20,6 @@ mod bundled;
 mod document_url;
 mod error;
 mod fetch;
-#[cfg(test)]
-mod tests;
 
 pub use address::is_public;
 pub use answer::Validators;

@@ -7,8 +7,6 @@
 //! * `demo` – an MCP server to try the proxy with
 
 pub mod aws;
-#[cfg(test)]
-mod documented;
 pub mod lambda;
 pub mod log;
 pub mod metrics;

@@ -6,7 +6,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::world::{Answer, Pairs, Request, World};
+use crate::support::world::{Answer, Pairs, Request, World};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";

@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use crate::world::{Answer, World};
+use crate::support::world::{Answer, World};
 
 /// A signed-in owner.
 struct Owner<'a> {

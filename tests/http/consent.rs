@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::{CALLBACK, Page, World};
+use crate::support::world::{CALLBACK, Page, World};
 
 #[tokio::test]
 async fn errors_go_to_the_client_only_when_its_redirect_uri_is_proven() {
@@ -158,7 +158,7 @@ async fn cookies_of_others_are_no_obstacle() {
     ]
     .concat();
     let request = w.post("/authorize").0.header("cookie", theirs);
-    let answer = crate::world::Request(request)
+    let answer = crate::support::world::Request(request)
         .form(&[("page", &page.id), ("pin", &w.pin)])
         .send()
         .await;

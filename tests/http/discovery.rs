@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::world::World;
+use crate::support::world::World;
 
 const SERVER_PATHS: [&str; 13] = [
     "/.well-known/oauth-authorization-server",

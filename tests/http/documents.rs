@@ -7,9 +7,11 @@ use lambda_oauth_mcp_proxy::{
 use serde_json::{Value, json};
 
 use crate::{
-    attacks::documents::{ID, answer, document, origin, policy, world},
-    origin::{Origin, Script},
-    world::{Answer, CALLBACK, Choices, Connected, World},
+    http::attacks::documents::{ID, answer, document, origin, policy, world},
+    support::{
+        origin::{Origin, Script},
+        world::{Answer, CALLBACK, Choices, Connected, World},
+    },
 };
 
 const HOUR: u64 = 3600;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::{CALLBACK, CHALLENGE, Pairs, World, challenge};
+use crate::support::world::{CALLBACK, CHALLENGE, Pairs, World, challenge};
 
 #[tokio::test]
 async fn a_client_that_knows_only_the_url_reaches_the_upstream() {
@@ -96,7 +96,7 @@ async fn connections_of_different_clients_are_independent() {
 async fn a_connection_survives_a_restart_and_a_changed_pin() {
     let database = dynoxide::Database::memory().unwrap();
     let shared = database.clone();
-    let choices = |database| crate::world::Choices {
+    let choices = |database| crate::support::world::Choices {
         database: Some(database),
         settings: vec![("BASE_URL", "https://mcp.example.com".into())],
         ..Default::default()
@@ -188,7 +188,7 @@ async fn the_three_loopback_names_are_one_server() {
         .send()
         .await;
     assert_eq!(page.status, 200, "{}", page.text);
-    let page = crate::world::Page::read(page);
+    let page = crate::support::world::Page::read(page);
     let decided = w
         .post("/authorize")
         .header("host", &localhost)
@@ -233,6 +233,6 @@ async fn a_client_without_refresh_tokens_gets_a_long_access_token() {
 
 #[tokio::test]
 async fn the_verifier_of_the_tests_is_the_one_of_rfc_7636() {
-    assert_eq!(challenge(crate::world::VERIFIER), CHALLENGE);
+    assert_eq!(challenge(crate::support::world::VERIFIER), CHALLENGE);
     assert_eq!(Pairs::of(&[("a b", "c&d")]).encode(), "a+b=c%26d");
 }

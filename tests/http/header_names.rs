@@ -3,7 +3,7 @@
 
 use lambda_oauth_mcp_proxy::config::{Config, Host};
 
-use crate::world::World;
+use crate::support::world::World;
 
 /// What a client sends, and what of it reaches the upstream.
 type Row = (&'static [&'static str], &'static [&'static str]);

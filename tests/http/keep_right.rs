@@ -10,7 +10,7 @@ use tokio::{
     net::TcpListener,
 };
 
-use crate::world::{CALLBACK, Choices, World};
+use crate::support::world::{CALLBACK, Choices, World};
 
 #[tokio::test]
 async fn event_streams_of_every_spelling_arrive_byte_by_byte() {

@@ -13,7 +13,7 @@ use futures_util::{StreamExt as _, future::join_all, stream};
 use http::StatusCode;
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::{
+use crate::support::{
     recorder::Recorded,
     world::{Choices, Connected, World},
 };
@@ -29,7 +29,12 @@ fn call(size: usize) -> Bytes {
         .into()
 }
 
-async fn send(w: &World, client: &Connected, body: Bytes, chunked: bool) -> crate::world::Answer {
+async fn send(
+    w: &World,
+    client: &Connected,
+    body: Bytes,
+    chunked: bool,
+) -> crate::support::world::Answer {
     let body = if chunked {
         let chunks: Vec<_> = body
             .chunks(65_536)

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::world::{Answer, World, logged};
+use crate::support::world::{Answer, World, logged};
 
 /// Every answer to a request that is not the one which issues the secret.
 fn clean(answers: &[&Answer], secrets: &[(&str, &str)]) {
@@ -68,7 +68,7 @@ async fn no_credential_is_logged_or_answered_and_every_step_is() {
     );
     let issued_once = [
         ("the code", code.as_str()),
-        ("the verifier", crate::world::VERIFIER),
+        ("the verifier", crate::support::world::VERIFIER),
         ("the access token", &access),
         ("the refresh token", &refresh),
     ];
@@ -89,7 +89,7 @@ async fn no_credential_is_logged_or_answered_and_every_step_is() {
     let log = String::from_utf8(logged().lock().unwrap().clone()).unwrap();
     let never = [
         "wrongPIN77",
-        crate::world::VERIFIER,
+        crate::support::world::VERIFIER,
         &code,
         &access,
         &refresh,

@@ -3,9 +3,11 @@
 use serde_json::Value;
 
 use crate::{
-    faults::wire::Wire,
-    upstream_cases::{MESSAGES, error_ids as ids},
-    world::{Answer, Choices, Connected, World},
+    http::faults::wire::Wire,
+    support::{
+        upstream_cases::{MESSAGES, error_ids as ids},
+        world::{Answer, Choices, Connected, World},
+    },
 };
 
 async fn call(w: &World, client: &Connected, method: &str, path: &str, message: &str) -> Answer {

@@ -16,9 +16,11 @@ use tokio::{
 };
 
 use crate::{
-    races::{MANY, at_once, succeeded, text},
-    recorder::Recorder,
-    world::{CALLBACK, CHALLENGE, Page, Pairs, Request, VERIFIER},
+    http::races::{MANY, at_once, succeeded, text},
+    support::{
+        recorder::Recorder,
+        world::{CALLBACK, CHALLENGE, Page, Pairs, Request, VERIFIER},
+    },
 };
 
 const PIN: &str = "aPINofTheTests";

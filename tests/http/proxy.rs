@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::world::{Choices, World};
+use crate::support::world::{Choices, World};
 
 #[tokio::test]
 async fn our_credential_goes_up_and_the_clients_does_not() {

@@ -11,7 +11,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::world::{Choices, Pairs, World};
+use crate::support::world::{Choices, Pairs, World};
 
 pub const MANY: usize = 50;
 /// Chance has a say: with the condition taken out of the store, some rounds still come out right.

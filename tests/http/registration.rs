@@ -6,7 +6,7 @@ use dynoxide::{Database, storage_backend::ManualClock};
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 
-use crate::world::{BEGIN, CALLBACK, Choices, World};
+use crate::support::world::{BEGIN, CALLBACK, Choices, World};
 
 #[tokio::test]
 async fn a_flood_of_registrations_is_stopped_and_vanishes_and_slows_nobody() {
@@ -194,7 +194,7 @@ async fn null_an_empty_string_and_an_empty_list_mean_that_a_member_is_not_given(
         json!([""]),
     ];
     let mut wrong = Vec::new();
-    let mut check = |told: String, answer: crate::world::Answer| {
+    let mut check = |told: String, answer: crate::support::world::Answer| {
         let mut got: serde_json::Value = serde_json::from_str(&answer.text).unwrap_or_default();
         got.as_object_mut()
             .map(|members| members.remove("client_id"));

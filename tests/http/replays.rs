@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use lambda_oauth_mcp_proxy::secrets::{Secret, TokenForm};
 use serde_json::{Map, Value, json};
 
-use crate::{
+use crate::support::{
     origin::{Origin, Script},
     world::{Answer, CHALLENGE, Choices, Pairs, Request, VERIFIER, World},
 };
@@ -47,7 +47,7 @@ async fn world(way: &Map<String, Value>) -> World {
         let host = url::Url::parse(document.as_str().unwrap()).unwrap();
         let refuses = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n".to_vec();
         let origin = Origin::named(host.host_str().unwrap(), Script::Answer(refuses)).await;
-        let policy = crate::attacks::documents::policy(&origin);
+        let policy = crate::http::attacks::documents::policy(&origin);
         choices.documents = Some(
             lambda_oauth_mcp_proxy::client_document::Fetcher::with_policy(
                 origin.tls.clone(),

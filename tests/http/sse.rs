@@ -4,7 +4,7 @@ use axum::response::IntoResponse as _;
 use http::Method;
 use serde_json::json;
 
-use crate::{
+use crate::support::{
     recorder::Recorded,
     world::{Answer, Choices, Connected, World},
 };

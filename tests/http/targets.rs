@@ -3,15 +3,15 @@
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
-use crate::world::{Choices, World};
+use crate::support::world::{Choices, World};
 
 #[tokio::test]
 async fn redirects_are_followed_on_the_upstreams_own_origin_only() {
     let w = World::start().await;
-    let other = crate::recorder::Recorder::start().await;
+    let other = crate::support::recorder::Recorder::start().await;
     let client = w.connect().await;
     let to = |location: String, status: u16| {
-        move |request: &crate::recorder::Recorded| -> Response {
+        move |request: &crate::support::recorder::Recorded| -> Response {
             if request.target == "/moved" {
                 return "there".into_response();
             }
@@ -52,7 +52,7 @@ async fn redirects_are_followed_on_the_upstreams_own_origin_only() {
 
 #[tokio::test]
 async fn paths_and_queries_stay_below_the_upstream() {
-    let upstream = crate::recorder::Recorder::start().await;
+    let upstream = crate::support::recorder::Recorder::start().await;
     let w = World::choosing(Choices {
         upstream: Some(format!("http://{}/base/mcp?tenant=ours", upstream.address)),
         ..Choices::default()

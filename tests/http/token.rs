@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::{CALLBACK, Connected, Pairs, World};
+use crate::support::world::{CALLBACK, Connected, Pairs, World};
 
 fn invalid_grant() -> (u16, String) {
     (400, "invalid_grant".into())
@@ -127,7 +127,7 @@ async fn a_refresh_repeated_within_the_grace_gets_the_same_pair() {
     let first = w.refresh(&one.client_id, &one.refresh).await;
     w.pass(60);
     let repeated = w.refresh(&one.client_id, &one.refresh).await;
-    let tokens = |answer: &crate::world::Answer| {
+    let tokens = |answer: &crate::support::world::Answer| {
         let json = answer.json();
         (json["access_token"].clone(), json["refresh_token"].clone())
     };

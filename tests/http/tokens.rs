@@ -9,7 +9,7 @@ use dynoxide::Database;
 use lambda_oauth_mcp_proxy::host::engine;
 use tokio::net::TcpListener;
 
-use crate::{processes::Process, recorder::Recorder};
+use crate::{http::processes::Process, support::recorder::Recorder};
 
 /// Part of every token here, and of nothing that the program says itself.
 const MARK: &str = "s3cr3tPart";

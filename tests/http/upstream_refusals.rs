@@ -1,7 +1,7 @@
 //! Refusals and acknowledgements of the upstream: what clients would misread becomes what it means, and everything
 //! else stays as it is.
 
-use crate::{
+use crate::support::{
     upstream_cases::{self, Case, Got},
     world::{Connected, World},
 };
@@ -59,7 +59,11 @@ async fn an_acknowledgement_is_202_without_a_body_however_the_upstream_spells_it
     check(upstream_cases::acknowledgements()).await;
 }
 
-async fn answered(w: &World, client: &Connected, case: (&str, &str, &str)) -> crate::world::Answer {
+async fn answered(
+    w: &World,
+    client: &Connected,
+    case: (&str, &str, &str),
+) -> crate::support::world::Answer {
     let (method, path, message) = case;
     w.request(method, path)
         .header("authorization", &format!("Bearer {}", client.access))
@@ -70,7 +74,7 @@ async fn answered(w: &World, client: &Connected, case: (&str, &str, &str)) -> cr
 }
 
 /// The message of an error without an id.
-fn plain(answer: &crate::world::Answer, what: &str) -> String {
+fn plain(answer: &crate::support::world::Answer, what: &str) -> String {
     assert_eq!(answer.status, 502, "{what}: {answer:?}");
     assert_eq!(answer.header("content-type"), "application/json", "{what}");
     let json = answer.json();
@@ -185,7 +189,7 @@ async fn a_refusal_is_logged_without_a_word_of_the_upstream() {
     );
     let answer = w.call(&client.access).send().await;
     assert!(answer.text.contains("words-of-the-upstream"));
-    let log = String::from_utf8(crate::world::logged().lock().unwrap().clone()).unwrap();
+    let log = String::from_utf8(crate::support::world::logged().lock().unwrap().clone()).unwrap();
     let lines: Vec<serde_json::Value> = log
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())

@@ -9,7 +9,7 @@ use tokio::{
     net::TcpListener,
 };
 
-use crate::world::{Choices, World};
+use crate::support::world::{Choices, World};
 
 /// An upstream that answers each connection's first request with these bytes and hangs up.
 async fn raw(answer: Vec<u8>) -> World {

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use serde_json::json;
 
-use crate::world::{Answer, CALLBACK, Connected, Page, World};
+use crate::support::world::{Answer, CALLBACK, Connected, Page, World};
 
 /// Compares what each URL got with what it should have got, and lists all that differ.
 fn compare<T: PartialEq + Debug>(rows: Vec<(String, T, T)>) {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
 
-use crate::{
+use crate::lambda::{
     aws::PIN,
     function::Function,
     runtime_api::{Answer, Call},

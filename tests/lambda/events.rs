@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::{
+use crate::lambda::{
     aws::good_secret,
     function::{Choices, Function},
 };

@@ -1,6 +1,6 @@
 //! The whole flow through the Lambda path, on the binary that is deployed.
 
-use crate::{
+use crate::lambda::{
     aws::PIN,
     client::{call, connect, decide, form, open, refresh, register},
     function::Function,

@@ -15,7 +15,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::{
+use crate::lambda::{
     aws::{Aws, PAT, PIN, SECRET_ARN, TABLE},
     host,
     runtime_api::{Answer, Call, RuntimeApi},

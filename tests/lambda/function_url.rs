@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::{
+use crate::lambda::{
     aws::PIN,
     client::{ask, call, decide, event, open, register},
     function::{Choices, Function, LONG},

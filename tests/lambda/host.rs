@@ -10,7 +10,7 @@ use lambda_oauth_mcp_proxy::{
 use rustls::pki_types::CertificateDer;
 use tokio::process::Command;
 
-use crate::authority::{Authority, trusting};
+use crate::support::authority::{Authority, trusting};
 
 /// The authority's certificate, in base64.
 const AUTHORITY: &str = "TEST_AUTHORITY";
@@ -50,7 +50,7 @@ impl Drop for Hand {
 /// This test program, to run [`the_function`] and nothing else.
 pub fn command() -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["host::the_function", "--exact", "--nocapture"]);
+    command.args(["lambda::host::the_function", "--exact", "--nocapture"]);
     command
 }
 

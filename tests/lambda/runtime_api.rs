@@ -25,7 +25,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::http1::{Connection, Part, RequestHead};
+use crate::lambda::http1::{Connection, Part, RequestHead};
 
 /// What separates the prelude from the body.
 const SEPARATOR: [u8; 8] = [0; 8];

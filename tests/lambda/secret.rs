@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::{
+use crate::lambda::{
     aws::{PAT, good_secret},
     client::{ask, call, connect, decide, event, open, register},
     function::{Choices, Function},
@@ -131,7 +131,7 @@ async fn a_new_pin_is_known_after_the_first_request_past_five_minutes() {
     assert_eq!(function.aws.asked(), asked + 1);
     let page = open(function, &client_id).await;
     assert_eq!(
-        decide(function, &page, crate::aws::PIN)
+        decide(function, &page, crate::lambda::aws::PIN)
             .await
             .prelude
             .status,
@@ -242,7 +242,7 @@ async fn a_token_is_cleaned_and_judged_at_every_reading() {
         ("\u{feff}five-s3cr3tPart", Some("Bearer five-s3cr3tPart")),
         ("token six-s3cr3tPart", Some("Bearer six-s3cr3tPart")),
     ] {
-        let document = json!({ "upstream_token": pasted, "auth_pin": crate::aws::PIN });
+        let document = json!({ "upstream_token": pasted, "auth_pin": crate::lambda::aws::PIN });
         function.aws.set_secret(Ok(document.to_string()));
         now += 400;
         proxy.hand.says(&now.to_string());

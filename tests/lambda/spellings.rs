@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{
+use crate::lambda::{
     client::{BASE, call, event},
     streams::Proxy,
 };

@@ -9,12 +9,14 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::mpsc;
 
 use crate::{
-    authority::Authority,
-    aws::PAT,
-    client::{Tokens, call, connect, register, rest},
-    function::{Choices, Function},
-    host::Hand,
-    recorder::Recorder,
+    lambda::{
+        aws::PAT,
+        client::{Tokens, call, connect, register, rest},
+        function::{Choices, Function},
+        host::Hand,
+        tls_listener::TlsListener,
+    },
+    support::{authority::Authority, recorder::Recorder},
 };
 
 const EVENTS: [(&str, &str); 1] = [("content-type", "text/event-stream")];
@@ -30,7 +32,7 @@ pub struct Proxy {
 impl Proxy {
     pub async fn start() -> Self {
         let authority = Authority::new();
-        let listener = authority.listener("localhost", rustls::ALL_VERSIONS).await;
+        let listener = TlsListener::start(&authority, "localhost", rustls::ALL_VERSIONS).await;
         let upstream = Recorder::start_on(listener);
         let hand = Hand::new();
         let url = format!("https://localhost:{}/mcp", upstream.address.port());
@@ -220,7 +222,7 @@ async fn a_panic_is_answered_with_500_and_the_function_lives_on() {
     proxy.hand.says("panic");
     let body = r#"{"redirect_uris":["https://client.example/callback"]}"#;
     let headers = [("content-type", "application/json")];
-    let asked = crate::client::event("POST", "/register", &headers, body);
+    let asked = crate::lambda::client::event("POST", "/register", &headers, body);
     let answer = proxy.function.answer(&asked).await;
     assert_eq!(answer.prelude.status, 500);
     assert_eq!(answer.json()["error"], "server_error");

@@ -18,9 +18,11 @@ use lambda_oauth_mcp_proxy::{
 use rustls::version::{TLS12, TLS13};
 
 use crate::{
-    authority::Authority,
-    aws::{PAT, PIN, SECRET_ARN, TABLE, database, secrets_manager},
-    recorder::Recorder,
+    lambda::{
+        aws::{PAT, PIN, SECRET_ARN, TABLE, database, secrets_manager},
+        tls_listener::TlsListener,
+    },
+    support::{authority::Authority, recorder::Recorder},
 };
 
 fn trusting(authority: &Authority) -> HttpClient {
@@ -91,7 +93,7 @@ async fn table_secret_and_upstream_are_reached_by_tls_1_2_and_1_3() {
         let authority = Authority::new();
         let http = trusting(&authority);
 
-        let listener = authority.listener("localhost", versions).await;
+        let listener = TlsListener::start(&authority, "localhost", versions).await;
         let endpoint = serve(listener, engine::router(database().await));
         let item = dynamodb(&http, endpoint)
             .get_item()
@@ -103,7 +105,7 @@ async fn table_secret_and_upstream_are_reached_by_tls_1_2_and_1_3() {
             .unwrap();
         assert!(item.item.is_none());
 
-        let listener = authority.listener("localhost", versions).await;
+        let listener = TlsListener::start(&authority, "localhost", versions).await;
         let endpoint = serve(listener, secrets_manager(Arc::default()));
         let secrets = Secrets::manager(
             manager(&http, endpoint),
@@ -113,7 +115,8 @@ async fn table_secret_and_upstream_are_reached_by_tls_1_2_and_1_3() {
         );
         assert!(secrets.get().await.unwrap().pin.is(PIN));
 
-        let recorder = Recorder::start_on(authority.listener("localhost", versions).await);
+        let recorder =
+            Recorder::start_on(TlsListener::start(&authority, "localhost", versions).await);
         let upstream = upstream(http, recorder.address.port());
         assert_eq!(posted(&upstream).await.unwrap().status(), 200);
         let bearer = format!("Bearer {PAT}");
@@ -135,7 +138,8 @@ async fn no_byte_is_sent_to_whoever_cannot_prove_who_it_is() {
         // The right authority, another name.
         (trusting(&authority), "elsewhere.example"),
     ] {
-        let recorder = Recorder::start_on(authority.listener(name, rustls::ALL_VERSIONS).await);
+        let recorder =
+            Recorder::start_on(TlsListener::start(&authority, name, rustls::ALL_VERSIONS).await);
         let upstream = upstream(http, recorder.address.port());
         let failure = posted(&upstream).await.err().unwrap();
         assert!(

@@ -3,12 +3,14 @@
 use serde_json::json;
 
 use crate::{
-    aws::{PAT, good_secret},
-    client::{connect, event},
-    function::Function,
-    runtime_api::Answer,
-    streams::Proxy,
-    upstream_cases::{self, Case, Got, MESSAGES, error_ids},
+    lambda::{
+        aws::{PAT, good_secret},
+        client::{connect, event},
+        function::Function,
+        runtime_api::Answer,
+        streams::Proxy,
+    },
+    support::upstream_cases::{self, Case, Got, MESSAGES, error_ids},
 };
 
 async fn post(function: &Function, access: &str, headers: &[(&str, &str)], body: &str) -> Answer {

@@ -14,7 +14,7 @@ use lambda_oauth_mcp_proxy::client_document::{Fetcher, Policy, is_public};
 use serde_json::json;
 
 use super::documents::{ID, answer, ask, document, origin, policy, refused, world, world_with};
-use crate::{
+use crate::support::{
     origin::{Origin, Script},
     world::{Choices, World},
 };

@@ -5,7 +5,7 @@ use dynoxide::Database;
 use lambda_oauth_mcp_proxy::secrets::{Secret, TokenForm};
 use serde_json::json;
 
-use crate::world::{CALLBACK, Choices, Connected, Pairs, World};
+use crate::support::world::{CALLBACK, Choices, Connected, Pairs, World};
 
 fn invalid_grant() -> (u16, String) {
     (400, "invalid_grant".into())

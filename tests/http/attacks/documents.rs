@@ -1,4 +1,4 @@
-//! Documents that mean harm: how they arrive, what they say. (`crate::documents` has the honest ones;
+//! Documents that mean harm: how they arrive, what they say. (`crate::http::documents` has the honest ones;
 //! `src/client_document/tests` looks closer at each step.)
 
 use std::{sync::Arc, time::Duration};
@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use lambda_oauth_mcp_proxy::client_document::{Fetcher, Policy};
 use serde_json::{Value, json};
 
-use crate::{
+use crate::support::{
     origin::{Origin, Script},
     world::{Answer, CALLBACK, Choices, World},
 };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{Answer, Pairs, World};
+use crate::support::world::{Answer, Pairs, World};
 
 /// What proxies and frameworks are known to believe.
 const BELIEVED_ELSEWHERE: [(&str, &str); 14] = [

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::documents;
-use crate::world::{Answer, CALLBACK, Page, World};
+use crate::support::world::{Answer, CALLBACK, Page, World};
 
 const SCRIPT: &str = "</p><script>alert('mark')</script><img src=mark onerror=alert('mark')>\"'`<!--\u{202e}\u{2066}";
 

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 
 use lambda_oauth_mcp_proxy::pin::Pin;
 
-use crate::world::{Answer, Choices, Page, World};
+use crate::support::world::{Answer, Choices, Page, World};
 
 /// A try on this page from this address, in a browser that has this cookie besides the page's own.
 async fn try_pin(w: &World, page: &Page, address: &str, pin: &str, browser: &str) -> Answer {

@@ -1,6 +1,6 @@
 //! Getting round PKCE (RFC 7636, RFC 9700 §2.1.1, §4.8): leaving it out, weakening it, guessing it.
 
-use crate::world::{CALLBACK, CHALLENGE, VERIFIER, World, challenge};
+use crate::support::world::{CALLBACK, CHALLENGE, VERIFIER, World, challenge};
 
 #[tokio::test]
 async fn an_authorization_without_a_sound_s256_challenge_never_begins() {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::{Answer, CALLBACK, World};
+use crate::support::world::{Answer, CALLBACK, World};
 
 const LOOPBACK: &str = "http://localhost/callback";
 
@@ -38,7 +38,7 @@ async fn an_unregistered_client_gets_a_page_at_get_and_at_post_and_is_sent_nowhe
         let answer = w.get(&format!("/authorize?{}", ask.encode())).send().await;
         is_a_dead_end(&answer, client);
         // The form names no client; a page that nobody opened stands for none.
-        let invented = crate::world::Page {
+        let invented = crate::support::world::Page {
             id: client.to_owned(),
             cookie: page.cookie.clone(),
             answer,
@@ -186,7 +186,7 @@ async fn hidden_fields_that_were_altered_or_added_decide_nothing() {
     let page = w.open(&w.ask(&client)).await;
     let other = w.open(&w.ask(&stranger)).await;
     let before = w.dump();
-    let good = crate::world::Pairs::of(&[
+    let good = crate::support::world::Pairs::of(&[
         ("page", &page.id),
         ("pin", &w.pin),
         ("decision", "authorize"),

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::{Connected, World};
+use crate::support::world::{Connected, World};
 
 const HOUR: u64 = 3600;
 const YEAR: u64 = 365 * 86_400;

@@ -3,7 +3,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use crate::world::{Connected, World};
+use crate::support::world::{Connected, World};
 
 const TABLE: &str = "lambda-oauth-mcp-proxy";
 

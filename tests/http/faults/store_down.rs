@@ -9,7 +9,7 @@ use std::sync::{
 use serde_json::json;
 
 use super::wire::{Fate, Wire};
-use crate::world::{Answer, CALLBACK, Connected, Pairs, World};
+use crate::support::world::{Answer, CALLBACK, Connected, Pairs, World};
 
 fn unavailable(answer: &Answer, what: &str) {
     assert_eq!(answer.status, 503, "{what}: {answer:?}");

@@ -15,7 +15,7 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 
-use crate::world::{Choices, Connected, World};
+use crate::support::world::{Choices, Connected, World};
 
 /// What happens to one request on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

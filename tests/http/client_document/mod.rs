@@ -1,13 +1,14 @@
-//! Fetching from origins, honest and hostile, over real TLS on loopback.
+//! Fetching client documents over real TLS on loopback: this file has the origins that behave well.
 
 mod hostile;
-mod origin;
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use origin::{Origin, Script};
+use lambda_oauth_mcp_proxy::client_document::{
+    DocumentUrl, FetchError, Fetched, Fetcher, Policy, Validators,
+};
 
-use super::{DocumentUrl, FetchError, Fetched, Fetcher, Policy, Validators};
+use crate::support::origin::{Origin, Script};
 
 const URL: &str = "https://client.example/oauth/client.json";
 const DOCUMENT: &str = r#"{"client_id":"https://client.example/oauth/client.json"}"#;

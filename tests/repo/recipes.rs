@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use crate::{
+use crate::support::{
     recorder::Recorder,
     world::{Choices, World},
 };

@@ -1,5 +1,4 @@
-//! An origin for the tests of documents, here and in tests/http: real TLS on loopback, with a certificate authority
-//! of its own.
+//! A web server that publishes client documents: real TLS on loopback, with a certificate authority of its own.
 
 use std::{
     net::SocketAddr,
@@ -9,17 +8,16 @@ use std::{
     },
 };
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::{
-    ClientConfig, RootCertStore, ServerConfig, crypto::ring::default_provider,
-    pki_types::PrivateKeyDer,
-};
+use lambda_oauth_mcp_proxy::http_client::tls_with_roots;
+use rustls::{ClientConfig, DEFAULT_VERSIONS};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::watch,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use crate::support::authority::Authority;
 
 /// What the origin does once it has read a request.
 #[derive(Clone)]
@@ -44,7 +42,6 @@ pub struct Origin {
     /// How many connections came, with a request or without.
     pub connections: Arc<AtomicUsize>,
     /// How many of them have ended.
-    #[allow(dead_code, reason = "only the unit tests wait for it")]
     pub ended: watch::Receiver<usize>,
 }
 
@@ -56,7 +53,9 @@ impl Origin {
 
     /// An origin whose certificate bears this name.
     pub async fn named(name: &str, script: Script) -> Self {
-        let (server, tls) = certificates(name);
+        let authority = Authority::new();
+        let server = authority.server_config(name, DEFAULT_VERSIONS);
+        let tls = tls_with_roots(authority.roots());
         let acceptor = TlsAcceptor::from(Arc::new(server));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -89,7 +88,6 @@ impl Origin {
     }
 
     /// From now on it does this.
-    #[allow(dead_code, reason = "only tests/http changes its mind")]
     pub fn now(&self, script: Script) {
         *self.script.lock().unwrap() = script;
     }
@@ -130,34 +128,4 @@ async fn converse(
         }
         Script::Endless(_, again) => while stream.write_all(again).await.is_ok() {},
     }
-}
-
-fn certificates(name: &str) -> (ServerConfig, ClientConfig) {
-    let mut authority = CertificateParams::default();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new([name.to_owned()])
-        .unwrap()
-        .signed_by(&key, &authority)
-        .unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(authority.der().clone()).unwrap();
-
-    let provider = Arc::new(default_provider());
-    let server = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::Pkcs8(key.serialize_der().into()),
-        )
-        .unwrap();
-    let client = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    (server, client)
 }

@@ -33,8 +33,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
-pub use crate::exchange::{Answer, Connected, Page, Pairs, Request};
-use crate::recorder::Recorder;
+pub use crate::support::exchange::{Answer, Connected, Page, Pairs, Request};
+use crate::support::recorder::Recorder;
 
 /// Where the tests' client wants its codes.
 pub const CALLBACK: &str = "https://client.example/callback";

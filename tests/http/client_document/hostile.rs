@@ -10,11 +10,12 @@ use std::{
     time::Duration,
 };
 
+use lambda_oauth_mcp_proxy::client_document::is_public;
+
 use super::{
     DOCUMENT, DocumentUrl, FetchError, Fetcher, Origin, Policy, Script, Validators, fetch, json,
     ok, policy, url,
 };
-use crate::client_document::is_public;
 
 /// Long enough to reach the origin on a busy machine, short enough to wait for.
 const SHORT: Duration = Duration::from_millis(700);
