@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     credential::{Code, ConnectionId, Fingerprint, IssuedToken, SealingKey},
     oauth::{
-        client_auth::AuthMethod, pkce::CodeChallenge, redirect_uri::RedirectUri, token::Rotation,
+        client_auth::AuthMethod, pkce::CodeChallenge, redirect_uri::RedirectUri,
+        token::RefreshState,
     },
 };
 
@@ -247,8 +248,8 @@ impl Connection {
 
     /// The state of its refresh tokens; `None` when it has none.
     #[must_use]
-    pub fn rotation(&self) -> Option<Rotation> {
-        Some(Rotation {
+    pub fn refresh_state(&self) -> Option<RefreshState> {
+        Some(RefreshState {
             family: self.family.clone()?,
             current: self.refresh.clone()?,
             previous: self.refresh_previous.clone(),
