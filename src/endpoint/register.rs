@@ -54,7 +54,7 @@ pub async fn post(
         "a client registered"
     );
     let registration =
-        metadata.to_registration_answer(&client.client_id, now, secret.as_ref().map(Plain::expose));
+        metadata.to_registration_response(&client.client_id, now, secret.as_ref().map(Plain::expose));
     Ok(response::json(StatusCode::CREATED, &registration))
 }
 
