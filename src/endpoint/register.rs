@@ -53,8 +53,11 @@ pub async fn post(
         address = caller.address_text(),
         "a client registered"
     );
-    let registration =
-        metadata.to_registration_response(&client.client_id, now, secret.as_ref().map(Plain::expose));
+    let registration = metadata.to_registration_response(
+        &client.client_id,
+        now,
+        secret.as_ref().map(Plain::expose),
+    );
     Ok(response::json(StatusCode::CREATED, &registration))
 }
 

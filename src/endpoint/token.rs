@@ -20,7 +20,7 @@ use crate::{
         token::{self, MAX_COUNTED_REPEATS, RefreshTokenStatus, TokenRequest},
     },
     store::{
-        NewTokens, Redeemed, Rotated,
+        NewTokens, RedeemOutcome, RotationOutcome,
         record::{Connection, Stage},
     },
 };
@@ -202,13 +202,13 @@ async fn redeem(
         )
         .await?;
     match redeemed {
-        Redeemed::Done => {}
-        Redeemed::Lost(Some(winner))
+        RedeemOutcome::Done => {}
+        RedeemOutcome::Lost(Some(winner))
             if winner.stage == Stage::Live && winner.code == connection.code =>
         {
             return Err(replay(app, caller, connection, "code").await);
         }
-        Redeemed::Lost(_) => return Err(invalid_grant("the code is no longer valid").into()),
+        RedeemOutcome::Lost(_) => return Err(invalid_grant("the code is no longer valid").into()),
     }
     audit(caller, connection, "issued");
     let refresh = refresh.map(|refresh| refresh.expose());
@@ -292,13 +292,13 @@ async fn rotate(
         .rotate_refresh_token(&seen, &presented.fingerprint(), &next)
         .await?;
     Ok(match rotated {
-        Rotated::Done => Rotation::Done(token_response(
+        RotationOutcome::Done => Rotation::Done(token_response(
             connection,
             access.expose(),
             lifetimes.access_token,
             Some(&refresh.expose()),
         )),
-        Rotated::Lost(winner) => Rotation::Lost(winner),
+        RotationOutcome::Lost(winner) => Rotation::Lost(winner),
     })
 }
 

@@ -25,7 +25,7 @@ use crate::{
         params::Params,
     },
     store::{
-        Issued,
+        IssueOutcome,
         record::{Client, Connection, Pending},
     },
 };
@@ -210,8 +210,8 @@ async fn authorize(
     let sealing_key = SealingKey::generate(&app.randomness);
     let connection = Connection::begin(pending, &code, sealing_key, caller.address_text(), now);
     match app.store.issue_code(&connection).await? {
-        Issued::Code => {}
-        Issued::AlreadyConnected => return Ok(pages::already_connected(pending)),
+        IssueOutcome::Code => {}
+        IssueOutcome::AlreadyConnected => return Ok(pages::already_connected(pending)),
     }
     keep_client(app, &pending.client, now).await?;
     tracing::info!(
