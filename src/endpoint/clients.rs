@@ -13,7 +13,7 @@ use crate::{
         error::{ErrorCode, OAuthError},
     },
     secrets::PreRegistered,
-    store::record::{Client, NOT_STORED},
+    store::record::{Client, NEVER_EXPIRES},
 };
 
 /// Seconds for which a client is kept from its last grant or refresh. Claude Desktop cannot recover when its client is
@@ -58,7 +58,7 @@ fn by_hand(client: &PreRegistered) -> Client {
         secret: client.client_secret.as_ref().map(Plain::fingerprint),
         refresh: true,
         verified_host: None,
-        expires_at: NOT_STORED,
+        expires_at: NEVER_EXPIRES,
     }
 }
 

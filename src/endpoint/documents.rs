@@ -5,7 +5,7 @@ use crate::{
     app::App,
     client_document::{DocumentUrl, FetchError, Fetched, Validators, bundled},
     oauth::client::ClientMetadata,
-    store::record::{Client, Document, NOT_STORED},
+    store::record::{Client, NEVER_EXPIRES, StoredDocument},
 };
 
 /// Seconds for which a good copy serves while its origin fails.
@@ -65,21 +65,21 @@ pub async fn kept_client(app: &App, client_id: &str) -> Result<Client, Unknown> 
     }
 }
 
-fn renewed(fetched: Fetched, copy: Option<Document>, now: u64) -> Option<Document> {
+fn renewed(fetched: Fetched, copy: Option<StoredDocument>, now: u64) -> Option<StoredDocument> {
     let until = |fresh_for: std::time::Duration| now + fresh_for.as_secs();
     match fetched {
         Fetched::Fresh {
             body,
             validators,
             fresh_for,
-        } => Some(Document {
+        } => Some(StoredDocument {
             body,
             etag: validators.etag,
             last_modified: validators.last_modified,
             fresh_until: until(fresh_for),
             expires_at: now + GOOD,
         }),
-        Fetched::NotModified { fresh_for } => copy.map(|copy| Document {
+        Fetched::NotModified { fresh_for } => copy.map(|copy| StoredDocument {
             fresh_until: until(fresh_for),
             expires_at: now + GOOD,
             ..copy
@@ -98,6 +98,6 @@ fn described(client_id: &str, url: &DocumentUrl, body: &str) -> Result<Client, U
         secret: None,
         refresh: metadata.refresh,
         verified_host: Some(url.host().to_owned()),
-        expires_at: NOT_STORED,
+        expires_at: NEVER_EXPIRES,
     })
 }

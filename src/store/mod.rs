@@ -18,7 +18,7 @@ pub use connection::{IssueOutcome, NewTokens, RedeemOutcome, RotationOutcome};
 pub use pin::{PinOutcome, PinTry, WrongTry};
 
 use crate::{credential::Randomness, error::Unavailable};
-use record::{Client, Document, Pending, Session, VERSION};
+use record::{Client, Pending, Session, StoredDocument, VERSION};
 use table::{Item, unavailable};
 
 /// The table, and the randomness for attempt ids. Cheap to clone.
@@ -87,7 +87,11 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn put_document(&self, url: &str, document: &Document) -> Result<(), Unavailable> {
+    pub async fn put_document(
+        &self,
+        url: &str,
+        document: &StoredDocument,
+    ) -> Result<(), Unavailable> {
         self.put(&format!("document#{url}"), document, document.expires_at)
             .await
     }
@@ -96,8 +100,12 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn document(&self, url: &str, now: u64) -> Result<Option<Document>, Unavailable> {
-        let document: Option<Document> = self.read(&format!("document#{url}")).await?;
+    pub async fn document(
+        &self,
+        url: &str,
+        now: u64,
+    ) -> Result<Option<StoredDocument>, Unavailable> {
+        let document: Option<StoredDocument> = self.read(&format!("document#{url}")).await?;
         Ok(document.filter(|document| now < document.expires_at))
     }
 

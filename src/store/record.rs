@@ -22,7 +22,7 @@ pub const VERSION: u64 = 1;
 pub const CODE_LIFETIME_SECONDS: u64 = 300;
 
 /// The `expires_at` of a client that is not in the table: registered by hand, or described by a document.
-pub const NOT_STORED: u64 = u64::MAX;
+pub const NEVER_EXPIRES: u64 = u64::MAX;
 
 /// A registered client: `client#<client_id>`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -52,13 +52,13 @@ impl Client {
     /// Whether it is an item of the table, which expires.
     #[must_use]
     pub fn is_stored(&self) -> bool {
-        self.expires_at != NOT_STORED
+        self.expires_at != NEVER_EXPIRES
     }
 }
 
 /// The last good copy of a client-id document: `document#<URL>`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Document {
+pub struct StoredDocument {
     /// The document as fetched, checked again whenever it is used.
     pub body: String,
     /// `ETag`, for the next fetch.
