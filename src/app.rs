@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::Host,
+        config::HostKind,
         credential::Plain,
         http_client::tls,
         pin::Pin,
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn nothing_that_endpoints_are_given_prints_a_secret() {
-        let config = Config::read(Host::Local, |name| match name {
+        let config = Config::read(HostKind::Local, |name| match name {
             "UPSTREAM_MCP" => Some(format!("https://mcp.example.com/mcp?key={SECRET}")),
             "UPSTREAM_HEADERS" => Some(format!(r#"{{"X-Key":"{SECRET}"}}"#)),
             _ => None,

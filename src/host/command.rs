@@ -16,7 +16,7 @@ use crate::{
     app::App,
     client_document::Fetcher,
     clock::Clock,
-    config::{Config, Host, LogFormat},
+    config::{Config, HostKind, LogFormat},
     credential::{Plain, Randomness},
     http_client::{HttpClient, tls},
     pin::Pin,
@@ -106,7 +106,7 @@ async fn demo(listen: SocketAddr, lookup: impl Fn(&str) -> Option<String>) -> Re
     let randomness = Randomness::system();
     let token = Plain::generate("demo_", &randomness);
     let pin = lookup("AUTH_PIN").filter(|pin| !pin.is_empty());
-    let config = Config::read(Host::Local, |name| match name {
+    let config = Config::read(HostKind::Local, |name| match name {
         "UPSTREAM_MCP" => Some(upstream_url.clone()),
         "LOG_FORMAT" | "GET_STREAMS" => lookup(name),
         _ => None,
@@ -145,7 +145,7 @@ async fn serve(
 ) -> Result<(), Trouble> {
     let set = |name| lookup(name).filter(|text: &String| !text.trim().is_empty());
     let mut problems = Vec::new();
-    let config = Config::read(Host::Local, &lookup)
+    let config = Config::read(HostKind::Local, &lookup)
         .map_err(|found| problems.extend(found))
         .ok();
     let form = config

@@ -20,7 +20,7 @@ use lambda_oauth_mcp_proxy::{
     app::App,
     client_document::Fetcher,
     clock::Clock,
-    config::{Config, Host},
+    config::{Config, HostKind},
     credential::{Plain, Randomness},
     host::{aws, engine, local},
     http_client::{HttpClient, tls},
@@ -106,7 +106,7 @@ impl World {
         let upstream_url = choices
             .upstream
             .unwrap_or_else(|| format!("http://{}/mcp", upstream.address));
-        let config = Config::read(Host::Local, |name| {
+        let config = Config::read(HostKind::Local, |name| {
             if let Some((_, value)) = choices.settings.iter().find(|(n, _)| *n == name) {
                 return Some(value.clone());
             }
