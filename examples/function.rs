@@ -62,7 +62,8 @@ async fn serve_function(state: &str) -> Result<ExitCode, Failure> {
         pin: Pin::parse(&lookup("AUTH_PIN").ok_or("AUTH_PIN is not set")?)?,
         upstream_headers: Vec::new(),
         clients: Vec::new(),
-        origin_secret: lookup("ORIGIN_SECRET").map(lambda_oauth_mcp_proxy::credential::Plain::new),
+        origin_secret: lookup("ORIGIN_SECRET")
+            .map(lambda_oauth_mcp_proxy::credential::SecretString::new),
     };
     let app = App::new(
         config,

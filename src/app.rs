@@ -116,7 +116,7 @@ mod tests {
     use super::*;
     use crate::{
         config::HostKind,
-        credential::Plain,
+        credential::SecretString,
         http_client::tls,
         pin::Pin,
         secrets::{PreRegistered, Secret, TokenForm},
@@ -140,11 +140,11 @@ mod tests {
             upstream_headers: pinned.unwrap(),
             clients: vec![PreRegistered {
                 client_id: "a".to_owned(),
-                client_secret: Some(Plain::new(SECRET.to_owned())),
+                client_secret: Some(SecretString::new(SECRET.to_owned())),
                 client_name: None,
                 redirect_uris: Vec::new(),
             }],
-            origin_secret: Some(Plain::new(SECRET.to_owned())),
+            origin_secret: Some(SecretString::new(SECRET.to_owned())),
         };
         let mut printed = vec![
             format!("{:#?}", secret.upstream_headers),

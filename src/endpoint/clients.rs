@@ -6,7 +6,7 @@ use super::{documents, error::ApiError};
 use crate::{
     app::App,
     config::Registration,
-    credential::{Fingerprint, Plain},
+    credential::{Fingerprint, SecretString},
     error::Unavailable,
     oauth::{
         client_auth::{AuthMethod, PresentedClient},
@@ -55,7 +55,7 @@ fn by_hand(client: &PreRegistered) -> Client {
         } else {
             AuthMethod::None
         },
-        secret: client.client_secret.as_ref().map(Plain::fingerprint),
+        secret: client.client_secret.as_ref().map(SecretString::fingerprint),
         refresh: true,
         verified_host: None,
         expires_at: NEVER_EXPIRES,

@@ -17,7 +17,7 @@ use crate::{
     client_document::Fetcher,
     clock::Clock,
     config::{Config, HostKind, LogFormat},
-    credential::{Plain, Randomness},
+    credential::{Randomness, SecretString},
     http_client::{HttpClient, tls},
     pin::Pin,
     secrets::{Secret, Secrets, TokenForm, UpstreamToken},
@@ -104,7 +104,7 @@ async fn demo(listen: SocketAddr, lookup: impl Fn(&str) -> Option<String>) -> Re
     let upstream = bind(([127, 0, 0, 1], 0).into()).await?;
     let upstream_url = format!("http://{}/mcp", address(&upstream)?);
     let randomness = Randomness::system();
-    let token = Plain::generate("demo_", &randomness);
+    let token = SecretString::generate("demo_", &randomness);
     let pin = lookup("AUTH_PIN").filter(|pin| !pin.is_empty());
     let config = Config::read(HostKind::Local, |name| match name {
         "UPSTREAM_MCP" => Some(upstream_url.clone()),

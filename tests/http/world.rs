@@ -21,7 +21,7 @@ use lambda_oauth_mcp_proxy::{
     client_document::Fetcher,
     clock::Clock,
     config::{Config, HostKind},
-    credential::{Plain, Randomness},
+    credential::{Randomness, SecretString},
     host::{aws, engine, local},
     http_client::{HttpClient, tls},
     pin::Pin,
@@ -101,7 +101,7 @@ impl World {
         let log_begins = logged().lock().unwrap().len();
         let upstream = Recorder::start().await;
         let randomness = Randomness::system();
-        let pat = Plain::generate("pat_", &randomness);
+        let pat = SecretString::generate("pat_", &randomness);
         let pin = Pin::generate(&randomness);
         let upstream_url = choices
             .upstream
