@@ -82,7 +82,7 @@ pub fn authenticate(
         // A public client that sends a secret, or a confidential one without.
         _ => false,
     };
-    if right && registered.admits(presented.method) {
+    if right && registered.allows(presented.method) {
         Ok(())
     } else {
         Err(OAuthError::new(

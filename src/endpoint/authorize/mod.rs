@@ -104,13 +104,13 @@ async fn check(
         Err(Unknown::Document(reason)) => return Err(pages::bad_document(reason)),
         Err(Unknown::Unavailable(error)) => return Err(error.into()),
     };
-    let target = RedirectTarget::prove(&client.redirect_uris, &params, &caller.base)
+    let target = RedirectTarget::validate(&client.redirect_uris, &params, &caller.base)
         .map_err(|error| pages::bad_link(error.description))?;
 
     let bases: Vec<_> = app.bases(caller).collect();
     let request = match AuthorizationRequest::parse(&params, bases) {
         Ok(request) => request,
-        Err(error) => return Ok(Checked::ErrorRedirect(target.error(&error))),
+        Err(error) => return Ok(Checked::ErrorRedirect(target.error_url(&error))),
     };
     // A PIN that cannot be checked later is better said now.
     app.secrets.get().await?;
@@ -182,7 +182,7 @@ async fn deny(
         "the person refused"
     );
     let error = OAuthError::new(ErrorCode::AccessDenied, "the person refused");
-    let to = target(pending).error(&error);
+    let to = target(pending).error_url(&error);
     Ok(response::redirect(StatusCode::SEE_OTHER, &to))
 }
 
@@ -223,7 +223,7 @@ async fn authorize(
         address = caller.address_text(),
         "a client was authorized"
     );
-    let to = target(pending).success(code.expose());
+    let to = target(pending).success_url(code.expose());
     let mut redirect = response::redirect(StatusCode::SEE_OTHER, &to);
     browser.set_cookie(&mut redirect, caller);
     Ok(redirect)
@@ -242,7 +242,7 @@ async fn keep_client(app: &App, client: &Client, now: u64) -> Result<(), PageErr
 }
 
 fn target(pending: &Pending) -> RedirectTarget {
-    RedirectTarget::restored(
+    RedirectTarget::restore(
         pending.redirect_uri.clone(),
         pending.state.clone(),
         pending.issuer.clone(),
