@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The schema version that this program writes.
-pub const VERSION: u64 = 1;
+pub const SCHEMA_VERSION: u64 = 1;
 
 /// Seconds for which a code can be redeemed (RFC 6749 §4.1.2: ten minutes at most).
 pub const CODE_LIFETIME_SECONDS: u64 = 300;
@@ -77,7 +77,7 @@ pub struct StoredDocument {
 ///
 /// No `Debug`: the client's state is nobody else's.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Pending {
+pub struct PendingConsent {
     /// Fingerprint of the cookie of the browser that opened the page.
     pub browser: Fingerprint,
     /// The connection to be.
@@ -204,7 +204,7 @@ impl Connection {
     /// The connection that begins when the right PIN was entered on this page: in stage `code`, without tokens.
     #[must_use]
     pub fn begin(
-        pending: &Pending,
+        pending: &PendingConsent,
         code: &Code,
         sealing_key: SealingKey,
         address: String,

@@ -26,7 +26,7 @@ use crate::{
     },
     store::{
         IssueOutcome,
-        record::{Client, Connection, Pending},
+        record::{Client, Connection, PendingConsent},
     },
 };
 use form::{Decision, Form};
@@ -78,7 +78,7 @@ pub async fn head(app: &App, caller: &Caller, query: &str) -> Result<Response, P
 /// What an authorization request leads to.
 enum Checked {
     /// It is sound: what the consent page stands for.
-    Consent(Box<Pending>),
+    Consent(Box<PendingConsent>),
     /// The client's document would have to be fetched, which was not allowed.
     NotFetched,
     /// It is not, and the client is told so at its redirect URI, which is proven.
@@ -114,7 +114,7 @@ async fn check(
     };
     // A PIN that cannot be checked later is better said now.
     app.secrets.get().await?;
-    Ok(Checked::Consent(Box::new(Pending {
+    Ok(Checked::Consent(Box::new(PendingConsent {
         browser: Fingerprint::of(cookie),
         connection: ConnectionId::generate(&app.randomness),
         client,
@@ -171,7 +171,7 @@ async fn deny(
     app: &App,
     caller: &Caller,
     page_id: &str,
-    pending: &Pending,
+    pending: &PendingConsent,
 ) -> Result<Response, PageError> {
     app.store.delete_pending(page_id).await?;
     app.store.withdraw_code(&pending.connection).await?;
@@ -191,7 +191,7 @@ async fn authorize(
     caller: &Caller,
     headers: &HeaderMap,
     page_id: &str,
-    pending: &Pending,
+    pending: &PendingConsent,
     pin: &str,
 ) -> Result<Response, PageError> {
     let now = app.clock.now();
@@ -241,7 +241,7 @@ async fn keep_client(app: &App, client: &Client, now: u64) -> Result<(), PageErr
     Ok(())
 }
 
-fn target(pending: &Pending) -> RedirectTarget {
+fn target(pending: &PendingConsent) -> RedirectTarget {
     RedirectTarget::restore(
         pending.redirect_uri.clone(),
         pending.state.clone(),
