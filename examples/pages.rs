@@ -193,7 +193,6 @@ fn others() -> Vec<(&'static str, Page)> {
                 connector_name: "github",
                 upstream_host: "api.githubcopilot.com",
                 only_this_machine: false,
-                show_connections_link: true,
             }
             .render(),
         ),
@@ -204,13 +203,12 @@ fn others() -> Vec<(&'static str, Page)> {
                 connector_name: "demo",
                 upstream_host: "127.0.0.1",
                 only_this_machine: true,
-                show_connections_link: true,
             }
             .render(),
         ),
         (
             "landing-hostile",
-            Landing { connector_url: HOSTILE, connector_name: HOSTILE, upstream_host: HOSTILE, only_this_machine: true, show_connections_link: false }.render(),
+            Landing { connector_url: HOSTILE, connector_name: HOSTILE, upstream_host: HOSTILE, only_this_machine: true }.render(),
         ),
     ]
 }

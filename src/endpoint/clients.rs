@@ -6,14 +6,14 @@ use super::{documents, error::ApiError};
 use crate::{
     app::{App, Caller},
     config::Registration,
-    credential::{Fingerprint, Plain},
+    credential::{Fingerprint, SecretString},
     error::Unavailable,
     oauth::{
         client_auth::{AuthMethod, PresentedClient},
         error::{ErrorCode, OAuthError},
     },
     secrets::PreRegistered,
-    store::record::{Client, Document, NOT_STORED},
+    store::record::{Client, NEVER_EXPIRES, StoredDocument},
 };
 
 /// Seconds for which a client is kept from its last grant or refresh. Claude Desktop cannot recover when its client is
@@ -55,10 +55,10 @@ fn by_hand(client: &PreRegistered) -> Client {
         } else {
             AuthMethod::None
         },
-        secret: client.client_secret.as_ref().map(Plain::fingerprint),
+        secret: client.client_secret.as_ref().map(SecretString::fingerprint),
         refresh: true,
         verified_host: None,
-        expires_at: NOT_STORED,
+        expires_at: NEVER_EXPIRES,
     }
 }
 
@@ -82,7 +82,7 @@ pub fn authenticate(
         // A public client that sends a secret, or a confidential one without.
         _ => false,
     };
-    if right && registered.admits(presented.method) {
+    if right && registered.allows(presented.method) {
         Ok(())
     } else {
         Err(OAuthError::new(
@@ -167,7 +167,7 @@ pub struct Found {
     /// The client.
     pub client: Client,
     /// For [`documents::keep`].
-    pub fetched: Option<Document>,
+    pub fetched: Option<StoredDocument>,
 }
 
 impl From<Client> for Found {

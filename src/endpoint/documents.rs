@@ -6,7 +6,7 @@ use crate::{
     client_document::{DocumentUrl, FetchError, Fetched, Validators, bundled},
     error::Unavailable,
     oauth::{client::ClientMetadata, resource::BaseUrl},
-    store::record::{Client, Document, NOT_STORED},
+    store::record::{Client, NEVER_EXPIRES, StoredDocument},
 };
 
 /// Seconds for which the last valid copy is used while its origin fails.
@@ -70,7 +70,7 @@ pub async fn client(app: &App, caller: &Caller, client_id: &str) -> Result<Found
 pub async fn keep(
     app: &App,
     client_id: &str,
-    fetched: Option<Document>,
+    fetched: Option<StoredDocument>,
 ) -> Result<(), Unavailable> {
     match fetched {
         Some(document) => app.store.put_document(client_id, &document).await,
@@ -97,21 +97,21 @@ pub async fn kept_client(app: &App, client_id: &str) -> Result<Client, Unknown> 
     }
 }
 
-fn renewed(fetched: Fetched, copy: Option<Document>, now: u64) -> Option<Document> {
+fn renewed(fetched: Fetched, copy: Option<StoredDocument>, now: u64) -> Option<StoredDocument> {
     let until = |fresh_for: std::time::Duration| now + fresh_for.as_secs();
     match fetched {
         Fetched::Fresh {
             body,
             validators,
             fresh_for,
-        } => Some(Document {
+        } => Some(StoredDocument {
             body,
             etag: validators.etag,
             last_modified: validators.last_modified,
             fresh_until: until(fresh_for),
             expires_at: now + COPY_LIFETIME_SECONDS,
         }),
-        Fetched::NotModified { fresh_for } => copy.map(|copy| Document {
+        Fetched::NotModified { fresh_for } => copy.map(|copy| StoredDocument {
             fresh_until: until(fresh_for),
             expires_at: now + COPY_LIFETIME_SECONDS,
             ..copy
@@ -130,6 +130,6 @@ fn described(client_id: &str, url: &DocumentUrl, body: &str) -> Result<Client, U
         secret: None,
         refresh: metadata.refresh,
         verified_host: Some(url.host().to_owned()),
-        expires_at: NOT_STORED,
+        expires_at: NEVER_EXPIRES,
     })
 }

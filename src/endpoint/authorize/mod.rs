@@ -30,8 +30,8 @@ use crate::{
     },
     secrets::Secret,
     store::{
-        Issued,
-        record::{Client, Connection, Pending},
+        IssueOutcome,
+        record::{Client, Connection, PendingConsent},
     },
 };
 use form::{Decision, Form};
@@ -103,7 +103,7 @@ fn is_own_fetch(headers: &HeaderMap) -> bool {
 /// What an authorization request leads to.
 enum Checked {
     /// It is valid: what the consent page will be for, and the secret that holds the PIN.
-    Consent(Box<Pending>, Arc<Secret>),
+    Consent(Box<PendingConsent>, Arc<Secret>),
     /// The client's document would have to be fetched, which was not allowed.
     NotFetched,
     /// It is invalid, and the client is told so at its redirect URI, which is proven.
@@ -131,18 +131,18 @@ async fn check(
         Err(Unknown::Unavailable(error)) => return Err(error.into()),
     };
     let client = found.client;
-    let target = RedirectTarget::prove(&client.redirect_uris, &params, &caller.base)
+    let target = RedirectTarget::validate(&client.redirect_uris, &params, &caller.base)
         .map_err(|error| pages::bad_link(error.description))?;
     documents::keep(app, client_id, found.fetched).await?;
 
     let bases: Vec<_> = app.bases(caller).collect();
     let request = match AuthorizationRequest::parse(&params, bases) {
         Ok(request) => request,
-        Err(error) => return Ok(Checked::ErrorRedirect(target.error(&error))),
+        Err(error) => return Ok(Checked::ErrorRedirect(target.error_url(&error))),
     };
     // If the PIN could not be checked later, the person should know now.
     let secret = app.secrets.get().await?;
-    let pending = Box::new(Pending {
+    let pending = Box::new(PendingConsent {
         browser: Fingerprint::of(cookie),
         connection: ConnectionId::generate(&app.randomness),
         client,
@@ -200,7 +200,7 @@ async fn deny(
     app: &App,
     caller: &Caller,
     page_id: &str,
-    pending: &Pending,
+    pending: &PendingConsent,
 ) -> Result<Response, PageError> {
     app.store.delete_pending(page_id).await?;
     app.store.withdraw_code(&pending.connection).await?;
@@ -211,7 +211,7 @@ async fn deny(
         "the owner refused the request"
     );
     let error = OAuthError::new(ErrorCode::AccessDenied, "the owner refused the request");
-    let to = target(pending).error(&error);
+    let to = target(pending).error_url(&error);
     Ok(response::redirect(StatusCode::SEE_OTHER, &to))
 }
 
@@ -220,7 +220,7 @@ async fn authorize(
     caller: &Caller,
     headers: &HeaderMap,
     page_id: &str,
-    pending: &Pending,
+    pending: &PendingConsent,
     pin: &str,
 ) -> Result<Response, PageError> {
     let now = app.clock.now();
@@ -240,8 +240,8 @@ async fn authorize(
     let sealing_key = SealingKey::generate(&app.randomness);
     let connection = Connection::begin(pending, &code, sealing_key, caller.address_text(), now);
     match app.store.issue_code(&connection).await? {
-        Issued::Code => {}
-        Issued::AlreadyConnected => return Ok(pages::already_connected(pending)),
+        IssueOutcome::Code => {}
+        IssueOutcome::AlreadyConnected => return Ok(pages::already_connected(pending)),
     }
     keep_client(app, &pending.client, now).await?;
     tracing::info!(
@@ -253,7 +253,7 @@ async fn authorize(
         address = caller.address_text(),
         "a client was authorized"
     );
-    let to = target(pending).success(code.expose());
+    let to = target(pending).success_url(code.expose());
     let mut redirect = response::redirect(StatusCode::SEE_OTHER, &to);
     browser.set_cookie(&mut redirect, caller);
     Ok(redirect)
@@ -271,8 +271,8 @@ async fn keep_client(app: &App, client: &Client, now: u64) -> Result<(), PageErr
     Ok(())
 }
 
-fn target(pending: &Pending) -> RedirectTarget {
-    RedirectTarget::restored(
+fn target(pending: &PendingConsent) -> RedirectTarget {
+    RedirectTarget::restore(
         pending.redirect_uri.clone(),
         pending.state.clone(),
         pending.issuer.clone(),

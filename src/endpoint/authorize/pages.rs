@@ -9,7 +9,7 @@ use crate::{
     oauth::redirect_uri::RedirectUri,
     page::{Connected, Consent, Notice},
     secrets::Secret,
-    store::record::Pending,
+    store::record::PendingConsent,
 };
 
 const CONNECT_AGAIN: &str = "Go back to the app that sent you here and connect again.";
@@ -21,7 +21,7 @@ pub fn consent(
     secret: &Secret,
     status: StatusCode,
     page_id: &str,
-    pending: &Pending,
+    pending: &PendingConsent,
     notice: Option<Notice>,
 ) -> Response {
     let client = &pending.client;
@@ -91,7 +91,7 @@ fn spaced(list: &str) -> String {
 }
 
 /// The page's code was redeemed already.
-pub fn already_connected(pending: &Pending) -> Response {
+pub fn already_connected(pending: &PendingConsent) -> Response {
     let client_name = pending.client.client_name.as_deref();
     response::page(StatusCode::OK, Connected { client_name }.render())
 }
