@@ -4,8 +4,8 @@ use lambda_oauth_mcp_proxy::client_document::Fetcher;
 use serde_json::json;
 
 use crate::{
-    attacks::documents::{ID, origin, policy, world},
-    world::{Choices, World},
+    http::attacks::documents::{ID, origin, policy, world},
+    support::world::{Choices, World},
 };
 
 /// How many documents the table holds.
