@@ -16,7 +16,7 @@ use lambda_oauth_mcp_proxy::{
     app::App,
     client_document::Fetcher,
     clock::Clock,
-    config::{Config, Host, LogFormat},
+    config::{Config, HostKind, LogFormat},
     credential::Randomness,
     host::{aws, engine, lambda, log},
     http_client::{HttpClient, tls},
@@ -49,7 +49,7 @@ async fn serve_table() -> Result<ExitCode, Failure> {
 #[expect(clippy::disallowed_methods, reason = "a main function of its own")]
 async fn serve_function(state: &str) -> Result<ExitCode, Failure> {
     let lookup = |name: &str| env::var(name).ok();
-    let config = Config::read(Host::Local, lookup).map_err(|problems| problems.join("; "))?;
+    let config = Config::read(HostKind::Local, lookup).map_err(|problems| problems.join("; "))?;
     log::start(LogFormat::Json, None, None);
     let (clock, randomness) = (Clock::system(), Randomness::system());
     let http = HttpClient::new(tls(), clock.clone());
@@ -62,7 +62,8 @@ async fn serve_function(state: &str) -> Result<ExitCode, Failure> {
         pin: Pin::parse(&lookup("AUTH_PIN").ok_or("AUTH_PIN is not set")?)?,
         upstream_headers: Vec::new(),
         clients: Vec::new(),
-        origin_secret: lookup("ORIGIN_SECRET").map(lambda_oauth_mcp_proxy::credential::Plain::new),
+        origin_secret: lookup("ORIGIN_SECRET")
+            .map(lambda_oauth_mcp_proxy::credential::SecretString::new),
     };
     let app = App::new(
         config,

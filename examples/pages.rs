@@ -240,7 +240,6 @@ fn others() -> Vec<(&'static str, Page)> {
                 connector_name: "github",
                 upstream_host: "api.githubcopilot.com",
                 only_this_machine: false,
-                show_connections_link: true,
             }
             .render(),
         ),
@@ -251,7 +250,6 @@ fn others() -> Vec<(&'static str, Page)> {
                 connector_name: "demo",
                 upstream_host: "127.0.0.1",
                 only_this_machine: true,
-                show_connections_link: true,
             }
             .render(),
         ),
@@ -262,7 +260,6 @@ fn others() -> Vec<(&'static str, Page)> {
                 connector_name: HOSTILE,
                 upstream_host: HOSTILE,
                 only_this_machine: true,
-                show_connections_link: false,
             }
             .render(),
         ),

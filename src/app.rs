@@ -115,8 +115,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::Host,
-        credential::Plain,
+        config::HostKind,
+        credential::SecretString,
         http_client::tls,
         pin::Pin,
         secrets::{PreRegistered, Secret, TokenForm},
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn nothing_that_endpoints_are_given_prints_a_secret() {
-        let config = Config::read(Host::Local, |name| match name {
+        let config = Config::read(HostKind::Local, |name| match name {
             "UPSTREAM_MCP" => Some(format!("https://mcp.example.com/mcp?key={SECRET}")),
             "UPSTREAM_HEADERS" => Some(format!(r#"{{"X-Key":"{SECRET}"}}"#)),
             _ => None,
@@ -140,11 +140,11 @@ mod tests {
             upstream_headers: pinned.unwrap(),
             clients: vec![PreRegistered {
                 client_id: "a".to_owned(),
-                client_secret: Some(Plain::new(SECRET.to_owned())),
+                client_secret: Some(SecretString::new(SECRET.to_owned())),
                 client_name: None,
                 redirect_uris: Vec::new(),
             }],
-            origin_secret: Some(Plain::new(SECRET.to_owned())),
+            origin_secret: Some(SecretString::new(SECRET.to_owned())),
         };
         let mut printed = vec![
             format!("{:#?}", secret.upstream_headers),

@@ -12,7 +12,7 @@ pub const DEFAULT_UPSTREAM: &str = "https://api.githubcopilot.com/mcp/";
 
 /// Which host reads the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Host {
+pub enum HostKind {
     /// The Lambda function.
     Lambda,
     /// The command line.
@@ -185,7 +185,10 @@ impl Config {
     ///
     /// # Errors
     /// One sentence per bad setting, each with how to mend it.
-    pub fn read(host: Host, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<String>> {
+    pub fn read(
+        host: HostKind,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Vec<String>> {
         let mut reader = Reader {
             lookup,
             problems: Vec::new(),
@@ -248,11 +251,11 @@ impl Config {
             ),
             landing_page: reader.choice("LANDING_PAGE", &[("on", true), ("off", false)]),
             log_format: match host {
-                Host::Lambda => reader.choice(
+                HostKind::Lambda => reader.choice(
                     "LOG_FORMAT",
                     &[("json", LogFormat::Json), ("human", LogFormat::Human)],
                 ),
-                Host::Local => reader.choice(
+                HostKind::Local => reader.choice(
                     "LOG_FORMAT",
                     &[("human", LogFormat::Human), ("json", LogFormat::Json)],
                 ),
@@ -271,7 +274,7 @@ impl Config {
                 .unwrap_or_else(|| "lambda-oauth-mcp-proxy".to_owned()),
             secret_arn: reader.text("SECRET_ARN").unwrap_or_default(),
         };
-        if host == Host::Lambda {
+        if host == HostKind::Lambda {
             for name in ["TABLE_NAME", "SECRET_ARN"] {
                 if reader.text(name).is_none() {
                     reader.problem(name, "is not set; the template sets it to the stack's own");
@@ -336,7 +339,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         self.parsed(name, |text| number(text, range), default)
     }
 
-    fn upstream_url(&mut self, host: Host) -> Url {
+    fn upstream_url(&mut self, host: HostKind) -> Url {
         let default = Url::parse(DEFAULT_UPSTREAM).expect("the default is a URL");
         self.parsed("UPSTREAM_MCP", |text| upstream_url(text, host), default)
     }
@@ -355,7 +358,7 @@ fn number(text: &str, range: std::ops::RangeInclusive<u64>) -> Result<u64, Strin
         })
 }
 
-fn upstream_url(text: &str, host: Host) -> Result<Url, String> {
+fn upstream_url(text: &str, host: HostKind) -> Result<Url, String> {
     let url = Url::parse(text)
         .map_err(|_| "is not a URL; an example: https://api.githubcopilot.com/mcp/")?;
     let loopback = match url.host() {
@@ -365,7 +368,7 @@ fn upstream_url(text: &str, host: Host) -> Result<Url, String> {
         None => false,
     };
     let secure =
-        url.scheme() == "https" || (url.scheme() == "http" && loopback && host == Host::Local);
+        url.scheme() == "https" || (url.scheme() == "http" && loopback && host == HostKind::Local);
     if !secure {
         return Err(
             "must begin with https://, because the credential travels there \
@@ -441,7 +444,7 @@ fn list(text: &str) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
 
-    fn read(host: Host, settings: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    fn read(host: HostKind, settings: &[(&str, &str)]) -> Result<Config, Vec<String>> {
         Config::read(host, |name| {
             settings
                 .iter()
@@ -452,7 +455,7 @@ mod tests {
 
     #[test]
     fn nothing_set_is_github_with_the_documented_defaults() {
-        let config = read(Host::Local, &[("UPSTREAM_MCP", "  ")]).unwrap();
+        let config = read(HostKind::Local, &[("UPSTREAM_MCP", "  ")]).unwrap();
         assert_eq!(config.upstream.url.as_str(), DEFAULT_UPSTREAM);
         assert_eq!(config.lifetimes.access_token, 86_400);
         assert!(!config.get_streams);
@@ -462,7 +465,7 @@ mod tests {
     #[test]
     fn every_problem_is_named() {
         let problems = read(
-            Host::Lambda,
+            HostKind::Lambda,
             &[
                 ("BASE_URL", "mcp.example.com"),
                 ("UPSTREAM_MCP", "http://127.0.0.1:1/mcp"),
@@ -496,7 +499,13 @@ mod tests {
 
     #[test]
     fn an_upstream_without_tls_is_only_for_loopback_on_one_machine() {
-        assert!(read(Host::Local, &[("UPSTREAM_MCP", "http://127.0.0.1:1/mcp")]).is_ok());
+        assert!(
+            read(
+                HostKind::Local,
+                &[("UPSTREAM_MCP", "http://127.0.0.1:1/mcp")]
+            )
+            .is_ok()
+        );
         for bad in [
             "http://mcp.example.com/",
             "https://user@mcp.example.com/",
@@ -504,7 +513,7 @@ mod tests {
             "mcp",
         ] {
             assert!(
-                read(Host::Local, &[("UPSTREAM_MCP", bad)]).is_err(),
+                read(HostKind::Local, &[("UPSTREAM_MCP", bad)]).is_err(),
                 "{bad}"
             );
         }

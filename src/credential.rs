@@ -125,9 +125,9 @@ impl Eq for Fingerprint {}
 
 /// A value shown once to its holder and never again: no `Display`, and `Debug` says nothing.
 #[derive(Clone)]
-pub struct Plain(String);
+pub struct SecretString(String);
 
-impl Plain {
+impl SecretString {
     /// Takes a secret value in.
     #[must_use]
     pub fn new(secret: String) -> Self {
@@ -164,7 +164,7 @@ impl Plain {
     }
 }
 
-impl fmt::Debug for Plain {
+impl fmt::Debug for SecretString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
     }
@@ -177,14 +177,14 @@ macro_rules! credential {
         #[derive(Clone, Debug)]
         pub struct $name {
             id: ConnectionId,
-            plain: Plain,
+            plain: SecretString,
         }
 
         impl $name {
             const PREFIX: &str = $prefix;
 
             fn from_secret(id: &ConnectionId, secret: [u8; 32]) -> Self {
-                let plain = Plain(format!("{}{id}.{}", Self::PREFIX, URL_SAFE_NO_PAD.encode(secret)));
+                let plain = SecretString(format!("{}{id}.{}", Self::PREFIX, URL_SAFE_NO_PAD.encode(secret)));
                 Self { id: id.clone(), plain }
             }
 
@@ -200,7 +200,7 @@ macro_rules! credential {
                 let (id, secret) = presented.strip_prefix(Self::PREFIX)?.split_once('.')?;
                 let id = ConnectionId::parse(id)?;
                 decode::<32>(secret)?;
-                Some(Self { id, plain: Plain(presented.to_owned()) })
+                Some(Self { id, plain: SecretString(presented.to_owned()) })
             }
 
             /// The connection it names.
@@ -529,7 +529,7 @@ mod tests {
             format!("{refresh:#?}"),
             format!("{:#?}", Nonce::generate(&randomness)),
             format!("{:#?}", SealingKey::generate(&randomness)),
-            format!("{:#?}", Plain::generate("mcp_cs_", &randomness)),
+            format!("{:#?}", SecretString::generate("mcp_cs_", &randomness)),
             format!("{randomness:#?}"),
         ];
         let secret = URL_SAFE_NO_PAD.encode([0xAB; 16]);

@@ -1,4 +1,4 @@
-# Adds the connector to Claude Code on Windows: finds the command, replaces an older entry, tries both forms.
+# Adds the connector to Claude Code on Windows: finds the command, replaces an older entry, and tries both forms of the command.
 param(
     [string]$Name = 'github',
     [string]$Url = ''
@@ -16,21 +16,21 @@ if (-not [Uri]::TryCreate($Url, [UriKind]::Absolute, [ref]$uri) -or $uri.Scheme 
     exit 1
 }
 
-# An older entry of that name would be kept otherwise. That there is none is no error.
+# Without this, an older entry of that name would stay. If there is none, that is not an error.
 try { & claude mcp remove $Name *> $null } catch { }
 
 & claude mcp add --transport http $Name $Url
 if ($LASTEXITCODE -ne 0) {
     $json = @{ type = 'http'; url = $Url } | ConvertTo-Json -Compress
-    # Before 7.3, PowerShell drops inner quotation marks of arguments unless they are escaped.
+    # Before version 7.3, PowerShell removes quotation marks inside arguments unless they are escaped.
     if ($PSVersionTable.PSVersion -lt [version]'7.3') { $json = $json.Replace('"', '\"') }
     & claude mcp add-json $Name $json
     if ($LASTEXITCODE -ne 0) {
-        Write-Host 'Claude Code accepted neither form. Its message is above.'
+        Write-Host 'Claude Code accepted neither form of the command. Its message is above.'
         exit 1
     }
 }
 
 & claude mcp get $Name
 Write-Host ''
-Write-Host 'Next: start claude, type /mcp, choose the server, Authenticate, and type the PIN in your browser.'
+Write-Host 'Next: start claude, type /mcp, choose the server and Authenticate, and type the PIN in your browser.'

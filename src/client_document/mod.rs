@@ -26,4 +26,4 @@ pub use answer::Validators;
 pub use bundled::bundled;
 pub use document_url::{DocumentUrl, is_document_url};
 pub use error::FetchError;
-pub use fetch::{Fetched, Fetcher, Policy};
+pub use fetch::{Fetched, Fetcher, Policy, USER_AGENT};

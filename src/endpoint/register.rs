@@ -6,7 +6,7 @@ use http::{Request, StatusCode};
 use super::{body, error::ApiError, response};
 use crate::{
     app::{App, Caller},
-    credential::Plain,
+    credential::SecretString,
     oauth::{client::ClientMetadata, client_auth::AuthMethod},
     store::record::Client,
 };
@@ -33,13 +33,13 @@ pub async fn post(
         .into_uuid()
         .to_string();
     let secret = (metadata.auth_method != AuthMethod::None)
-        .then(|| Plain::generate("mcp_cs_", &app.randomness));
+        .then(|| SecretString::generate("mcp_cs_", &app.randomness));
     let client = Client {
         client_id,
         client_name: metadata.client_name.clone(),
         redirect_uris: metadata.redirect_uris.clone(),
         auth_method: metadata.auth_method,
-        secret: secret.as_ref().map(Plain::fingerprint),
+        secret: secret.as_ref().map(SecretString::fingerprint),
         refresh: metadata.refresh,
         verified_host: None,
         expires_at: now + UNUSED_CLIENT_LIFETIME_SECONDS,
@@ -53,8 +53,11 @@ pub async fn post(
         address = caller.address_text(),
         "a client registered"
     );
-    let registration =
-        metadata.to_registration_answer(&client.client_id, now, secret.as_ref().map(Plain::expose));
+    let registration = metadata.to_registration_response(
+        &client.client_id,
+        now,
+        secret.as_ref().map(SecretString::expose),
+    );
     Ok(response::json(StatusCode::CREATED, &registration))
 }
 

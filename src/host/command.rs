@@ -16,8 +16,8 @@ use crate::{
     app::App,
     client_document::Fetcher,
     clock::Clock,
-    config::{Config, Host, LogFormat},
-    credential::{Plain, Randomness},
+    config::{Config, HostKind, LogFormat},
+    credential::{Randomness, SecretString},
     http_client::{HttpClient, tls},
     pin::Pin,
     secrets::{Secret, Secrets, TokenForm, UpstreamToken},
@@ -109,9 +109,9 @@ async fn demo(
     let upstream = bind(([127, 0, 0, 1], 0).into()).await?;
     let upstream_url = format!("http://{}/mcp", address(&upstream)?);
     let randomness = Randomness::system();
-    let token = Plain::generate("demo_", &randomness);
+    let token = SecretString::generate("demo_", &randomness);
     let pin = lookup("AUTH_PIN").filter(|pin| !pin.is_empty());
-    let config = Config::read(Host::Local, |name| match name {
+    let config = Config::read(HostKind::Local, |name| match name {
         "UPSTREAM_MCP" => Some(upstream_url.clone()),
         "LOG_FORMAT" | "GET_STREAMS" => lookup(name),
         _ => None,
@@ -150,7 +150,7 @@ async fn serve(
 ) -> Result<(), StartError> {
     let set = |name| lookup(name).filter(|text: &String| !text.trim().is_empty());
     let mut problems = Vec::new();
-    let config = Config::read(Host::Local, &lookup)
+    let config = Config::read(HostKind::Local, &lookup)
         .map_err(|found| problems.extend(found))
         .ok();
     let form = config

@@ -33,7 +33,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// The base URLs of this listener.
 #[derive(Clone, Debug)]
 pub enum Names {
-    /// `BASE_URL` is set: that one, whatever the Host header says.
+    /// `BASE_URL` is set. An https one is reached through a tunnel or proxy, which may send any Host header; an http one
+    /// is a loopback address, and the Host header must name it, for the same reason as below.
     Configured(BaseUrl),
     /// A loopback listener: exactly these three, chosen by the Host header. Any other Host is refused, so that
     /// a web page cannot reach us under a name of its own (DNS rebinding).
@@ -47,8 +48,14 @@ impl Names {
     /// Never: the three are well-formed.
     #[must_use]
     pub fn of_loopback(port: u16) -> Self {
+        // An origin does not name the scheme's own port (RFC 6454 §6.1).
+        let port = if port == 80 {
+            String::new()
+        } else {
+            format!(":{port}")
+        };
         Self::Loopback(["127.0.0.1", "localhost", "[::1]"].map(|host| {
-            BaseUrl::parse(&format!("http://{host}:{port}"))
+            BaseUrl::parse(&format!("http://{host}{port}"))
                 .expect("a loopback origin is a base URL")
         }))
     }
@@ -56,13 +63,12 @@ impl Names {
     /// The name of this request, and the others; `None` when the Host header holds none of them.
     fn of_request(&self, headers: &HeaderMap) -> Option<(BaseUrl, Vec<BaseUrl>)> {
         match self {
-            Self::Configured(base) => Some((base.clone(), Vec::new())),
+            Self::Configured(base) if base.is_https() || is_named(base, headers) => {
+                Some((base.clone(), Vec::new()))
+            }
+            Self::Configured(_) => None,
             Self::Loopback(names) => {
-                let host = headers.get(HOST)?.to_str().ok()?.to_ascii_lowercase();
-                // Port 80 is not written by clients.
-                let name = names.iter().find(|name| {
-                    name.authority() == host || name.authority().strip_suffix(":80") == Some(&host)
-                })?;
+                let name = names.iter().find(|name| is_named(name, headers))?;
                 Some((
                     name.clone(),
                     names
@@ -74,6 +80,17 @@ impl Names {
             }
         }
     }
+}
+
+/// Whether the Host header has this base URL's authority, with or without port 80.
+fn is_named(base: &BaseUrl, headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = hosts.next().and_then(|host| host.to_str().ok());
+    let authority = base.authority();
+    host.is_some_and(|host| {
+        let host = host.strip_suffix(":80").unwrap_or(host);
+        host.eq_ignore_ascii_case(authority)
+    }) && hosts.next().is_none()
 }
 
 /// The whole service of one machine, ready for a listener.
@@ -237,6 +254,33 @@ mod tests {
                 "{host}"
             );
         }
+    }
+
+    #[test]
+    fn port_80_may_be_written_or_left_out() {
+        let names = Names::of_loopback(80);
+        for host in ["localhost", "localhost:80"] {
+            let (name, _) = names.of_request(&headers(&[("host", host)])).unwrap();
+            assert_eq!(name.as_str(), "http://localhost");
+        }
+        assert!(
+            names
+                .of_request(&headers(&[("host", "localhost:8080")]))
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn a_configured_http_base_url_is_checked_and_an_https_one_is_not() {
+        let named = |base: &str, host: &'static str| {
+            let names = Names::Configured(BaseUrl::parse(base).unwrap());
+            names.of_request(&headers(&[("host", host)])).is_some()
+        };
+        assert!(named("https://mcp.example.com", "tunnel.example:8787"));
+        assert!(named("http://localhost:8787", "LocalHost:8787"));
+        assert!(!named("http://localhost:8787", "evil.example:8787"));
+        assert!(!named("http://localhost:8787", "127.0.0.1:8787"));
+        assert!(named("http://127.0.0.1", "127.0.0.1:80"));
     }
 
     #[test]

@@ -25,7 +25,7 @@ impl RedirectTarget {
     ///
     /// # Errors
     /// A sentence for the error page: nothing may be redirected yet.
-    pub fn prove(
+    pub fn validate(
         registered: &[RedirectUri],
         params: &Params,
         issuer: &BaseUrl,
@@ -33,7 +33,7 @@ impl RedirectTarget {
         let redirect_uri = match (params.once("redirect_uri")?, registered) {
             (Some(requested), registered) => RedirectUri::parse(requested)
                 .ok()
-                .filter(|requested| registered.iter().any(|uri| uri.admits(requested)))
+                .filter(|requested| registered.iter().any(|uri| uri.matches(requested)))
                 .ok_or_else(|| {
                     OAuthError::invalid_request(
                         "redirect_uri is not one that the client registered",
@@ -54,7 +54,7 @@ impl RedirectTarget {
 
     /// The same target again from what a consent page stands for; `redirect_uri` was proven then.
     #[must_use]
-    pub fn restored(redirect_uri: RedirectUri, state: Option<String>, issuer: String) -> Self {
+    pub fn restore(redirect_uri: RedirectUri, state: Option<String>, issuer: String) -> Self {
         Self {
             redirect_uri,
             state,
@@ -82,24 +82,24 @@ impl RedirectTarget {
 
     /// The URL of a successful answer (RFC 6749 §4.1.2, RFC 9207 §2).
     #[must_use]
-    pub fn success(&self, code: &str) -> String {
-        self.with(&[("code", code)])
+    pub fn success_url(&self, code: &str) -> String {
+        self.response_url(&[("code", code)])
     }
 
     /// The URL of an error answer (RFC 6749 §4.1.2.1, RFC 9207 §2).
     #[must_use]
-    pub fn error(&self, error: &OAuthError) -> String {
-        self.with(&[
+    pub fn error_url(&self, error: &OAuthError) -> String {
+        self.response_url(&[
             ("error", error.code.as_str()),
             ("error_description", &error.description),
         ])
     }
 
-    fn with(&self, params: &[(&str, &str)]) -> String {
+    fn response_url(&self, params: &[(&str, &str)]) -> String {
         let mut all = params.to_vec();
         all.extend(self.state.as_deref().map(|state| ("state", state)));
         all.push(("iss", &self.issuer));
-        self.redirect_uri.with(&all)
+        self.redirect_uri.with_query_params(&all)
     }
 }
 
@@ -268,26 +268,28 @@ mod tests {
     #[test]
     fn only_a_registered_redirect_uri_becomes_a_target() {
         let registered = [RedirectUri::parse("https://client.example/cb").unwrap()];
-        let prove = |query: &str| {
-            RedirectTarget::prove(
+        let validate = |query: &str| {
+            RedirectTarget::validate(
                 &registered,
                 &Params::parse(query.as_bytes()).ok().unwrap(),
                 &base()[0],
             )
             .ok()
         };
-        assert!(prove("redirect_uri=https://client.example/cb2").is_none());
+        assert!(validate("redirect_uri=https://client.example/cb2").is_none());
         assert!(
-            prove("redirect_uri=https://client.example/cb&redirect_uri=https://client.example/cb")
-                .is_none()
+            validate(
+                "redirect_uri=https://client.example/cb&redirect_uri=https://client.example/cb"
+            )
+            .is_none()
         );
-        let target = prove("redirect_uri=https://client.example/cb&state=a%26b").unwrap();
+        let target = validate("redirect_uri=https://client.example/cb&state=a%26b").unwrap();
         assert_eq!(
-            target.success("c"),
+            target.success_url("c"),
             "https://client.example/cb?code=c&state=a%26b&iss=https%3A%2F%2Fmcp.example.com"
         );
         assert_eq!(
-            prove("").unwrap().success("c"),
+            validate("").unwrap().success_url("c"),
             "https://client.example/cb?code=c&iss=https%3A%2F%2Fmcp.example.com"
         );
     }

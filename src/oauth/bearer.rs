@@ -7,7 +7,7 @@ use http::{HeaderMap, header::AUTHORIZATION};
 pub enum PresentedBearer<'a> {
     /// No header at all, or one of a scheme that is none of ours: the client did not know that a bearer token is
     /// needed, and is told nothing but that (RFC 6750 §3.1).
-    Nothing,
+    Missing,
     /// A bearer token; not yet looked at.
     Token(&'a str),
     /// A malformed header, or several headers.
@@ -19,7 +19,7 @@ pub enum PresentedBearer<'a> {
 pub fn presented(headers: &HeaderMap) -> PresentedBearer<'_> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else {
-        return PresentedBearer::Nothing;
+        return PresentedBearer::Missing;
     };
     if values.next().is_some() {
         return PresentedBearer::Malformed;
@@ -29,7 +29,7 @@ pub fn presented(headers: &HeaderMap) -> PresentedBearer<'_> {
     };
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
     if !scheme.eq_ignore_ascii_case("Bearer") {
-        return PresentedBearer::Nothing;
+        return PresentedBearer::Missing;
     }
     let token = token.trim_matches(' ');
     // The alphabet of b68token, RFC 6750 §2.1.
@@ -65,7 +65,7 @@ mod tests {
             headers.append(AUTHORIZATION, HeaderValue::from_static(value));
         }
         match presented(&headers) {
-            PresentedBearer::Nothing => "nothing".to_owned(),
+            PresentedBearer::Missing => "missing".to_owned(),
             PresentedBearer::Malformed => "malformed".to_owned(),
             PresentedBearer::Token(token) => format!("token {token}"),
         }
@@ -83,10 +83,10 @@ mod tests {
             assert_eq!(read(&[value]), "malformed", "{value}");
         }
         for value in ["Basic aB1", "token", "BearerX aB1"] {
-            assert_eq!(read(&[value]), "nothing", "{value}");
+            assert_eq!(read(&[value]), "missing", "{value}");
         }
         assert_eq!(read(&["Bearer a", "Bearer a"]), "malformed");
-        assert_eq!(read(&[]), "nothing");
+        assert_eq!(read(&[]), "missing");
     }
 
     #[test]

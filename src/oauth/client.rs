@@ -131,13 +131,13 @@ impl ClientMetadata {
 
     /// The answer to a registration (RFC 7591 §3.2.1): the effective values, and the secret this one time.
     #[must_use]
-    pub fn to_registration_answer(
+    pub fn to_registration_response(
         &self,
         client_id: &str,
         issued_at: u64,
         client_secret: Option<&str>,
     ) -> Value {
-        let mut answer = json!({
+        let mut response = json!({
             "client_id": client_id,
             "client_id_issued_at": issued_at,
             "redirect_uris": self.redirect_uris,
@@ -146,14 +146,14 @@ impl ClientMetadata {
             "response_types": ["code"],
         });
         if let Some(name) = &self.client_name {
-            answer["client_name"] = json!(name);
+            response["client_name"] = json!(name);
         }
         if let Some(secret) = client_secret {
-            answer["client_secret"] = json!(secret);
+            response["client_secret"] = json!(secret);
             // Zero: it does not expire (RFC 7591 §3.2.1).
-            answer["client_secret_expires_at"] = json!(0);
+            response["client_secret_expires_at"] = json!(0);
         }
-        answer
+        response
     }
 }
 
@@ -263,12 +263,12 @@ mod tests {
             register(&json!({"redirect_uris": ["https://example.com/cb"], "x": {"y": 1}})).unwrap();
         assert_eq!(client.auth_method, AuthMethod::None);
         assert!(client.refresh);
-        let answer = client.to_registration_answer("id", 7, None);
+        let response = client.to_registration_response("id", 7, None);
         assert_eq!(
-            answer["grant_types"],
+            response["grant_types"],
             json!(["authorization_code", "refresh_token"])
         );
-        assert_eq!(answer["token_endpoint_auth_method"], "none");
+        assert_eq!(response["token_endpoint_auth_method"], "none");
     }
 
     #[test]

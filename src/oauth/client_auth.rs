@@ -39,7 +39,7 @@ impl AuthMethod {
 
     /// Whether a client registered with this method may use the presented one.
     #[must_use]
-    pub fn admits(self, presented: Self) -> bool {
+    pub fn allows(self, presented: Self) -> bool {
         self == presented || (self == Self::ClientSecret && presented != Self::None)
     }
 

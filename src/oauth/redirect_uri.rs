@@ -126,7 +126,7 @@ impl RedirectUri {
     /// Whether a requested URI is this registered one: the same text, except that the port of a loopback
     /// address over http is the client's choice at the time of the request (RFC 8252 §7.3).
     #[must_use]
-    pub fn admits(&self, requested: &Self) -> bool {
+    pub fn matches(&self, requested: &Self) -> bool {
         self == requested
             || matches!(
                 (self.without_loopback_port(), requested.without_loopback_port()),
@@ -165,7 +165,7 @@ impl RedirectUri {
 
     /// The URI with parameters added to its query (RFC 6749 §3.1.2: what is there already stays).
     #[must_use]
-    pub fn with(&self, params: &[(&str, &str)]) -> String {
+    pub fn with_query_params(&self, params: &[(&str, &str)]) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(params);
         let separator = match self.0.split_once('?') {
@@ -288,20 +288,20 @@ mod tests {
         assert!(RedirectUri::parse(&format!("https://example.com/{}", "a".repeat(2048))).is_err());
     }
 
-    fn admits(registered: &str, requested: &str) -> bool {
+    fn matches(registered: &str, requested: &str) -> bool {
         RedirectUri::parse(registered)
             .unwrap()
-            .admits(&RedirectUri::parse(requested).unwrap())
+            .matches(&RedirectUri::parse(requested).unwrap())
     }
 
     #[test]
     fn only_the_port_of_a_loopback_address_may_differ() {
-        assert!(admits(
+        assert!(matches(
             "http://localhost/callback",
             "http://localhost:3118/callback"
         ));
-        assert!(admits("http://127.0.0.1:33418/", "http://127.0.0.1:1/"));
-        assert!(admits("http://[::1]/cb?a=b", "http://[::1]:9/cb?a=b"));
+        assert!(matches("http://127.0.0.1:33418/", "http://127.0.0.1:1/"));
+        assert!(matches("http://[::1]/cb?a=b", "http://[::1]:9/cb?a=b"));
         for (registered, requested) in [
             (
                 "http://localhost/callback",
@@ -327,7 +327,7 @@ mod tests {
             ("https://example.com/cb", "https://example.com/cb/../cb"),
             ("cursor://a/cb", "cursor://a:1/cb"),
         ] {
-            assert!(!admits(registered, requested), "{registered} {requested}");
+            assert!(!matches(registered, requested), "{registered} {requested}");
         }
     }
 
@@ -336,7 +336,7 @@ mod tests {
         let with = |uri: &str| {
             RedirectUri::parse(uri)
                 .unwrap()
-                .with(&[("code", "a b"), ("state", "&\u{e9}\r\n")])
+                .with_query_params(&[("code", "a b"), ("state", "&\u{e9}\r\n")])
         };
         assert_eq!(
             with("https://example.com/cb"),

@@ -10,10 +10,10 @@ use super::{
 use crate::credential::{Code, Fingerprint, RefreshToken};
 
 /// Times that a refresh within the grace may be repeated, after the first moments.
-pub const MOST_REPEATS: u64 = 10;
+pub const MAX_COUNTED_REPEATS: u64 = 10;
 /// Seconds after a rotation in which repeats are not counted: parallel requests of one client, all sent
 /// before any answer arrived.
-pub const UNCOUNTED_SECONDS: u64 = 10;
+pub const UNCOUNTED_REPEAT_SECONDS: u64 = 10;
 
 /// A token request by its grant.
 ///
@@ -67,7 +67,7 @@ pub fn same_redirect_uri(authorized: &RedirectUri, presented: Option<&str>) -> b
 
 /// The body of a successful token answer (RFC 6749 §5.1).
 #[must_use]
-pub fn answer(
+pub fn response_body(
     access_token: &str,
     expires_in: u64,
     refresh_token: Option<&str>,
@@ -87,7 +87,7 @@ pub fn answer(
 
 /// What is remembered of a connection's refresh tokens.
 #[derive(Clone, Debug)]
-pub struct Rotation {
+pub struct RefreshState {
     /// Fingerprint of the family part, the same for every member.
     pub family: Fingerprint,
     /// Fingerprint of the token that is good now.
@@ -102,7 +102,7 @@ pub struct Rotation {
 
 /// What a presented refresh token is.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RefreshTokenStatus {
     /// The current token: rotate.
     Current,
     /// The previous one within the grace: the same pair again. Counted, unless it comes in the first moments.
@@ -117,28 +117,31 @@ pub enum Verdict {
     Replay,
 }
 
-impl Rotation {
+impl RefreshState {
     /// Judges a presented token. `now` and `grace` in seconds.
     #[must_use]
-    pub fn judge(&self, presented: &RefreshToken, now: u64, grace: u64) -> Verdict {
+    pub fn classify(&self, presented: &RefreshToken, now: u64, grace: u64) -> RefreshTokenStatus {
         let fingerprint = presented.fingerprint();
         if fingerprint == self.current {
-            return Verdict::Current;
+            return RefreshTokenStatus::Current;
         }
         if presented.family() != self.family {
-            return Verdict::Refused;
+            return RefreshTokenStatus::Refused;
         }
         let age = now.saturating_sub(self.rotated_at);
         if age >= grace {
-            return Verdict::Replay;
+            return RefreshTokenStatus::Replay;
         }
         if self.previous.as_ref() != Some(&fingerprint) {
-            return Verdict::Refused;
+            return RefreshTokenStatus::Refused;
         }
-        match (age < UNCOUNTED_SECONDS, self.repeats < MOST_REPEATS) {
-            (true, _) => Verdict::Repeat { counted: false },
-            (false, true) => Verdict::Repeat { counted: true },
-            (false, false) => Verdict::Refused,
+        match (
+            age < UNCOUNTED_REPEAT_SECONDS,
+            self.repeats < MAX_COUNTED_REPEATS,
+        ) {
+            (true, _) => RefreshTokenStatus::Repeat { counted: false },
+            (false, true) => RefreshTokenStatus::Repeat { counted: true },
+            (false, false) => RefreshTokenStatus::Refused,
         }
     }
 }
@@ -155,7 +158,7 @@ mod tests {
         oldest: RefreshToken,
         previous: RefreshToken,
         current: RefreshToken,
-        rotation: Rotation,
+        state: RefreshState,
     }
 
     fn family() -> Family {
@@ -165,7 +168,7 @@ mod tests {
         let oldest = RefreshToken::generate(&id, &randomness);
         let previous = oldest.successors(&nonce, 1).1;
         let current = previous.successors(&nonce, 2).1;
-        let rotation = Rotation {
+        let state = RefreshState {
             family: current.family(),
             current: current.fingerprint(),
             previous: Some(previous.fingerprint()),
@@ -177,7 +180,7 @@ mod tests {
             oldest,
             previous,
             current,
-            rotation,
+            state,
         }
     }
 
@@ -185,7 +188,10 @@ mod tests {
     fn the_current_token_rotates_at_any_time() {
         let f = family();
         for now in [0, 1000, 1_000_000] {
-            assert_eq!(f.rotation.judge(&f.current, now, GRACE), Verdict::Current);
+            assert_eq!(
+                f.state.classify(&f.current, now, GRACE),
+                RefreshTokenStatus::Current
+            );
         }
     }
 
@@ -193,33 +199,48 @@ mod tests {
     fn the_previous_token_repeats_within_the_grace_and_is_a_replay_after_it() {
         let mut f = family();
         assert_eq!(
-            f.rotation.judge(&f.previous, 1009, GRACE),
-            Verdict::Repeat { counted: false }
+            f.state.classify(&f.previous, 1009, GRACE),
+            RefreshTokenStatus::Repeat { counted: false }
         );
         assert_eq!(
-            f.rotation.judge(&f.previous, 1010, GRACE),
-            Verdict::Repeat { counted: true }
+            f.state.classify(&f.previous, 1010, GRACE),
+            RefreshTokenStatus::Repeat { counted: true }
         );
         assert_eq!(
-            f.rotation.judge(&f.previous, 1119, GRACE),
-            Verdict::Repeat { counted: true }
+            f.state.classify(&f.previous, 1119, GRACE),
+            RefreshTokenStatus::Repeat { counted: true }
         );
-        assert_eq!(f.rotation.judge(&f.previous, 1120, GRACE), Verdict::Replay);
-        f.rotation.repeats = MOST_REPEATS;
-        assert_eq!(f.rotation.judge(&f.previous, 1119, GRACE), Verdict::Refused);
+        assert_eq!(
+            f.state.classify(&f.previous, 1120, GRACE),
+            RefreshTokenStatus::Replay
+        );
+        f.state.repeats = MAX_COUNTED_REPEATS;
+        assert_eq!(
+            f.state.classify(&f.previous, 1119, GRACE),
+            RefreshTokenStatus::Refused
+        );
     }
 
     #[test]
     fn an_older_member_is_a_replay_unless_the_last_rotation_is_fresh() {
         let f = family();
-        assert_eq!(f.rotation.judge(&f.oldest, 1119, GRACE), Verdict::Refused);
-        assert_eq!(f.rotation.judge(&f.oldest, 1120, GRACE), Verdict::Replay);
+        assert_eq!(
+            f.state.classify(&f.oldest, 1119, GRACE),
+            RefreshTokenStatus::Refused
+        );
+        assert_eq!(
+            f.state.classify(&f.oldest, 1120, GRACE),
+            RefreshTokenStatus::Replay
+        );
     }
 
     #[test]
     fn a_guess_changes_nothing() {
         let f = family();
-        assert_eq!(f.rotation.judge(&f.stranger, 5000, GRACE), Verdict::Refused);
+        assert_eq!(
+            f.state.classify(&f.stranger, 5000, GRACE),
+            RefreshTokenStatus::Refused
+        );
     }
 
     #[test]

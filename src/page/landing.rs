@@ -16,8 +16,6 @@ pub struct Landing<'a> {
     pub upstream_host: &'a str,
     /// Whether nobody but this computer reaches it: clients that run elsewhere cannot.
     pub only_this_machine: bool,
-    /// Whether `/connections` exists.
-    pub show_connections_link: bool,
 }
 
 impl Landing<'_> {

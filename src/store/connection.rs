@@ -19,7 +19,7 @@ const CONNECTION: &str = "connection";
 
 /// How issuing a code ended.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Issued {
+pub enum IssueOutcome {
     /// The connection stands in stage `code`.
     Code,
     /// Its earlier code was redeemed already: nothing was changed.
@@ -28,7 +28,7 @@ pub enum Issued {
 
 /// How redeeming a code ended.
 #[derive(Debug)]
-pub enum Redeemed {
+pub enum RedeemOutcome {
     /// This request won.
     Done,
     /// Another request redeemed the code, or the connection is gone.
@@ -54,7 +54,7 @@ pub struct NewTokens<'a> {
 
 /// How a rotation ended.
 #[derive(Debug)]
-pub enum Rotated {
+pub enum RotationOutcome {
     /// This request won.
     Done,
     /// The token was rotated meanwhile, or the connection is gone: judge again.
@@ -67,7 +67,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be written, as for every method here.
-    pub async fn issue_code(&self, connection: &Connection) -> Result<Issued, Unavailable> {
+    pub async fn issue_code(&self, connection: &Connection) -> Result<IssueOutcome, Unavailable> {
         let attempt = self.randomness.id();
         let mut item = item(
             CONNECTION,
@@ -89,15 +89,15 @@ impl Store {
             .send()
             .await;
         let Err(error) = sent else {
-            return Ok(Issued::Code);
+            return Ok(IssueOutcome::Code);
         };
         let Some(PutItemError::ConditionalCheckFailedException(failed)) = error.as_service_error()
         else {
             return Err(unavailable(&error));
         };
         Ok(match settle(failed.item().cloned(), Some(&attempt)) {
-            Written::Done(_) => Issued::Code,
-            Written::Refused(_) => Issued::AlreadyConnected,
+            Written::Done(_) => IssueOutcome::Code,
+            Written::Refused(_) => IssueOutcome::AlreadyConnected,
         })
     }
 
@@ -128,7 +128,7 @@ impl Store {
         code: &Fingerprint,
         family: Option<&Fingerprint>,
         tokens: &NewTokens<'_>,
-    ) -> Result<Redeemed, Unavailable> {
+    ) -> Result<RedeemOutcome, Unavailable> {
         let written = Update::of(CONNECTION, id.as_str())
             .set("stage", "live")
             .set("access", tokens.access)
@@ -144,8 +144,8 @@ impl Store {
             .send(&self.client, &self.table)
             .await?;
         Ok(match written {
-            Written::Done(_) => Redeemed::Done,
-            Written::Refused(old) => Redeemed::Lost(old.map(parse).transpose()?.map(Box::new)),
+            Written::Done(_) => RedeemOutcome::Done,
+            Written::Refused(old) => RedeemOutcome::Lost(old.map(parse).transpose()?.map(Box::new)),
         })
     }
 
@@ -159,7 +159,7 @@ impl Store {
         seen: &Connection,
         presented: &Fingerprint,
         next: &NewTokens<'_>,
-    ) -> Result<Rotated, Unavailable> {
+    ) -> Result<RotationOutcome, Unavailable> {
         let written = Update::of(CONNECTION, seen.id.as_str())
             .set_or_remove("access_previous", seen.access.as_ref())
             .set("access_previous_expires_at", seen.access_expires_at)
@@ -180,8 +180,10 @@ impl Store {
             .send(&self.client, &self.table)
             .await?;
         Ok(match written {
-            Written::Done(_) => Rotated::Done,
-            Written::Refused(old) => Rotated::Lost(old.map(parse).transpose()?.map(Box::new)),
+            Written::Done(_) => RotationOutcome::Done,
+            Written::Refused(old) => {
+                RotationOutcome::Lost(old.map(parse).transpose()?.map(Box::new))
+            }
         })
     }
 

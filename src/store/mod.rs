@@ -14,11 +14,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
-pub use connection::{Issued, NewTokens, Redeemed, Rotated};
+pub use connection::{IssueOutcome, NewTokens, RedeemOutcome, RotationOutcome};
 pub use pin::{PinOutcome, PinTry, WrongTry};
 
 use crate::{credential::Randomness, error::Unavailable};
-use record::{Client, Document, Pending, Session, VERSION};
+use record::{Client, PendingConsent, SCHEMA_VERSION, Session, StoredDocument};
 use table::{Item, unavailable};
 
 /// The table, and the randomness for attempt ids. Cheap to clone.
@@ -87,7 +87,11 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn put_document(&self, url: &str, document: &Document) -> Result<(), Unavailable> {
+    pub async fn put_document(
+        &self,
+        url: &str,
+        document: &StoredDocument,
+    ) -> Result<(), Unavailable> {
         self.put(&format!("document#{url}"), document, document.expires_at)
             .await
     }
@@ -96,8 +100,12 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn document(&self, url: &str, now: u64) -> Result<Option<Document>, Unavailable> {
-        let document: Option<Document> = self.read(&format!("document#{url}")).await?;
+    pub async fn document(
+        &self,
+        url: &str,
+        now: u64,
+    ) -> Result<Option<StoredDocument>, Unavailable> {
+        let document: Option<StoredDocument> = self.read(&format!("document#{url}")).await?;
         Ok(document.filter(|document| now < document.expires_at))
     }
 
@@ -105,7 +113,11 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn put_pending(&self, page: &str, pending: &Pending) -> Result<(), Unavailable> {
+    pub async fn put_pending(
+        &self,
+        page: &str,
+        pending: &PendingConsent,
+    ) -> Result<(), Unavailable> {
         self.put(&format!("pending#{page}"), pending, pending.expires_at)
             .await
     }
@@ -114,8 +126,12 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn pending(&self, page: &str, now: u64) -> Result<Option<Pending>, Unavailable> {
-        let pending: Option<Pending> = self.read(&format!("pending#{page}")).await?;
+    pub async fn pending(
+        &self,
+        page: &str,
+        now: u64,
+    ) -> Result<Option<PendingConsent>, Unavailable> {
+        let pending: Option<PendingConsent> = self.read(&format!("pending#{page}")).await?;
         Ok(pending.filter(|pending| now < pending.expires_at))
     }
 
@@ -214,7 +230,10 @@ fn item<T: Serialize>(
     let mut item: Item = to_item(record).map_err(|error| malformed(&error))?;
     item.insert("pk".to_owned(), AttributeValue::S(pk.to_owned()));
     item.insert("sk".to_owned(), AttributeValue::S(sk.to_owned()));
-    item.insert("v".to_owned(), AttributeValue::N(VERSION.to_string()));
+    item.insert(
+        "v".to_owned(),
+        AttributeValue::N(SCHEMA_VERSION.to_string()),
+    );
     item.insert(
         "expires_at".to_owned(),
         AttributeValue::N(expires_at.to_string()),

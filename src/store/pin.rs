@@ -276,7 +276,7 @@ impl Store {
                 .set("tries", 1)
                 .set("wrong", 0)
                 .set("expires_at", now + WRONG_TRIES_KEPT_SECONDS)
-                .set("v", super::VERSION)
+                .set("v", super::SCHEMA_VERSION)
                 .attempt(self.randomness.id());
             let opened = match started_at {
                 None => opened.when_absent("started_at"),

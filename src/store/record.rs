@@ -10,18 +10,19 @@ use serde::{Deserialize, Serialize};
 use crate::{
     credential::{Code, ConnectionId, Fingerprint, IssuedToken, SealingKey},
     oauth::{
-        client_auth::AuthMethod, pkce::CodeChallenge, redirect_uri::RedirectUri, token::Rotation,
+        client_auth::AuthMethod, pkce::CodeChallenge, redirect_uri::RedirectUri,
+        token::RefreshState,
     },
 };
 
 /// The schema version that this program writes.
-pub const VERSION: u64 = 1;
+pub const SCHEMA_VERSION: u64 = 1;
 
 /// Seconds for which a code can be redeemed (RFC 6749 §4.1.2: ten minutes at most).
 pub const CODE_LIFETIME_SECONDS: u64 = 300;
 
 /// The `expires_at` of a client that is not in the table: registered by hand, or described by a document.
-pub const NOT_STORED: u64 = u64::MAX;
+pub const NEVER_EXPIRES: u64 = u64::MAX;
 
 /// A registered client: `client#<client_id>`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,13 +52,13 @@ impl Client {
     /// Whether it is an item of the table, which expires.
     #[must_use]
     pub fn is_stored(&self) -> bool {
-        self.expires_at != NOT_STORED
+        self.expires_at != NEVER_EXPIRES
     }
 }
 
 /// The last good copy of a client-id document: `document#<URL>`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Document {
+pub struct StoredDocument {
     /// The document as fetched, checked again whenever it is used.
     pub body: String,
     /// `ETag`, for the next fetch.
@@ -76,7 +77,7 @@ pub struct Document {
 ///
 /// No `Debug`: the client's state is nobody else's.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Pending {
+pub struct PendingConsent {
     /// Fingerprint of the cookie of the browser that opened the page.
     pub browser: Fingerprint,
     /// The connection to be.
@@ -203,7 +204,7 @@ impl Connection {
     /// The connection that begins when the right PIN was entered on this page: in stage `code`, without tokens.
     #[must_use]
     pub fn begin(
-        pending: &Pending,
+        pending: &PendingConsent,
         code: &Code,
         sealing_key: SealingKey,
         address: String,
@@ -247,8 +248,8 @@ impl Connection {
 
     /// The state of its refresh tokens; `None` when it has none.
     #[must_use]
-    pub fn rotation(&self) -> Option<Rotation> {
-        Some(Rotation {
+    pub fn refresh_state(&self) -> Option<RefreshState> {
+        Some(RefreshState {
             family: self.family.clone()?,
             current: self.refresh.clone()?,
             previous: self.refresh_previous.clone(),

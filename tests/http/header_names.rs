@@ -1,7 +1,7 @@
 //! Header names with `_`: they are names of their own, except where a server that takes `_` for `-` would find a second
 //! value for a header that is not the client's to set.
 
-use lambda_oauth_mcp_proxy::config::{Config, Host};
+use lambda_oauth_mcp_proxy::config::{Config, HostKind};
 
 use crate::support::world::World;
 
@@ -131,7 +131,9 @@ async fn reserved_names_are_reserved_in_both_spellings() {
         ("UPSTREAM_HEADERS", r#"{"X_Amzn_Trace-Id":"x"}"#),
         ("UPSTREAM_AUTH_HEADER", "Set_Cookie"),
     ] {
-        let problems = Config::read(Host::Local, |name| (name == setting).then(|| value.into()));
+        let problems = Config::read(HostKind::Local, |name| {
+            (name == setting).then(|| value.into())
+        });
         let problems = problems.err().unwrap_or_default();
         assert!(
             problems.len() == 1 && problems[0].starts_with(setting),

@@ -8,7 +8,7 @@ use axum::{Router, serve::Listener};
 use http::{HeaderMap, Method};
 use lambda_oauth_mcp_proxy::{
     clock::Clock,
-    config::{Config, Host},
+    config::{Config, HostKind},
     host::engine,
     http_client::{HttpClient, tls, tls_with_roots},
     pin::Pin,
@@ -61,7 +61,7 @@ fn manager(http: &HttpClient, endpoint: String) -> aws_sdk_secretsmanager::Clien
 }
 
 fn upstream(http: HttpClient, port: u16) -> Upstream {
-    let config = Config::read(Host::Lambda, |name| match name {
+    let config = Config::read(HostKind::Lambda, |name| match name {
         "UPSTREAM_MCP" => Some(format!("https://localhost:{port}/mcp")),
         "TABLE_NAME" | "SECRET_ARN" => Some("any".to_owned()),
         _ => None,

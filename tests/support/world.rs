@@ -20,8 +20,8 @@ use lambda_oauth_mcp_proxy::{
     app::App,
     client_document::Fetcher,
     clock::Clock,
-    config::{Config, Host},
-    credential::{Plain, Randomness},
+    config::{Config, HostKind},
+    credential::{Randomness, SecretString},
     host::{aws, engine, local},
     http_client::{HttpClient, tls},
     pin::Pin,
@@ -101,12 +101,12 @@ impl World {
         let log_begins = logged().lock().unwrap().len();
         let upstream = Recorder::start().await;
         let randomness = Randomness::system();
-        let pat = Plain::generate("pat_", &randomness);
+        let pat = SecretString::generate("pat_", &randomness);
         let pin = Pin::generate(&randomness);
         let upstream_url = options
             .upstream
             .unwrap_or_else(|| format!("http://{}/mcp", upstream.address));
-        let config = Config::read(Host::Local, |name| {
+        let config = Config::read(HostKind::Local, |name| {
             if let Some((_, value)) = options.settings.iter().find(|(n, _)| *n == name) {
                 return Some(value.clone());
             }

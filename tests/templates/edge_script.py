@@ -330,7 +330,7 @@ def refusals(directory):
     old.run().failed("a stack of an older template", "deploy this version")
     other = Account(directory).with_function()
     other.state["stacks"]["eu-central-1/mcp-github"]["outputs"] = {"Something": "else"}
-    other.run().failed("a stack of something else", "no stack of this project")
+    other.run().failed("a stack of something else", "not a stack of this project")
     weak = Account(directory, secret={"upstream_token": TOKEN, "auth_pin": PIN, "origin_secret": "too short!"}).with_function().run()
     weak.failed("an origin secret that CloudFront could not send", "32 to 128 letters and digits")
     equal(weak.names(), [], "a bad origin secret changes nothing")
@@ -338,7 +338,7 @@ def refusals(directory):
 
 def interrupted(directory):
     account = Account(directory, fail_creation=True).with_function().run()
-    account.failed("a creation that fails", "the reason why[\\s\\S]*did not get there")
+    account.failed("a creation that fails", "the reason why[\\s\\S]*mcp-github-edge in us-east-1 failed")
     check("origin_secret" not in account.state["secret"], "the function still answers directly")
     account.run()
     account.succeeded("the run after that")

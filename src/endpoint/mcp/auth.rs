@@ -43,7 +43,7 @@ pub async fn authorized(
 ) -> Result<Connection, Denied> {
     let refuse = |error| Denied::Unauthorized(Box::new(unauthorized(caller, path, error)));
     let token = match bearer::presented(headers) {
-        PresentedBearer::Nothing => return Err(refuse(None)),
+        PresentedBearer::Missing => return Err(refuse(None)),
         PresentedBearer::Malformed => {
             return Err(refuse(Some((
                 ErrorCode::InvalidToken,

@@ -50,7 +50,6 @@ fn landing<'a>() -> Landing<'a> {
         connector_name: "example",
         upstream_host: "mcp.example",
         only_this_machine: false,
-        show_connections_link: true,
     }
 }
 
@@ -151,7 +150,6 @@ fn every_page(text: &str) -> Vec<Page> {
             connector_name: text,
             upstream_host: text,
             only_this_machine: false,
-            show_connections_link: true,
         }
         .render(),
     );

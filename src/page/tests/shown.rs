@@ -187,13 +187,6 @@ fn an_address_of_this_computer_alone_says_so() {
 }
 
 #[test]
-fn the_link_to_the_connections_can_be_left_out() {
+fn the_landing_page_links_to_the_connections() {
     assert!(landing().render().html.contains("href=\"/connections\""));
-    let html = Landing {
-        show_connections_link: false,
-        ..landing()
-    }
-    .render()
-    .html;
-    assert!(!html.contains("/connections"));
 }

@@ -6,6 +6,7 @@
 mod addresses;
 mod binding;
 pub mod documents;
+mod limits;
 mod names;
 mod pages;
 mod pins;
