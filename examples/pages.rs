@@ -23,8 +23,9 @@ fn main() -> io::Result<()> {
     fs::create_dir_all(directory)?;
     for (state, page) in consents()
         .into_iter()
-        .chain(refused())
-        .chain(others())
+        .chain(refusals())
+        .chain(messages())
+        .chain(landings())
         .chain(lists())
     {
         fs::write(directory.join(state).with_extension("html"), page.html)?;
@@ -144,7 +145,7 @@ fn consents() -> Vec<(&'static str, Page)> {
     ]
 }
 
-fn refused() -> Vec<(&'static str, Page)> {
+fn refusals() -> Vec<(&'static str, Page)> {
     let notice = |notice| {
         Consent {
             notice: Some(notice),
@@ -162,7 +163,7 @@ fn refused() -> Vec<(&'static str, Page)> {
     ]
 }
 
-fn others() -> Vec<(&'static str, Page)> {
+fn messages() -> Vec<(&'static str, Page)> {
     vec![
         (
             "error",
@@ -233,6 +234,11 @@ fn others() -> Vec<(&'static str, Page)> {
             }
             .render(),
         ),
+    ]
+}
+
+fn landings() -> Vec<(&'static str, Page)> {
+    vec![
         (
             "landing",
             Landing {
