@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 const MAX_COMBINING_MARKS: usize = 2;
 
 /// Longest client name that a page shows. The longest real names have about 30 characters.
-const MAX_CLIENT_NAME_CHARACTERS: usize = 60;
+pub(super) const MAX_CLIENT_NAME_CHARACTERS: usize = 60;
 
 /// The longest name in DNS (RFC 1035 §2.3.4).
 const MAX_HOST_CHARACTERS: usize = 253;
