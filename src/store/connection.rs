@@ -217,15 +217,7 @@ impl Store {
     /// # Errors
     /// When the table cannot be written.
     pub async fn end_connection(&self, id: &ConnectionId) -> Result<(), Unavailable> {
-        self.client
-            .delete_item()
-            .table_name(&self.table)
-            .key("pk", AttributeValue::S(CONNECTION.to_owned()))
-            .key("sk", AttributeValue::S(id.as_str().to_owned()))
-            .send()
-            .await
-            .map_err(|error| unavailable(&error))?;
-        Ok(())
+        self.delete(CONNECTION, id.as_str()).await
     }
 
     /// Deletes a connection whose code has not been redeemed; a live connection stays.
@@ -320,30 +312,18 @@ impl Store {
     }
 
     async fn connection_items(&self) -> Result<Vec<Item>, Unavailable> {
-        let mut items = Vec::new();
-        let mut from = None;
-        loop {
-            let page = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .key_condition_expression("#pk = :connection")
-                .expression_attribute_names("#pk", "pk")
-                .expression_attribute_values(
-                    ":connection",
-                    AttributeValue::S(CONNECTION.to_owned()),
-                )
-                .consistent_read(true)
-                .set_exclusive_start_key(from)
-                .send()
-                .await
-                .map_err(|error| unavailable(&error))?;
-            items.extend(page.items.unwrap_or_default());
-            from = page.last_evaluated_key.filter(|key| !key.is_empty());
-            if from.is_none() {
-                break;
-            }
-        }
-        Ok(items)
+        self.client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("#pk = :connection")
+            .expression_attribute_names("#pk", "pk")
+            .expression_attribute_values(":connection", AttributeValue::S(CONNECTION.to_owned()))
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send()
+            .collect::<Result<_, _>>()
+            .await
+            .map_err(|error| unavailable(&error))
     }
 }

@@ -143,7 +143,7 @@ impl Store {
     /// # Errors
     /// When the table cannot be written.
     pub async fn delete_pending(&self, page: &str) -> Result<(), Unavailable> {
-        self.delete(&format!("pending#{page}")).await
+        self.delete(&format!("pending#{page}"), "-").await
     }
 
     /// Stores a session of the connections page.
@@ -169,7 +169,7 @@ impl Store {
     /// # Errors
     /// When the table cannot be written.
     pub async fn delete_session(&self, cookie: &str) -> Result<(), Unavailable> {
-        self.delete(&format!("session#{cookie}")).await
+        self.delete(&format!("session#{cookie}"), "-").await
     }
 
     async fn get(&self, pk: &str, sk: &str) -> Result<Option<Item>, Unavailable> {
@@ -211,12 +211,12 @@ impl Store {
         Ok(())
     }
 
-    async fn delete(&self, pk: &str) -> Result<(), Unavailable> {
+    async fn delete(&self, pk: &str, sk: &str) -> Result<(), Unavailable> {
         self.client
             .delete_item()
             .table_name(&self.table)
             .key("pk", AttributeValue::S(pk.to_owned()))
-            .key("sk", AttributeValue::S("-".to_owned()))
+            .key("sk", AttributeValue::S(sk.to_owned()))
             .send()
             .await
             .map_err(|error| unavailable(&error))?;
