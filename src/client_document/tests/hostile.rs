@@ -1,4 +1,4 @@
-//! Origins and resolvers that mean harm.
+//! Hostile origins and resolvers.
 
 use std::{
     fmt::Write as _,
@@ -16,13 +16,13 @@ use super::{
 };
 use crate::client_document::is_public;
 
-/// Long enough to reach the origin on a busy machine, short enough to wait for.
-const SHORT: Duration = Duration::from_millis(700);
+/// Long enough to reach the origin on a busy machine, short enough for a test.
+const SHORT_TIMEOUT: Duration = Duration::from_millis(700);
 
 async fn refusal(script: Script) -> FetchError {
     let origin = Origin::start(script).await;
     let error = fetch(&origin).await.unwrap_err();
-    assert_eq!(origin.connections(), 1, "one try, whatever comes of it");
+    assert_eq!(origin.connections(), 1, "one attempt, whatever its result");
     error
 }
 
@@ -41,9 +41,10 @@ async fn redirects_are_not_followed() {
 #[tokio::test]
 async fn other_statuses_are_refused_even_with_a_document() {
     for code in [201, 203, 206, 403, 404, 410, 429, 500, 503] {
-        let answer = String::from_utf8(ok("content-type: application/json\r\n", DOCUMENT)).unwrap();
-        let answer = answer.replacen("200 OK", &format!("{code} No"), 1);
-        let error = refusal(Script::Answer(answer.into_bytes())).await;
+        let response =
+            String::from_utf8(ok("content-type: application/json\r\n", DOCUMENT)).unwrap();
+        let response = response.replacen("200 OK", &format!("{code} No"), 1);
+        let error = refusal(Script::Answer(response.into_bytes())).await;
         assert_eq!(error, FetchError::Status(code));
         assert!(error.to_string().contains(&code.to_string()));
     }
@@ -61,26 +62,29 @@ async fn other_types_are_refused() {
 }
 
 #[tokio::test]
-async fn what_comes_compressed_is_refused_unread() {
-    // The head of a gzip stream: were it inflated, it could be of any size.
+async fn a_compressed_document_is_refused_unread() {
+    // The beginning of a gzip stream: inflated, it could have any size.
     let lines = "content-type: application/json\r\ncontent-encoding: gzip\r\n";
-    let mut answer = ok(lines, "");
-    answer.extend_from_slice(&[0x1f, 0x8b, 8, 0]);
-    assert_eq!(refusal(Script::Answer(answer)).await, FetchError::Encoded);
+    let mut response = ok(lines, "");
+    response.extend_from_slice(&[0x1f, 0x8b, 8, 0]);
+    assert_eq!(
+        refusal(Script::Answer(response)).await,
+        FetchError::Compressed
+    );
 }
 
 #[tokio::test]
 async fn what_is_not_utf8_is_refused() {
-    let mut answer =
+    let mut response =
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 4\r\n\r\n".to_vec();
-    answer.extend_from_slice(b"{\"\xff\"");
-    assert_eq!(refusal(Script::Answer(answer)).await, FetchError::NotUtf8);
+    response.extend_from_slice(b"{\"\xff\"");
+    assert_eq!(refusal(Script::Answer(response)).await, FetchError::NotUtf8);
 }
 
 #[tokio::test]
 async fn a_document_announced_as_too_large_is_not_waited_for() {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 5121\r\n\r\n";
-    // It never sends the body, so only a refusal by the header can end this before the time is over.
+    // The body is never sent, so without a check of the header this would end with the time limit.
     assert_eq!(
         refusal(Script::Hang(head.into())).await,
         FetchError::TooLarge
@@ -88,7 +92,7 @@ async fn a_document_announced_as_too_large_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn an_endless_document_is_cut_at_5_kb_and_its_connection_closed() {
+async fn reading_an_endless_document_ends_at_5_kb_and_closes_the_connection() {
     let chunked =
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
     let until_close = "HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n";
@@ -102,7 +106,7 @@ async fn an_endless_document_is_cut_at_5_kb_and_its_connection_closed() {
 }
 
 #[tokio::test]
-async fn endless_heads_are_refused() {
+async fn endless_headers_are_refused() {
     let mut flood = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n".to_owned();
     for n in 0..1000 {
         let _ = write!(flood, "x-{n}: {n}\r\n");
@@ -110,23 +114,23 @@ async fn endless_heads_are_refused() {
     flood += "content-length: 0\r\n\r\n";
     assert_eq!(
         refusal(Script::Answer(flood.into())).await,
-        FetchError::Broken
+        FetchError::Incomplete
     );
 
     let start = "HTTP/1.1 200 OK\r\nx: ";
     let mut origin = Origin::start(Script::Endless(start.into(), vec![b'a'; 4096])).await;
-    assert_eq!(fetch(&origin).await, Err(FetchError::Broken));
+    assert_eq!(fetch(&origin).await, Err(FetchError::Incomplete));
     origin.ended.wait_for(|ended| *ended == 1).await.unwrap();
 }
 
 #[tokio::test]
-async fn what_is_cut_short_or_is_not_http_is_refused() {
+async fn a_response_that_is_cut_off_or_is_not_http_is_refused() {
     let mut short = ok("content-type: application/json\r\n", DOCUMENT);
     short.truncate(short.len() - 1);
-    assert_eq!(refusal(Script::Answer(short)).await, FetchError::Broken);
+    assert_eq!(refusal(Script::Answer(short)).await, FetchError::Incomplete);
     for garbage in ["", "SSH-2.0-x\r\n\r\n", "HTTP/1.1 200 OK\r\n"] {
         let error = refusal(Script::Answer(garbage.into())).await;
-        assert_eq!(error, FetchError::Broken, "{garbage:?}");
+        assert_eq!(error, FetchError::Incomplete, "{garbage:?}");
     }
 }
 
@@ -135,25 +139,26 @@ async fn slowness_anywhere_ends_with_the_time_limit() {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
     for sent in ["", "HTTP/1.1 200", head, &format!("{head}{{")] {
         let mut origin = Origin::start(Script::Hang(sent.into())).await;
-        let fetcher = Fetcher::with_policy(origin.tls.clone(), policy(&origin).within(SHORT));
+        let fetcher =
+            Fetcher::with_policy(origin.tls.clone(), policy(&origin).within(SHORT_TIMEOUT));
         let outcome = fetcher.fetch(&url(), &Validators::default()).await;
         assert_eq!(outcome, Err(FetchError::TimedOut), "{sent:?}");
-        // And nothing of it lives on.
+        // The connection is closed.
         origin.ended.wait_for(|ended| *ended == 1).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn interim_answers_without_end_do_not_outlast_the_time_limit() {
+async fn endless_interim_responses_end_with_the_time_limit() {
     let interim = b"HTTP/1.1 103 Early Hints\r\n\r\n".to_vec();
     let origin = Origin::start(Script::Endless(vec![], interim)).await;
-    let fetcher = Fetcher::with_policy(origin.tls.clone(), policy(&origin).within(SHORT));
+    let fetcher = Fetcher::with_policy(origin.tls.clone(), policy(&origin).within(SHORT_TIMEOUT));
     let outcome = fetcher.fetch(&url(), &Validators::default()).await;
     assert_eq!(outcome, Err(FetchError::TimedOut));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resolver_that_never_answers_is_given_five_seconds() {
+async fn a_resolver_that_never_responds_is_given_five_seconds() {
     let origin = Origin::start(json(DOCUMENT)).await;
     let started = tokio::time::Instant::now();
     let policy = policy(&origin).with_lookup(|_| std::future::pending());
@@ -164,12 +169,12 @@ async fn a_resolver_that_never_answers_is_given_five_seconds() {
 }
 
 #[tokio::test]
-async fn a_host_that_cannot_prove_itself_is_not_believed() {
+async fn a_host_without_a_valid_certificate_is_refused() {
     let origin = Origin::named("other.example", json(DOCUMENT)).await;
     assert_eq!(fetch(&origin).await, Err(FetchError::Untrusted));
     assert!(origin.requests.lock().unwrap().is_empty());
 
-    // The right name, but of an authority that we do not know.
+    // The right name, but an unknown certificate authority.
     let stranger = Origin::start(json(DOCUMENT)).await;
     let outcome = Fetcher::with_policy(origin.tls.clone(), policy(&stranger))
         .fetch(&url(), &Validators::default())
@@ -179,7 +184,7 @@ async fn a_host_that_cannot_prove_itself_is_not_believed() {
 }
 
 #[tokio::test]
-async fn a_resolver_is_asked_once_so_that_a_second_answer_cannot_differ() {
+async fn a_name_is_resolved_once_so_that_a_second_result_cannot_differ() {
     let origin = Origin::start(json(DOCUMENT)).await;
     let asked = Arc::new(AtomicUsize::new(0));
     let (counter, address) = (asked.clone(), origin.address);
@@ -192,14 +197,14 @@ async fn a_resolver_is_asked_once_so_that_a_second_answer_cannot_differ() {
     let fetcher = Fetcher::with_policy(origin.tls.clone(), policy);
     assert!(fetcher.fetch(&url(), &Validators::default()).await.is_ok());
     assert_eq!(asked.load(Ordering::SeqCst), 1);
-    // The next fetch asks and judges anew.
+    // The next fetch resolves the name and checks the addresses again.
     let outcome = fetcher.fetch(&url(), &Validators::default()).await;
     assert_eq!(outcome, Err(FetchError::Forbidden));
     assert_eq!(origin.connections(), 1);
 }
 
 #[tokio::test]
-async fn one_forbidden_address_condemns_the_whole_answer() {
+async fn a_host_with_one_forbidden_address_is_refused() {
     let origin = Origin::start(json(DOCUMENT)).await;
     let good = origin.address;
     for bad in [
@@ -210,9 +215,9 @@ async fn one_forbidden_address_condemns_the_whole_answer() {
         "fd00:ec2::254",
     ] {
         let bad = SocketAddr::new(bad.parse().unwrap(), good.port());
-        for answer in [vec![good, bad], vec![bad, good]] {
+        for addresses in [vec![good, bad], vec![bad, good]] {
             let policy = Policy::public()
-                .with_lookup(move |_| std::future::ready(Ok(answer.clone())))
+                .with_lookup(move |_| std::future::ready(Ok(addresses.clone())))
                 .permitting(move |address| address == good.ip() || is_public(address));
             let outcome = Fetcher::with_policy(origin.tls.clone(), policy)
                 .fetch(&url(), &Validators::default())
@@ -224,7 +229,7 @@ async fn one_forbidden_address_condemns_the_whole_answer() {
 }
 
 #[tokio::test]
-async fn in_production_loopback_is_forbidden_whatever_name_leads_there() {
+async fn in_production_loopback_is_forbidden_under_every_name() {
     let origin = Origin::start(json(DOCUMENT)).await;
     let address = origin.address;
     let policy = Policy::public().with_lookup(move |_| async move { Ok(vec![address]) });
@@ -236,7 +241,7 @@ async fn in_production_loopback_is_forbidden_whatever_name_leads_there() {
 }
 
 #[tokio::test]
-async fn the_system_resolver_is_judged_like_any_other() {
+async fn the_addresses_of_the_system_resolver_are_checked_too() {
     let origin = Origin::start(json(DOCUMENT)).await;
     // Names below `localhost` lead to loopback or nowhere (RFC 6761 §6.3).
     let url = DocumentUrl::parse("https://a.localhost/client.json").unwrap();
@@ -251,7 +256,7 @@ async fn the_system_resolver_is_judged_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_literal_address_is_judged_without_asking_any_resolver() {
+async fn an_address_in_the_url_is_checked_without_a_resolver() {
     let origin = Origin::start(json(DOCUMENT)).await;
     for (url, address) in [
         ("https://11.0.0.1/client.json", "11.0.0.1"),
@@ -259,9 +264,9 @@ async fn a_literal_address_is_judged_without_asking_any_resolver() {
     ] {
         let address: IpAddr = address.parse().unwrap();
         let policy = Policy::public()
-            .with_lookup(|_| async { panic!("a resolver was asked about an address") })
-            .permitting(move |judged| {
-                assert_eq!(judged, address);
+            .with_lookup(|_| async { panic!("an address needs no resolver") })
+            .permitting(move |checked| {
+                assert_eq!(checked, address);
                 false
             });
         let outcome = Fetcher::with_policy(origin.tls.clone(), policy)
@@ -272,7 +277,7 @@ async fn a_literal_address_is_judged_without_asking_any_resolver() {
 }
 
 #[tokio::test]
-async fn a_full_house_refuses_at_once_and_recovers() {
+async fn above_the_limit_a_fetch_is_refused_at_once() {
     let origin = Origin::start(json(DOCUMENT)).await;
     let address = origin.address;
     let policy = policy(&origin).with_lookup(move |host| async move {
@@ -289,11 +294,11 @@ async fn a_full_house_refuses_at_once_and_recovers() {
             tokio::spawn(async move { fetcher.fetch(&slow, &Validators::default()).await })
         })
         .collect();
-    // Each spawned fetch takes its place before it first waits.
+    // Each spawned fetch counts before it first waits.
     tokio::task::yield_now().await;
     let outcome = fetcher.fetch(&url(), &Validators::default()).await;
     assert_eq!(outcome, Err(FetchError::Busy));
-    // A fetch that nobody waits for any more gives its place back.
+    // An aborted fetch does not count any more.
     for fetch in under_way {
         fetch.abort();
         let _ = fetch.await;

@@ -26,7 +26,7 @@ fn json(body: &str) -> Script {
     Script::Answer(ok("content-type: application/json\r\n", body))
 }
 
-/// A policy whose every name leads to the origin, and which lets the test go there.
+/// A policy that resolves every name to the origin, and permits its address.
 fn policy(origin: &Origin) -> Policy {
     let address = origin.address;
     Policy::public()
@@ -62,7 +62,7 @@ async fn a_document_is_fetched_with_its_validators_and_freshness() {
 }
 
 #[tokio::test]
-async fn the_request_says_what_it_must_and_nothing_else() {
+async fn the_request_has_the_required_headers_and_no_others() {
     let origin = Origin::start(json(DOCUMENT)).await;
     fetch(&origin).await.unwrap();
     let requests = origin.requests.lock().unwrap();
@@ -85,7 +85,7 @@ async fn the_request_says_what_it_must_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn an_unchanged_document_is_not_sent_again() {
+async fn a_document_that_is_not_modified_is_not_sent_again() {
     let origin = Origin::start(Script::Answer(
         b"HTTP/1.1 304 Not Modified\r\ncache-control: max-age=900\r\n\r\n".to_vec(),
     ))
@@ -100,32 +100,32 @@ async fn an_unchanged_document_is_not_sent_again() {
     let fresh_for = Duration::from_mins(15);
     assert_eq!(outcome, Ok(Fetched::NotModified { fresh_for }));
     assert!(origin.requests.lock().unwrap()[0].contains("if-none-match: \"a\"\r\n"));
-    // And without having asked, a 304 is worth nothing.
+    // A 304 that was not requested is an error.
     assert_eq!(fetch(&origin).await, Err(FetchError::Status(304)));
 }
 
 #[tokio::test]
-async fn a_document_of_exactly_5_kb_in_many_chunks_is_taken() {
-    let mut answer =
+async fn a_document_of_exactly_5_kb_in_many_chunks_is_accepted() {
+    let mut response =
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
             .to_vec();
     for _ in 0..512 {
-        answer.extend_from_slice(b"a\r\n0123456789\r\n");
+        response.extend_from_slice(b"a\r\n0123456789\r\n");
     }
-    answer.extend_from_slice(b"0\r\n\r\n");
-    let origin = Origin::start(Script::Answer(answer)).await;
+    response.extend_from_slice(b"0\r\n\r\n");
+    let origin = Origin::start(Script::Answer(response)).await;
     let Ok(Fetched::Fresh {
         body, fresh_for, ..
     }) = fetch(&origin).await
     else {
-        panic!("not taken");
+        panic!("refused");
     };
     assert_eq!(body.len(), 5 * 1024);
     assert_eq!(fresh_for, Duration::from_hours(1));
 }
 
 #[tokio::test]
-async fn each_fetch_has_a_connection_and_a_lookup_of_its_own() {
+async fn each_fetch_makes_its_own_connection() {
     let origin = Origin::start(json(DOCUMENT)).await;
     let fetcher = Fetcher::with_policy(origin.tls.clone(), policy(&origin));
     for _ in 0..3 {
@@ -135,7 +135,7 @@ async fn each_fetch_has_a_connection_and_a_lookup_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_host_without_address_or_answer_is_a_transient_failure() {
+async fn a_host_that_is_not_found_or_not_reached_is_an_error() {
     let origin = Origin::start(json(DOCUMENT)).await;
     let with = |policy: Policy| Fetcher::with_policy(origin.tls.clone(), policy);
     let policy = policy(&origin);
