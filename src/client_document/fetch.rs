@@ -30,7 +30,8 @@ use super::{
 };
 
 /// Neither cookies nor anything else about us goes out; this lets an origin know who asks.
-const USER_AGENT: &str = concat!("lambda-oauth-mcp-proxy/", env!("CARGO_PKG_VERSION"));
+/// How this program introduces itself to the origins of documents.
+pub const USER_AGENT: &str = concat!("lambda-oauth-mcp-proxy/", env!("CARGO_PKG_VERSION"));
 /// For a whole fetch, from the lookup to the last byte: a person waits for the page.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// Fetches at a time. Each holds a connection and at most some hundred KB, while strangers decide how many come.

@@ -20,12 +20,10 @@ mod bundled;
 mod document_url;
 mod error;
 mod fetch;
-#[cfg(test)]
-mod tests;
 
 pub use address::is_public;
 pub use answer::Validators;
 pub use bundled::bundled;
 pub use document_url::{DocumentUrl, is_document_url};
 pub use error::FetchError;
-pub use fetch::{Fetched, Fetcher, Policy};
+pub use fetch::{Fetched, Fetcher, Policy, USER_AGENT};

@@ -1,311 +1,258 @@
-//! The `endpoint` event of the deprecated HTTP+SSE transport (MCP 2024-11-05), rewritten on its way down: it
-//! names the URL that the client shall POST to, and that has to be ours.
+//! The `endpoint` event of the deprecated HTTP+SSE transport (MCP 2024-11-05). It names the URL to which the client
+//! sends its messages. On the way to the client that URL is replaced with one of ours; everything else stays.
 //!
-//! All else passes byte for byte, as soon as it is known to belong to no endpoint event. An event's type may
-//! come behind its data, and a later type replaces an earlier one (WHATWG HTML §9.2.6). So data is held until
-//! the type or the event's end comes, and a type that turns out to be `endpoint` when data has gone already is
-//! an error which its line never outruns: no client sees an endpoint that was not rewritten.
+//! Clients act on whole lines and whole events, so a line is passed on when it is complete. An event's type may follow
+//! its data, and a later type replaces an earlier one (WHATWG HTML §9.2.6). So data waits for the type or for the end
+//! of the event, and a type `endpoint` that comes when the data is gone already is an error: no client sees an endpoint
+//! that was not replaced.
 
-mod line;
-
-use std::{
-    collections::VecDeque,
-    fmt, io,
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
+use std::{future::ready, io, mem};
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _, stream};
+use memchr::memchr;
 
-use self::line::Line;
-use super::event_scanner::{Kind, Lines};
+use super::event_scanner::{BYTE_ORDER_MARK, split_line};
 
-/// Most bytes that are held of one event. An untyped one that is longer is let go; an endpoint is refused.
-const MOST_HELD: usize = 64 * 1024;
+/// Most bytes of an event that wait for its type. A longer one is passed on, and must not become an endpoint any more.
+/// The URL in an endpoint event has less than half as many.
+const HELD_BYTES_MAX: usize = 8 * 1024;
 
-/// The upstream's endpoint event cannot be passed on; the stream ends here. Says why, never what was in it:
-/// the URL may hold a key of the upstream's session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EndpointRefused(&'static str);
+/// Why an endpoint event cannot be passed on. Says nothing of its content: the URL may hold a key of the session.
+type Refused = &'static str;
 
-impl fmt::Display for EndpointRefused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the upstream's endpoint event {}", self.0)
-    }
+const TOO_LATE: Refused = "the upstream's endpoint event says too late what it is";
+const TOO_LONG: Refused = "the upstream's endpoint event is too long";
+const SEVERAL_URLS: Refused = "the upstream's endpoint event has more than one line of data";
+const WRONG_URL: Refused = "the upstream's endpoint event has a URL that is not allowed";
+
+/// An event stream (`text/event-stream`, not encoded) with the URL of each endpoint event replaced. `replace` gives our
+/// URL for the upstream's, or `None` if that is not allowed: then the stream ends with an error of the kind
+/// `InvalidData`.
+pub fn replace_endpoints<S, F>(
+    upstream: S,
+    replace: F,
+) -> impl Stream<Item = io::Result<Bytes>> + use<S, F>
+where
+    S: Stream<Item = io::Result<Bytes>>,
+    F: FnMut(&str) -> Option<String>,
+{
+    let chunks = upstream.map(Some).chain(stream::once(ready(None)));
+    // The state is gone after the end and after an error.
+    let pieces = chunks.scan(
+        Some(EndpointReplacer::new(replace, HELD_BYTES_MAX)),
+        |state, chunk| {
+            let pieces = state.take().map(|mut replacer| {
+                let mut pieces = Vec::new();
+                let error = match chunk {
+                    Some(Ok(chunk)) => match replacer.feed(chunk, &mut pieces) {
+                        Ok(()) => {
+                            *state = Some(replacer);
+                            None
+                        }
+                        Err(refused) => Some(io::Error::new(io::ErrorKind::InvalidData, refused)),
+                    },
+                    end => {
+                        pieces.extend(replacer.finish());
+                        end.and_then(Result::err)
+                    }
+                };
+                pieces.retain(|piece| !piece.is_empty());
+                stream::iter(pieces.into_iter().map(Ok).chain(error.map(Err)))
+            });
+            ready(pieces)
+        },
+    );
+    pieces.flatten()
 }
 
-impl std::error::Error for EndpointRefused {}
-
-impl From<EndpointRefused> for io::Error {
-    fn from(refused: EndpointRefused) -> Self {
-        Self::new(io::ErrorKind::InvalidData, refused)
-    }
+struct EndpointReplacer<F> {
+    replace: F,
+    held_bytes_max: usize,
+    /// The last byte that was passed on. `None` at the very start, where a byte order mark may follow.
+    last_passed: Option<u8>,
+    /// What follows it and must wait: a byte order mark, part of a line, or an event whose type is not known.
+    held: Bytes,
+    /// Whether data of the event that `held` belongs to has been passed on.
+    passing: bool,
 }
 
-/// Rewrites chunk after chunk. Of no use after an error.
-#[derive(Debug)]
-pub struct EndpointRewriter<F> {
-    /// Gives our URL for the upstream's; `None` if that is unacceptable.
-    rewrite: F,
-    lines: Lines,
-    line: Line,
-    event: Event,
-    /// Bytes of earlier chunks that are not let go yet.
-    held: Vec<u8>,
-}
-
-/// What is known of the event at hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is known of an event.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Event {
     /// Nothing that matters.
     Fresh,
-    /// It has data, but no type yet.
+    /// It has data, but no type.
     Untyped,
-    /// Its type, so far, is `endpoint`.
+    /// Its type so far is `endpoint`.
     Endpoint,
-    /// It has another type or is too long: its data may be gone.
-    LetGo,
+    /// It has another type, or is too long.
+    Passing,
 }
 
-impl<F> EndpointRewriter<F>
+impl Event {
+    fn with(self, line: &[u8]) -> Result<Self, Refused> {
+        match field(line) {
+            (b"event", _) if !names_endpoint(line) => Ok(Self::Passing),
+            (b"event", _) if self == Self::Passing => Err(TOO_LATE),
+            (b"event", _) => Ok(Self::Endpoint),
+            (b"data", _) if self == Self::Fresh => Ok(Self::Untyped),
+            _ => Ok(self),
+        }
+    }
+}
+
+impl<F> EndpointReplacer<F>
 where
     F: FnMut(&str) -> Option<String>,
 {
-    /// At the start of a stream. `rewrite` gives our URL for the one of the event.
-    pub fn new(rewrite: F) -> Self {
+    fn new(replace: F, held_bytes_max: usize) -> Self {
         Self {
-            rewrite,
-            lines: Lines::new(),
-            // A line that begins with half a mark opens with no text.
-            line: Line::Other,
-            event: Event::Fresh,
-            held: Vec::new(),
+            replace,
+            held_bytes_max,
+            last_passed: None,
+            held: Bytes::new(),
+            passing: false,
         }
     }
 
-    /// Reads on, and appends to `out` what may go down now.
-    ///
-    /// # Errors
-    /// When an endpoint event cannot be passed on. `out` has then got all that came before it.
-    pub fn feed(
-        &mut self,
-        chunk: &Bytes,
-        out: &mut VecDeque<Bytes>,
-    ) -> Result<(), EndpointRefused> {
-        let mut cursor = Cursor::default();
-        let result = self.read(chunk, &mut cursor, out);
-        cursor.flush(chunk, out);
-        self.held.extend_from_slice(&chunk[cursor.free..]);
+    /// Reads on. What may be passed on goes to `out`, in case of an error what came before it.
+    fn feed(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> Result<(), Refused> {
+        let mut text = match mem::take(&mut self.held) {
+            held if held.is_empty() => chunk,
+            held => [held, chunk].concat().into(),
+        };
+        if self.last_passed.is_none() {
+            if BYTE_ORDER_MARK.starts_with(&text) {
+                self.held = text;
+                return Ok(());
+            }
+            if text.starts_with(BYTE_ORDER_MARK) {
+                out.push(text.split_to(BYTE_ORDER_MARK.len()));
+            }
+            // What follows begins a line.
+            self.last_passed = Some(b'\n');
+        }
+        let mut free = 0;
+        let result = self.read(&mut text, &mut free, out);
+        if free > 0 {
+            self.last_passed = Some(text[free - 1]);
+            out.push(text.split_to(free));
+        }
+        self.held = text;
         result
     }
 
-    /// What is still held when the stream ends: part of an event, which clients discard; all the same an
-    /// endpoint is not among it.
-    #[must_use]
-    pub fn finish(&mut self) -> Option<Bytes> {
-        let held = std::mem::take(&mut self.held);
-        let endpoint = self.event == Event::Endpoint || self.line == Line::EventValue(8);
-        (!endpoint && !held.is_empty()).then(|| held.into())
-    }
-
+    /// Reads the lines of a text that follows what was passed on. `free` is how much of it may be passed on.
     fn read(
         &mut self,
-        chunk: &Bytes,
-        cursor: &mut Cursor,
-        out: &mut VecDeque<Bytes>,
-    ) -> Result<(), EndpointRefused> {
-        let mut read = 0;
-        while let Some(piece) = self.lines.next(&chunk[read..]) {
-            let text = &chunk[read..read + piece.len];
-            read += piece.len;
-            match piece.kind {
-                Kind::Mark | Kind::LineFeed => {}
-                Kind::Text { opens } => {
-                    if opens {
-                        self.line = Line::Empty;
-                    }
-                    self.line.read(text);
-                }
-                Kind::LineEnd { blank: true } => {
-                    if self.event == Event::Endpoint {
-                        cursor.flush(chunk, out);
-                        let mut event = std::mem::take(&mut self.held);
-                        event.extend_from_slice(&chunk[cursor.free..read]);
-                        cursor.skip_to(read);
-                        out.push_back(self.rewritten(event)?.into());
-                    }
-                    self.event = Event::Fresh;
-                }
-                Kind::LineEnd { blank: false } => self.line_ended()?,
-            }
-            if self.line == Line::OtherType {
-                self.event = Event::LetGo;
-            }
-            if self.holds() && self.held.len() + read - cursor.free > MOST_HELD {
-                self.too_long()?;
-            }
-            if !self.holds() {
-                if !self.held.is_empty() {
-                    out.push_back(std::mem::take(&mut self.held).into());
-                }
-                cursor.free = read;
-            }
-        }
-        Ok(())
-    }
-
-    fn line_ended(&mut self) -> Result<(), EndpointRefused> {
-        self.event = match (self.line.ended(), self.event) {
-            (Line::EventValue(_), Event::LetGo) => {
-                return Err(EndpointRefused("says what it is too late"));
-            }
-            (Line::EventValue(_), _) => Event::Endpoint,
-            (Line::OtherType, _) => Event::LetGo,
-            (Line::Data, Event::Fresh) => Event::Untyped,
-            (_, event) => event,
+        text: &mut Bytes,
+        free: &mut usize,
+        out: &mut Vec<Bytes>,
+    ) -> Result<(), Refused> {
+        let mut read = match self.last_passed {
+            Some(b'\n') | None => 0,
+            Some(b'\r') => usize::from(text.starts_with(b"\n")),
+            // The rest of a line that was too long to be held.
+            Some(_) => text.len() - split_line(text).map_or(0, |(_, after)| after.len()),
         };
-        self.line = Line::Other;
-        Ok(())
-    }
-
-    fn holds(&self) -> bool {
-        let event = matches!(self.line, Line::EventName(_) | Line::EventValue(_));
-        let data = matches!(self.line, Line::DataName(_) | Line::Data);
-        match self.event {
-            Event::Fresh => event || data,
-            Event::Untyped | Event::Endpoint => true,
-            Event::LetGo => event,
-        }
-    }
-
-    fn too_long(&mut self) -> Result<(), EndpointRefused> {
-        // What is held of an event that was let go is `event:` and a great many spaces.
-        if matches!(self.event, Event::Endpoint | Event::LetGo) {
-            return Err(EndpointRefused("is too long"));
-        }
-        self.event = Event::LetGo;
-        Ok(())
-    }
-
-    /// A whole endpoint event with its data replaced in place.
-    fn rewritten(&mut self, mut event: Vec<u8>) -> Result<Vec<u8>, EndpointRefused> {
-        // What is held begins with `e` or `d`: there is no mark to mind.
-        let (mut lines, mut read, mut line_start) = (Lines::new(), 0, 0);
-        let mut data = None;
-        while let Some(piece) = lines.next(&event[read..]) {
-            if matches!(piece.kind, Kind::LineEnd { .. }) {
-                let line = &event[line_start..read];
-                if line == b"data" || line.starts_with(b"data:") {
-                    if data.is_some() {
-                        return Err(EndpointRefused("has more than one line of data"));
-                    }
-                    data = Some(line_start..read);
-                }
-                line_start = read + piece.len;
-            }
-            read += piece.len;
-        }
-        // Without data it is no event.
-        let Some(line) = data else {
-            return Ok(event);
+        *free = read;
+        let mut event = if self.passing {
+            Event::Passing
+        } else {
+            Event::Fresh
         };
-        let value = event[line.clone()].strip_prefix(b"data:").unwrap_or(b"");
-        let value = value.strip_prefix(b" ").unwrap_or(value);
-        let ours = std::str::from_utf8(value)
-            .ok()
-            .and_then(|url| (self.rewrite)(url))
-            .filter(|ours| !ours.contains(['\r', '\n']))
-            .ok_or(EndpointRefused("points where it must not"))?;
-        event.splice(line, [b"data: ", ours.as_bytes()].concat());
-        Ok(event)
-    }
-}
-
-/// How far a chunk is dealt with. What lies between is let go, but not sent yet: few large pieces are better
-/// than many small ones.
-#[derive(Default)]
-struct Cursor {
-    sent: usize,
-    free: usize,
-}
-
-impl Cursor {
-    fn flush(&mut self, chunk: &Bytes, out: &mut VecDeque<Bytes>) {
-        if self.sent < self.free {
-            out.push_back(chunk.slice(self.sent..self.free));
-            self.sent = self.free;
-        }
-    }
-
-    fn skip_to(&mut self, position: usize) {
-        (self.sent, self.free) = (position, position);
-    }
-}
-
-/// A stream with its endpoint events rewritten. After an error it stays ended.
-#[derive(Debug)]
-pub struct RewriteEndpoint<S, E, F> {
-    /// `None` once ended.
-    inner: Option<Pin<Box<S>>>,
-    rewriter: EndpointRewriter<F>,
-    ready: VecDeque<Bytes>,
-    error: Option<E>,
-}
-
-impl<S, E, F> RewriteEndpoint<S, E, F>
-where
-    F: FnMut(&str) -> Option<String>,
-{
-    /// Wraps an event stream (`text/event-stream`, not encoded). `rewrite` as in [`EndpointRewriter::new`].
-    pub fn new(inner: S, rewrite: F) -> Self {
-        Self {
-            inner: Some(Box::pin(inner)),
-            rewriter: EndpointRewriter::new(rewrite),
-            ready: VecDeque::new(),
-            error: None,
-        }
-    }
-}
-
-// No field is pinned in place.
-impl<S, E, F> Unpin for RewriteEndpoint<S, E, F> {}
-
-impl<S, E, F> Stream for RewriteEndpoint<S, E, F>
-where
-    S: Stream<Item = Result<Bytes, E>>,
-    E: From<EndpointRefused>,
-    F: FnMut(&str) -> Option<String>,
-{
-    type Item = Result<Bytes, E>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        loop {
-            if let Some(chunk) = this.ready.pop_front() {
-                return Poll::Ready(Some(Ok(chunk)));
+        while let Some((line, after)) = split_line(&text[read..]) {
+            read = text.len() - after.len();
+            if line.is_empty() {
+                if event == Event::Endpoint {
+                    out.push(text.split_to(*free));
+                    let whole = text.split_to(read - *free);
+                    (read, *free) = (0, 0);
+                    out.push(self.replaced(&whole)?);
+                    self.last_passed = whole.last().copied();
+                }
+                event = Event::Fresh;
+            } else {
+                event = event.with(line)?;
             }
-            let Some(inner) = &mut this.inner else {
-                return Poll::Ready(this.error.take().map(Err));
+            if matches!(event, Event::Fresh | Event::Passing) {
+                *free = read;
+            }
+        }
+        if text.len() - *free > self.held_bytes_max {
+            match event {
+                Event::Endpoint => return Err(TOO_LONG),
+                Event::Untyped => event = Event::Passing,
+                Event::Fresh | Event::Passing => {}
+            }
+            *free = read;
+        }
+        let unfinished = &text[read..];
+        if unfinished.len() > self.held_bytes_max {
+            if may_name_endpoint(unfinished) {
+                return Err(TOO_LONG);
+            }
+            if matches!(field(unfinished).0, b"data" | b"event") {
+                event = Event::Passing;
+            }
+            *free = text.len();
+        }
+        self.passing = event == Event::Passing;
+        Ok(())
+    }
+
+    /// A whole endpoint event with its data replaced.
+    fn replaced(&mut self, event: &[u8]) -> Result<Bytes, Refused> {
+        let mut replaced = Vec::new();
+        let (mut rest, mut has_url) = (event, false);
+        while let Some((line, after)) = split_line(rest) {
+            let whole = &rest[..rest.len() - after.len()];
+            rest = after;
+            let (b"data", url) = field(line) else {
+                replaced.extend_from_slice(whole);
+                continue;
             };
-            match ready!(inner.as_mut().poll_next(cx)) {
-                Some(Ok(chunk)) => {
-                    if let Err(refused) = this.rewriter.feed(&chunk, &mut this.ready) {
-                        this.inner = None;
-                        this.error = Some(refused.into());
-                    }
-                }
-                last => {
-                    this.inner = None;
-                    this.error = last.and_then(Result::err);
-                    this.ready.extend(this.rewriter.finish());
-                }
+            if mem::replace(&mut has_url, true) {
+                return Err(SEVERAL_URLS);
             }
+            let url =
+                str::from_utf8(url.strip_prefix(b" ").unwrap_or(url)).map_err(|_| WRONG_URL)?;
+            let ours = (self.replace)(url).filter(|ours| !ours.contains(['\r', '\n']));
+            replaced.extend_from_slice(b"data: ");
+            replaced.extend_from_slice(ours.ok_or(WRONG_URL)?.as_bytes());
+            replaced.extend_from_slice(&whole[line.len()..]);
         }
+        Ok(replaced.into())
+    }
+
+    /// What is still held when the stream ends: part of an event, which clients discard. An endpoint is not passed on
+    /// even so.
+    fn finish(self) -> Option<Bytes> {
+        let mut lines = self.held.split(|byte| matches!(byte, b'\r' | b'\n'));
+        let passes = !self.held.is_empty() && !lines.any(names_endpoint);
+        passes.then_some(self.held)
     }
 }
 
-#[cfg(test)]
-mod generated;
+/// Name and value of a line, the value with the space that may follow the colon.
+fn field(line: &[u8]) -> (&[u8], &[u8]) {
+    match memchr(b':', line) {
+        Some(colon) => (&line[..colon], &line[colon + 1..]),
+        None => (line, b""),
+    }
+}
+
+/// Whether a line makes its event an endpoint event. Some clients trim the value.
+fn names_endpoint(line: &[u8]) -> bool {
+    matches!(field(line), (b"event", kind) if kind.trim_ascii() == b"endpoint")
+}
+
+/// The same for a line that is not complete, as far as it is known.
+fn may_name_endpoint(unfinished: &[u8]) -> bool {
+    let kind = unfinished.strip_prefix(b"event:");
+    kind.is_some_and(|kind| b"endpoint".starts_with(kind.trim_ascii()))
+}
+
 #[cfg(test)]
 mod tests;

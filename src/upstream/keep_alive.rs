@@ -11,7 +11,7 @@ use bytes::{Buf as _, Bytes};
 use futures_util::Stream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::event_scanner::{EventScanner, MARK};
+use super::event_scanner::{BYTE_ORDER_MARK, EventScanner};
 
 /// What is sent into the silence: a comment, which clients skip. One line end and no blank line: some clients
 /// take a blank line for the end of an event even if there was none.
@@ -84,14 +84,14 @@ impl<S> KeepAlive<S> {
         let Some(taken) = self.mark_taken else {
             return chunk;
         };
-        let fits = MARK[taken..].iter().zip(&chunk);
+        let fits = BYTE_ORDER_MARK[taken..].iter().zip(&chunk);
         let more = fits.take_while(|(a, b)| a == b).count();
-        if taken + more < MARK.len() && more == chunk.len() {
+        if taken + more < BYTE_ORDER_MARK.len() && more == chunk.len() {
             self.mark_taken = Some(taken + more);
             return Bytes::new();
         }
         self.mark_taken = None;
-        if taken + more == MARK.len() {
+        if taken + more == BYTE_ORDER_MARK.len() {
             chunk.advance(more);
             return chunk;
         }
@@ -99,7 +99,7 @@ impl<S> KeepAlive<S> {
             return chunk;
         }
         self.next = Some(chunk);
-        Bytes::from_static(&MARK[..taken])
+        Bytes::from_static(&BYTE_ORDER_MARK[..taken])
     }
 
     fn comment(&mut self, now: Instant) -> Bytes {

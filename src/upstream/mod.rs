@@ -4,9 +4,9 @@ mod body;
 pub mod disclosure;
 pub mod endpoint_event;
 pub mod endpoint_target;
+mod event_scanner;
 #[cfg(test)]
-mod event_corpus;
-pub mod event_scanner;
+mod event_stream_samples;
 pub mod headers;
 pub mod keep_alive;
 pub mod target;

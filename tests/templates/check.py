@@ -297,7 +297,7 @@ def check_log_groups(template, backing):
 
 
 def documented():
-    """What docs/operate/logs-and-metrics.md lists (a test in src/host/documented.rs holds it against the sources): the fields of
+    """What docs/operate/logs-and-metrics.md lists (a test in tests/repo/log_events.rs holds it against the sources): the fields of
     each event, and the metrics."""
     page = (ROOT / "docs/operate/logs-and-metrics.md").read_text(encoding="utf-8")
     events, metrics = page.split("## Metrics")

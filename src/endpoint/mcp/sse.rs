@@ -15,7 +15,7 @@ use crate::{
     oauth::resource::McpPath,
     store::record::Connection,
     upstream::{
-        endpoint_event::RewriteEndpoint,
+        endpoint_event::replace_endpoints,
         endpoint_target::{open_target, resolve_endpoint, seal_target},
         keep_alive::{KeepAlive, Limits},
         target,
@@ -78,7 +78,7 @@ where
     S: Stream<Item = io::Result<Bytes>> + Send + 'static,
 {
     let (key, randomness) = (connection.sealing_key.clone(), app.randomness.clone());
-    let rewritten = RewriteEndpoint::<_, io::Error, _>::new(stream, move |endpoint: &str| {
+    let rewritten = replace_endpoints(stream, move |endpoint: &str| {
         let target = resolve_endpoint(&stream_url, endpoint)?;
         let token = seal_target(key.as_ref()?, &randomness, &target);
         Some(format!("/mcp/{MESSAGE}{token}"))

@@ -1,13 +1,14 @@
-//! The rules of rewriting, one by one.
+//! The rules, one by one, and generated streams that are split anywhere.
 
-use std::{convert::Infallible, fmt::Write as _};
+use std::{fmt::Write as _, iter, slice};
 
-use futures_util::{StreamExt as _, stream};
+use super::{
+    super::event_stream_samples::{Seen, field as read_field, interpret, lines, samples},
+    *,
+};
 
-use super::*;
-
-/// The tests' own URLs: recognisable, and telling what they were made from.
-pub(super) fn ours(url: &str) -> Option<String> {
+/// The tests' own URLs: each shows what it was made from.
+fn ours(url: &str) -> Option<String> {
     let mut ours = "/ours?".to_owned();
     for byte in url.bytes() {
         write!(ours, "{byte:02x}").unwrap();
@@ -15,78 +16,68 @@ pub(super) fn ours(url: &str) -> Option<String> {
     (!url.contains("evil")).then_some(ours)
 }
 
-/// What came out of a stream: its pieces and the error that ended it.
-pub(super) fn fed<'a>(
+/// What becomes of a stream: all that is passed on, and why it is ended early.
+fn replaced<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, Option<Refused>) {
+    replaced_within(HELD_BYTES_MAX, chunks)
+}
+
+fn replaced_within<'a>(
+    held_bytes_max: usize,
     chunks: impl IntoIterator<Item = &'a [u8]>,
-) -> (Vec<Bytes>, Option<EndpointRefused>) {
-    let mut rewriter = EndpointRewriter::new(ours);
-    let mut out = VecDeque::new();
+) -> (Vec<u8>, Option<Refused>) {
+    let mut replacer = EndpointReplacer::new(ours, held_bytes_max);
+    let mut out = Vec::new();
     for chunk in chunks {
-        if let Err(refused) = rewriter.feed(&Bytes::copy_from_slice(chunk), &mut out) {
-            return (out.into(), Some(refused));
+        if let Err(refused) = replacer.feed(Bytes::copy_from_slice(chunk), &mut out) {
+            return (out.concat(), Some(refused));
         }
     }
-    out.extend(rewriter.finish());
-    (out.into(), None)
+    out.extend(replacer.finish());
+    (out.concat(), None)
 }
 
-fn text(pieces: &[Bytes]) -> String {
-    String::from_utf8(pieces.concat()).unwrap()
-}
-
-fn rewritten(stream: &str) -> String {
-    let (pieces, refused) = fed([stream.as_bytes()]);
-    assert_eq!(refused, None, "{stream}");
-    text(&pieces)
-}
-
-fn refused(stream: &str) -> Option<&'static str> {
-    fed([stream.as_bytes()]).1.map(|refused| refused.0)
+/// The same for a stream in one chunk and byte by byte, with an outcome that `{}` shows our URL in.
+fn assert_replaced(stream: &str, url: &str, expected: &str, refused: Option<Refused>) {
+    let expected = expected.replacen("{}", &ours(url).unwrap(), 1);
+    for size in [stream.len(), 1] {
+        let (out, why) = replaced(stream.as_bytes().chunks(size));
+        assert_eq!(String::from_utf8_lossy(&out), expected, "{stream}");
+        assert_eq!(why, refused, "{stream}");
+    }
 }
 
 #[test]
 fn only_the_data_of_an_endpoint_event_changes() {
-    let m = ours("/m").unwrap();
-    for (stream, result) in [
-        (
-            "event: endpoint\ndata: /m\n\n",
-            "event: endpoint\ndata: {}\n\n",
-        ),
-        (
-            "event:endpoint\r\ndata:/m\r\n\r\n",
-            "event:endpoint\r\ndata: {}\r\n\r\n",
-        ),
-        (
-            "data: /m\revent: endpoint\r\r",
-            "data: {}\revent: endpoint\r\r",
-        ),
-        (
-            "\u{FEFF}: hello\nid: 1\nevent: endpoint\n: between\ndata: /m\nretry: 9\n\n",
-            "\u{FEFF}: hello\nid: 1\nevent: endpoint\n: between\ndata: {}\nretry: 9\n\n",
-        ),
-        (
-            "\u{FEFF}event: endpoint\ndata: /m\n\ndata: {}\n\n",
-            "\u{FEFF}event: endpoint\ndata: {}\n\ndata: {}\n\n",
-        ),
-        (
-            "event:\t endpoint \ndata: /m\n\n",
-            "event:\t endpoint \ndata: {}\n\n",
-        ),
+    for stream in [
+        "event: endpoint\ndata: {}\n\n",
+        "event: endpoint\r\ndata: {}\r\n\r\n",
+        "data: {}\revent: endpoint\r\r",
+        "\u{FEFF}: hello\nid: 1\nevent: endpoint\n: between\ndata: {}\nretry: 9\n\n",
+        "\u{FEFF}event: endpoint\ndata: {}\n\ndata: x\n\n",
+        "event:\t endpoint \ndata: {}\n\n",
+        "event: endpoint\nevent: endpoint\ndata: {}\n\n",
+        "data: 1\n\nevent: message\ndata: 2\n\nevent: endpoint\ndata: {}\n\ndata: 3\n\n",
     ] {
-        assert_eq!(rewritten(stream), result.replacen("{}", &m, 1), "{stream}");
+        assert_replaced(&stream.replace("{}", "/m"), "/m", stream, None);
     }
-    let empty = ours("").unwrap();
-    assert_eq!(
-        rewritten("event: endpoint\ndata\n\n"),
-        format!("event: endpoint\ndata: {empty}\n\n")
+    let without_space = "event:endpoint\r\ndata:/m\r\n\r\n";
+    assert_replaced(
+        without_space,
+        "/m",
+        "event:endpoint\r\ndata: {}\r\n\r\n",
+        None,
     );
-}
-
-#[test]
-fn every_endpoint_event_is_rewritten() {
-    let stream = "event: endpoint\ndata: /1\n\ndata: x\n\nevent: endpoint\ndata: /2\n\n";
-    let result = rewritten(stream);
-    assert!(result.contains(&ours("/1").unwrap()) && result.contains(&ours("/2").unwrap()));
+    let empty = "event: endpoint\ndata\n\n";
+    assert_replaced(empty, "", "event: endpoint\ndata: {}\n\n", None);
+    let (two, expected) = (
+        "event: endpoint\ndata: /1\n\n".repeat(2),
+        ours("/1").unwrap(),
+    );
+    let (out, _) = replaced([two.as_bytes()]);
+    assert_eq!(
+        String::from_utf8(out).unwrap().matches(&expected).count(),
+        2
+    );
 }
 
 #[test]
@@ -103,205 +94,182 @@ fn what_only_resembles_an_endpoint_passes() {
         "event: endpoint\ndata: /m\nevent: message\n\n",
         "event: endpoint\ndata: /m\nevent\n\n",
     ] {
-        assert_eq!(rewritten(stream), stream);
+        assert_replaced(stream, "", stream, None);
+    }
+    let half_a_mark = b"\xEF\xBBevent: endpoint\ndata: /m\n\n";
+    for size in [half_a_mark.len(), 1] {
+        assert_eq!(replaced(half_a_mark.chunks(size)).0, half_a_mark);
     }
 }
 
 #[test]
-fn half_a_mark_is_none() {
-    let stream: &[u8] = b"\xEF\xBBevent: endpoint\ndata: /m\n\n";
-    for chunks in [vec![stream], stream.chunks(1).collect()] {
-        assert_eq!(fed(chunks).0.concat(), stream);
+fn an_endpoint_that_could_lead_elsewhere_is_refused_and_what_came_before_it_passes() {
+    for (before, endpoint, refused) in [
+        (
+            "",
+            "event: endpoint\ndata: https://evil.example/\n\n",
+            WRONG_URL,
+        ),
+        ("", "event: endpoint\ndata: /m\ndata: /n\n\n", SEVERAL_URLS),
+        (
+            "event: message\ndata: /m\n",
+            "event: endpoint\n\n",
+            TOO_LATE,
+        ),
+        ("event: x\n", "event: endpoint\ndata: /m\n\n", TOO_LATE),
+        (
+            "event: x\r\n",
+            "event: endpoint\r\ndata: /m\r\n\r\n",
+            TOO_LATE,
+        ),
+        (
+            "data: 1\n\nevent: message\ndata: 2\n\n: comment\n",
+            "event: endpoint\ndata: //evil\n\ndata: 3\n\n",
+            WRONG_URL,
+        ),
+    ] {
+        assert_replaced(&format!("{before}{endpoint}"), "", before, Some(refused));
+        assert!(!refused.contains("evil"));
     }
-}
-
-#[test]
-fn what_clients_might_take_for_an_endpoint_of_another_place_is_refused() {
-    let elsewhere = Some("points where it must not");
-    assert_eq!(
-        refused("event: endpoint\ndata: https://evil.example/\n\n"),
-        elsewhere
-    );
-    assert_eq!(
-        refused("event: endpoint\ndata: /m\ndata: /n\n\n"),
-        Some("has more than one line of data")
-    );
-    let late = Some("says what it is too late");
-    assert_eq!(
-        refused("event: message\ndata: /m\nevent: endpoint\n\n"),
-        late
-    );
-    assert_eq!(refused("event: x\nevent: endpoint\ndata: /m\n\n"), late);
-
     let invalid: &[u8] = b"event: endpoint\ndata: /\xFF\n\n";
-    assert_eq!(fed([invalid]).1.map(|refused| refused.0), elsewhere);
-    let mut two_lines = EndpointRewriter::new(|_: &str| Some("/ours\ndata: x".to_owned()));
+    assert_eq!(replaced([invalid]), (vec![], Some(WRONG_URL)));
+    let mut two_lines = EndpointReplacer::new(|_: &str| Some("/ours\ndata: x".to_owned()), 99);
     let event = Bytes::from_static(b"event: endpoint\ndata: /m\n\n");
-    let mut out = VecDeque::new();
-    assert!(two_lines.feed(&event, &mut out).is_err() && out.is_empty());
-}
-
-#[test]
-fn all_that_came_before_a_refused_endpoint_is_passed_on() {
-    let before = "data: 1\n\nevent: message\ndata: 2\n\n: comment\n";
-    let (pieces, refused) =
-        fed([format!("{before}event: endpoint\ndata: //evil\n\ndata: 3\n\n").as_bytes()]);
-    assert!(refused.is_some());
-    assert_eq!(text(&pieces), before);
+    assert_eq!(two_lines.feed(event, &mut Vec::new()), Err(WRONG_URL));
 }
 
 #[test]
 fn an_unfinished_endpoint_event_is_dropped_and_any_other_passes() {
-    for (stream, result) in [
-        ("event: endpoint\ndata: /m\n", ""),
-        ("event: endpoint\ndata: /m", ""),
-        ("data: /m\nevent: endpoint", ""),
-        (
-            "event: message\ndata: /m\nevent: endpoint",
-            "event: message\ndata: /m\n",
-        ),
-        ("data: 1\n\nevent: endpoint", "data: 1\n\n"),
-        ("data: {}\n", "data: {}\n"),
-        ("data: {}", "data: {}"),
-        ("event: message\ndata: {", "event: message\ndata: {"),
+    for (before, rest) in [
+        ("", "event: endpoint\ndata: /m\n"),
+        ("", "event: endpoint\ndata: /m"),
+        ("", "data: /m\nevent: endpoint"),
+        ("event: message\ndata: /m\n", "event: endpoint"),
+        ("data: 1\n\n", "event: endpoint"),
+        ("data: {\"a\":1}\n", ""),
+        ("data: {\"a\":1}", ""),
+        ("event: message\ndata: {", ""),
+        ("\u{FEFF}", ""),
     ] {
-        assert_eq!(rewritten(stream), result, "{stream}");
+        assert_replaced(&format!("{before}{rest}"), "", before, None);
     }
 }
 
 #[test]
-fn nothing_waits_longer_than_it_must() {
-    for (so_far, gone) in [
-        ("\u{FEFF}", "\u{FEFF}"),
-        (": com", ": com"),
-        ("id: 7\nretry: 1\nfoo", "id: 7\nretry: 1\nfoo"),
-        ("event: m", "event: m"),
-        (
-            "event: message\ndata: {\"jsonrpc",
-            "event: message\ndata: {\"jsonrpc",
-        ),
-        ("data: {}\nevent: mess", "data: {}\nevent: mess"),
-        ("data: {}\n\n", "data: {}\n\n"),
-        ("data: {}\r\n\r", "data: {}\r\n\r"),
-        ("event: x\ndata: 1\neven", "event: x\ndata: 1\n"),
-        ("id: 7\ndata: {}\n: comment\n", "id: 7\n"),
-        ("event: end", ""),
-        ("da", ""),
+fn no_line_waits_longer_than_it_must() {
+    for (passed, waiting) in [
+        ("", "\u{FEFF}"),
+        ("\u{FEFF}: comment\n", ": com"),
+        ("id: 7\nretry: 1\n", "foo"),
+        ("event: message\n", "data: {\"jsonrpc"),
+        ("event: message\ndata: 1\n", "even"),
+        ("data: 1\n\n", ""),
+        ("data: 1\r\n\r", ""),
+        ("id: 7\n", "data: 1\n: comment\n"),
+        ("", "event: end"),
     ] {
-        for chunks in [
-            vec![so_far.as_bytes()],
-            so_far.as_bytes().chunks(1).collect(),
-        ] {
-            let mut rewriter = EndpointRewriter::new(ours);
-            let mut out = VecDeque::new();
-            for chunk in chunks {
-                rewriter
-                    .feed(&Bytes::copy_from_slice(chunk), &mut out)
-                    .unwrap();
+        let stream = format!("{passed}{waiting}");
+        for size in [stream.len(), 1] {
+            let (mut replacer, mut out) = (EndpointReplacer::new(ours, HELD_BYTES_MAX), Vec::new());
+            for chunk in stream.as_bytes().chunks(size) {
+                let fed = replacer.feed(Bytes::copy_from_slice(chunk), &mut out);
+                assert_eq!(fed, Ok(()));
             }
-            assert_eq!(text(out.make_contiguous()), gone, "{so_far}");
+            assert_eq!(out.concat(), passed.as_bytes(), "{stream}");
         }
     }
 }
 
 #[test]
-fn a_chunk_without_an_endpoint_passes_as_it_is() {
+fn a_chunk_without_an_endpoint_is_not_copied() {
     let chunk = Bytes::from("data: 1\n\nevent: message\ndata: 2\n\n: x\n\ndata: 3\n\n");
-    let mut out = VecDeque::new();
-    EndpointRewriter::new(ours).feed(&chunk, &mut out).unwrap();
-    assert_eq!(out.len(), 1);
-    assert_eq!(out[0].as_ptr(), chunk.as_ptr(), "copied");
-    assert_eq!(out[0], chunk);
+    let mut out = Vec::new();
+    EndpointReplacer::new(ours, HELD_BYTES_MAX)
+        .feed(chunk.clone(), &mut out)
+        .unwrap();
+    assert_eq!(out, slice::from_ref(&chunk));
+    assert_eq!(out[0].as_ptr(), chunk.as_ptr());
 }
 
 #[test]
-fn a_long_untyped_event_flows_on_and_can_no_longer_become_an_endpoint() {
-    let mut rewriter = EndpointRewriter::new(ours);
-    let mut out = VecDeque::new();
-    let part = Bytes::from(vec![b'x'; 1000]);
-    rewriter
-        .feed(&Bytes::from_static(b"data: "), &mut out)
-        .unwrap();
-    let (mut fed, mut gone) = (6, 0);
-    for _ in 0..200 {
-        rewriter.feed(&part, &mut out).unwrap();
-        fed += part.len();
-        gone += out.drain(..).map(|piece| piece.len()).sum::<usize>();
-        assert!(fed - gone <= MOST_HELD);
+fn a_long_event_passes_and_can_no_longer_become_an_endpoint() {
+    let part = "x".repeat(1000);
+    for begun in [
+        "data: ",
+        "data: 1\ndata: ",
+        "event: message\ndata: ",
+        "event: x",
+    ] {
+        let (mut replacer, mut out) = (EndpointReplacer::new(ours, HELD_BYTES_MAX), Vec::new());
+        let (mut fed, mut passed) = (0, 0);
+        for chunk in iter::once(begun).chain(iter::repeat_n(&*part, 200)) {
+            replacer
+                .feed(Bytes::copy_from_slice(chunk.as_bytes()), &mut out)
+                .unwrap();
+            fed += chunk.len();
+            passed += out.drain(..).map(|piece| piece.len()).sum::<usize>();
+            assert!(fed - passed <= HELD_BYTES_MAX);
+        }
+        assert_eq!(fed, passed);
+        for chunk in ["\nevent: endp", "oint"] {
+            replacer.feed(Bytes::from(chunk), &mut out).unwrap();
+        }
+        assert_eq!(out.concat(), b"\n");
+        assert_eq!(replacer.feed(Bytes::from("\n\n"), &mut out), Err(TOO_LATE));
     }
-    assert_eq!(fed, gone);
-    rewriter
-        .feed(&Bytes::from_static(b"\nevent: "), &mut out)
-        .unwrap();
-    out.clear();
-    let refused = rewriter.feed(&Bytes::from_static(b"endpoint\n\n"), &mut out);
-    assert_eq!(refused, Err(EndpointRefused("says what it is too late")));
-    assert!(out.is_empty());
+    // Padding is no data.
+    let padded = format!(": {}\n", part.repeat(20));
+    let endpoint = "event: endpoint\ndata: {}\n\n";
+    let stream = format!("{padded}{endpoint}").replace("{}", "/m");
+    assert_replaced(&stream, "/m", &format!("{padded}{endpoint}"), None);
 }
 
 #[test]
 fn an_endless_endpoint_event_is_refused() {
-    let long = "x".repeat(MOST_HELD);
-    let spaces = " ".repeat(MOST_HELD);
-    for stream in [
-        format!("event: endpoint\ndata: /{long}"),
-        format!("event: endpoint\n: {long}"),
-        format!("data: /m\nevent: endpoint\nid: {long}"),
-        format!("event: message\ndata: 1\nevent:{spaces}"),
+    let (long, spaces) = ("x".repeat(HELD_BYTES_MAX), " ".repeat(HELD_BYTES_MAX));
+    for (passed, rest) in [
+        ("", format!("event: endpoint\ndata: /{long}")),
+        ("", format!("event: endpoint\n: {long}")),
+        ("", format!("data: /m\nevent: endpoint\nid: {long}")),
+        ("event: message\ndata: 1\n", format!("event:{spaces}")),
+        (
+            "event: message\ndata: 1\n",
+            format!("event: endpoint{spaces}"),
+        ),
     ] {
-        let chunks = stream.as_bytes().chunks(777);
-        assert_eq!(fed(chunks).1, Some(EndpointRefused("is too long")));
-        assert_eq!(refused(&stream), Some("is too long"));
+        assert_replaced(&format!("{passed}{rest}"), "", passed, Some(TOO_LONG));
     }
-}
-
-#[test]
-fn an_error_says_nothing_of_what_it_is_about() {
-    let (_, refused) = fed([&b"event: endpoint\ndata: https://evil.example/?key=word\n\n"[..]]);
-    let refused = refused.unwrap();
-    let error = io::Error::from(refused);
-    assert_eq!(error.to_string(), refused.to_string());
-    assert!(!format!("{refused} {refused:?} {error:?}").contains("evil"));
 }
 
 #[tokio::test]
 async fn the_stream_ends_for_good_after_an_error_of_its_own_or_of_the_upstream() {
-    let chunk = |text: &'static str| Ok::<_, io::Error>(Bytes::from_static(text.as_bytes()));
-    let after = || chunk("data: never\n\n");
-
-    let inner = [
-        chunk("data: 1\n\nevent: endpoint\ndata: //evil\n\n"),
-        after(),
-    ];
-    let mut rewritten = RewriteEndpoint::new(stream::iter(inner), ours);
-    assert_eq!(rewritten.next().await.unwrap().unwrap(), "data: 1\n\n");
-    let error = rewritten.next().await.unwrap().unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-    assert!(rewritten.next().await.is_none() && rewritten.next().await.is_none());
-
-    let inner = [
-        chunk("data: 1\n"),
-        Err(io::Error::other("upstream")),
-        after(),
-    ];
-    let mut rewritten = RewriteEndpoint::new(stream::iter(inner), ours);
-    assert_eq!(rewritten.next().await.unwrap().unwrap(), "data: 1\n");
-    assert_eq!(
-        rewritten.next().await.unwrap().unwrap_err().to_string(),
-        "upstream"
-    );
-    assert!(rewritten.next().await.is_none() && rewritten.next().await.is_none());
+    let chunk = |text: &'static str| Ok::<_, io::Error>(Bytes::from(text));
+    let broken = || Err(io::Error::other("upstream"));
+    for (chunks, out, kind) in [
+        (
+            vec![chunk("data: 1\n\nevent: endpoint\ndata: //evil\n\n")],
+            "data: 1\n\n",
+            io::ErrorKind::InvalidData,
+        ),
+        (
+            vec![chunk("data: 1\n"), broken()],
+            "data: 1\n",
+            io::ErrorKind::Other,
+        ),
+        (vec![chunk(""), broken()], "", io::ErrorKind::Other),
+    ] {
+        let upstream = stream::iter(chunks.into_iter().chain([chunk("data: never\n\n")]));
+        let mut replaced = std::pin::pin!(replace_endpoints(upstream, ours));
+        if !out.is_empty() {
+            assert_eq!(replaced.next().await.unwrap().unwrap(), out);
+        }
+        assert_eq!(replaced.next().await.unwrap().unwrap_err().kind(), kind);
+        assert!(replaced.next().await.is_none() && replaced.next().await.is_none());
+    }
 }
 
 #[tokio::test]
-async fn the_stream_rewrites_what_comes_in_several_chunks() {
-    #[derive(Debug)]
-    struct Never;
-    impl From<EndpointRefused> for Never {
-        fn from(refused: EndpointRefused) -> Self {
-            panic!("{refused}")
-        }
-    }
+async fn the_stream_replaces_what_comes_in_several_chunks() {
     let chunks = [
         "event: end",
         "point\r",
@@ -309,16 +277,121 @@ async fn the_stream_rewrites_what_comes_in_several_chunks() {
         "/m\r\n\r",
         "\ndata: 1\n\n",
     ];
-    let inner = stream::iter(chunks).map(|text| Ok::<_, Infallible>(Bytes::from(text)));
-    let inner = inner.map(|chunk| chunk.map_err(|never| match never {}));
-    let mut rewritten = RewriteEndpoint::<_, Never, _>::new(inner, ours);
-    let mut all = Vec::new();
-    while let Some(chunk) = rewritten.next().await {
-        all.push(chunk.unwrap());
-    }
+    let upstream = stream::iter(chunks).map(|text| Ok(Bytes::from(text)));
+    let out: Vec<_> = replace_endpoints(upstream, ours)
+        .map(Result::unwrap)
+        .collect()
+        .await;
     let m = ours("/m").unwrap();
     assert_eq!(
-        text(&all),
-        format!("event: endpoint\r\ndata: {m}\r\n\r\ndata: 1\n\n")
+        out.concat(),
+        format!("event: endpoint\r\ndata: {m}\r\n\r\ndata: 1\n\n").as_bytes()
+    );
+}
+
+/// What the rules require, read from a whole stream: the events that clients see, and whether an error ends them.
+fn expected(stream: &[u8]) -> (Seen, bool) {
+    let (mut seen, lines) = (interpret(stream), lines(stream));
+    let events: Vec<_> = lines.split(String::is_empty).collect();
+    let (mut count, mut is_refused) = (0, false);
+    for (at, event) in events.iter().enumerate() {
+        let values = |name| {
+            let fields = event.iter().map(|line| read_field(line));
+            fields
+                .filter(move |field| field.0 == name)
+                .map(|field| field.1)
+        };
+        let types: Vec<_> = values("event").map(is_endpoint).collect();
+        let urls: Vec<_> = values("data").map(ours).collect();
+        let finished = at + 1 < events.len();
+        let wrong = urls.len() > 1 || urls.contains(&None);
+        if types.contains(&true) && types.windows(2).any(|pair| pair == [false, true])
+            || finished && types.last() == Some(&true) && wrong
+        {
+            is_refused = true;
+            seen.events.truncate(count);
+            break;
+        }
+        count += usize::from(finished && !urls.is_empty());
+    }
+    for event in seen
+        .events
+        .iter_mut()
+        .filter(|event| is_endpoint(&event.kind))
+    {
+        event.data = ours(&event.data).unwrap();
+    }
+    (seen, is_refused)
+}
+
+/// As a client sees it that trims.
+fn is_endpoint(kind: &str) -> bool {
+    kind.trim_matches([' ', '\t']) == "endpoint"
+}
+
+/// Not even a client that takes an unfinished event for a whole one sees an endpoint of the upstream.
+fn assert_endpoints_are_ours(stream: &[u8]) {
+    for end in ["\n\n", "\r\n\r\n", "\r\r"] {
+        for event in interpret(&[stream, end.as_bytes()].concat()).events {
+            let is_ours = !is_endpoint(&event.kind) || event.data.starts_with("/ours?");
+            assert!(is_ours, "{:?}", String::from_utf8_lossy(stream));
+        }
+    }
+}
+
+#[test]
+fn no_endpoint_of_the_upstream_is_seen_however_little_is_held() {
+    for (stream, held_bytes_max) in samples(3000).zip((6..36).cycle()) {
+        let (seen, _) = expected(&stream);
+        for size in [1, 2, 3, 7, 19] {
+            let (out, refused) = replaced_within(held_bytes_max, stream.chunks(size));
+            assert_endpoints_are_ours(&out);
+            let events = interpret(&out).events;
+            assert!(seen.events.starts_with(&events), "{stream:?} in {size}");
+            assert!(
+                refused.is_some() || events == seen.events,
+                "{stream:?} in {size}"
+            );
+        }
+    }
+}
+
+#[test]
+fn clients_see_the_same_events_with_our_endpoints_wherever_chunks_are_split() {
+    let (mut endpoints, mut refusals, mut unchanged) = (0, 0, 0);
+    for stream in samples(1500) {
+        let (seen, is_refused) = expected(&stream);
+        let whole = replaced([&stream[..]]);
+        let out = interpret(&whole.0);
+        assert_eq!(whole.1.is_some(), is_refused, "{stream:?}");
+        assert_eq!(out.events, seen.events, "{stream:?}");
+        // An unfinished endpoint event is dropped with its `retry`, which would act at once.
+        if !is_refused && lines(&stream).last().is_none_or(String::is_empty) {
+            assert_eq!(out.retry, seen.retry, "{stream:?}");
+        }
+        assert_endpoints_are_ours(&whole.0);
+        let closed = [&stream[..], b"\n"].concat();
+        if !lines(&closed)
+            .iter()
+            .any(|line| names_endpoint(line.as_bytes()))
+        {
+            assert_eq!(whole.0, stream);
+            unchanged += 1;
+        }
+        endpoints += seen
+            .events
+            .iter()
+            .filter(|event| is_endpoint(&event.kind))
+            .count();
+        refusals += usize::from(is_refused);
+        for at in 0..=stream.len() {
+            let (head, tail) = stream.split_at(at);
+            assert_eq!(replaced([head, tail]), whole, "{stream:?} at {at}");
+        }
+        assert_eq!(replaced(stream.chunks(1)), whole, "{stream:?} by bytes");
+    }
+    assert!(
+        endpoints > 300 && refusals > 100 && unchanged > 100,
+        "the samples do not cover enough: {endpoints} {refusals} {unchanged}"
     );
 }

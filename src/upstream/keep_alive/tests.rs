@@ -6,7 +6,7 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::time::{advance, sleep};
 
 use super::{
-    super::event_corpus::{corpus, interpret},
+    super::event_stream_samples::{interpret, samples},
     *,
 };
 
@@ -121,7 +121,7 @@ async fn a_carriage_return_is_not_parted_from_its_line_feed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_mark_that_a_comment_has_overtaken_is_taken_away() {
-    let mark = MARK.to_vec();
+    let mark = BYTE_ORDER_MARK.to_vec();
     let [first, second, third] = [vec![mark[0]], vec![mark[1]], vec![mark[2]]];
     let rest = b"data: 1\n\n".to_vec();
     let whole = [&mark[..], &rest].concat();
@@ -169,7 +169,7 @@ fn without_comments(mut stream: Vec<u8>) -> Vec<u8> {
 #[tokio::test(start_paused = true)]
 async fn comments_never_change_what_clients_see_wherever_chunks_are_split() {
     let mut comments = 0;
-    for stream in corpus(250) {
+    for stream in samples(250) {
         let seen = interpret(&stream);
         let splits = (0..=stream.len()).map(|at| {
             let (head, tail) = stream.split_at(at);
@@ -181,10 +181,10 @@ async fn comments_never_change_what_clients_see_wherever_chunks_are_split() {
             assert_eq!(interpret(&heard), seen, "{chunks:?}");
             let bare = without_comments(heard.clone());
             comments += heard.len() - bare.len();
-            let unmarked = stream.strip_prefix(MARK).unwrap_or(&stream);
+            let unmarked = stream.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&stream);
             // Of half a mark, nothing need be left.
             assert!(
-                bare == stream || bare == unmarked || MARK.starts_with(&stream),
+                bare == stream || bare == unmarked || BYTE_ORDER_MARK.starts_with(&stream),
                 "{chunks:?}"
             );
         }

@@ -1,6 +1,6 @@
-//! The upstream's token as people paste it: what is taken off, what is refused, and that none of it is shown.
+//! The token for the upstream as people paste it: what is removed, what is refused, and that it is never shown.
 //!
-//! Each row starts the program itself with that token, and looks at what reaches the upstream.
+//! Each row starts the program with that token, and checks what reaches the upstream.
 
 use std::net::SocketAddr;
 
@@ -9,12 +9,12 @@ use dynoxide::Database;
 use lambda_oauth_mcp_proxy::host::engine;
 use tokio::net::TcpListener;
 
-use crate::{processes::Process, recorder::Recorder};
+use crate::{http::processes::Process, support::recorder::Recorder};
 
-/// Part of every token here, and of nothing that the program says itself.
+/// Part of every token here, and of no text of the program.
 const MARK: &str = "s3cr3tPart";
 
-/// A pasted token, and what reaches the upstream with what was taken off, or the reason why it is refused.
+/// A pasted token, and what reaches the upstream with what was removed, or why it is refused.
 type Row<'a> = (&'a str, Result<(&'a str, &'a str), &'a str>);
 
 /// A table, an upstream, and a client that is connected.
@@ -26,10 +26,10 @@ struct Stage {
     access: String,
 }
 
-/// What became of a token.
+/// What happened with a token.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
-    /// It reached the upstream as the value of this header, and this was logged as taken off.
+    /// It reached the upstream as the value of this header, and this was logged as removed.
     Sent(String, String),
     /// The program did not start, for this reason.
     Refused(String),
@@ -58,7 +58,7 @@ impl Stage {
         }
     }
 
-    /// Starts the program so, and makes one call.
+    /// Starts the program with this token, and makes one call.
     async fn outcome(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Outcome {
         let settings: Vec<_> = [("ALSO_BASE_URLS", self.base.as_str())]
             .into_iter()
@@ -124,7 +124,7 @@ impl Stage {
 const BEARER: &str = "Bearer ghp_s3cr3tPart";
 
 #[tokio::test]
-async fn what_surrounds_a_bearer_token_is_taken_off_with_a_warning() {
+async fn text_around_a_bearer_token_is_removed_with_a_warning() {
     let stage = Stage::set().await;
     stage
         .compare(
@@ -192,7 +192,7 @@ async fn what_surrounds_a_bearer_token_is_taken_off_with_a_warning() {
 }
 
 #[tokio::test]
-async fn what_is_no_bearer_token_is_refused_with_the_reason() {
+async fn an_invalid_bearer_token_is_refused_with_the_reason() {
     let stage = Stage::set().await;
     stage
         .compare(
@@ -288,7 +288,7 @@ async fn credentials_of_the_scheme_basic_are_a_user_and_a_password() {
 }
 
 #[tokio::test]
-async fn a_key_in_a_header_of_its_own_is_what_that_header_can_carry() {
+async fn a_key_in_a_custom_header_may_be_any_valid_header_value() {
     let stage = Stage::set().await;
     stage
         .compare(
@@ -330,7 +330,7 @@ async fn a_key_in_a_header_of_its_own_is_what_that_header_can_carry() {
             ],
         )
         .await;
-    // `Authorization` with a scheme that is none of ours: the scheme is written into the token.
+    // `Authorization` with an unknown scheme: the scheme is a part of the token.
     stage
         .compare(
             &[("UPSTREAM_AUTH_SCHEME", "none")],

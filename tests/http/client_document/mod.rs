@@ -1,13 +1,14 @@
-//! Fetching from origins, honest and hostile, over real TLS on loopback.
+//! Fetching client documents over real TLS on loopback: this file has the origins that behave well.
 
 mod hostile;
-mod origin;
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use origin::{Origin, Script};
+use lambda_oauth_mcp_proxy::client_document::{
+    DocumentUrl, FetchError, Fetched, Fetcher, Policy, Validators,
+};
 
-use super::{DocumentUrl, FetchError, Fetched, Fetcher, Policy, Validators};
+use crate::support::origin::{Origin, Script};
 
 const URL: &str = "https://client.example/oauth/client.json";
 const DOCUMENT: &str = r#"{"client_id":"https://client.example/oauth/client.json"}"#;
@@ -23,10 +24,10 @@ fn ok(lines: &str, body: &str) -> Vec<u8> {
 }
 
 fn json(body: &str) -> Script {
-    Script::Answer(ok("content-type: application/json\r\n", body))
+    Script::Respond(ok("content-type: application/json\r\n", body))
 }
 
-/// A policy whose every name leads to the origin, and which lets the test go there.
+/// A policy by which every name resolves to the origin, and which permits loopback.
 fn policy(origin: &Origin) -> Policy {
     let address = origin.address;
     Policy::public()
@@ -42,7 +43,7 @@ async fn fetch(origin: &Origin) -> Result<Fetched, FetchError> {
 
 #[tokio::test]
 async fn a_document_is_fetched_with_its_validators_and_freshness() {
-    let origin = Origin::start(Script::Answer(ok(
+    let origin = Origin::start(Script::Respond(ok(
         "content-type: application/json\r\ncache-control: max-age=600\r\netag: \"a\"\r\n\
          last-modified: Mon, 02 Nov 2026 10:00:00 GMT\r\nset-cookie: a=b\r\n",
         DOCUMENT,
@@ -62,7 +63,7 @@ async fn a_document_is_fetched_with_its_validators_and_freshness() {
 }
 
 #[tokio::test]
-async fn the_request_says_what_it_must_and_nothing_else() {
+async fn the_request_has_only_the_necessary_headers() {
     let origin = Origin::start(json(DOCUMENT)).await;
     fetch(&origin).await.unwrap();
     let requests = origin.requests.lock().unwrap();
@@ -86,7 +87,7 @@ async fn the_request_says_what_it_must_and_nothing_else() {
 
 #[tokio::test]
 async fn an_unchanged_document_is_not_sent_again() {
-    let origin = Origin::start(Script::Answer(
+    let origin = Origin::start(Script::Respond(
         b"HTTP/1.1 304 Not Modified\r\ncache-control: max-age=900\r\n\r\n".to_vec(),
     ))
     .await;
@@ -100,20 +101,20 @@ async fn an_unchanged_document_is_not_sent_again() {
     let fresh_for = Duration::from_mins(15);
     assert_eq!(outcome, Ok(Fetched::NotModified { fresh_for }));
     assert!(origin.requests.lock().unwrap()[0].contains("if-none-match: \"a\"\r\n"));
-    // And without having asked, a 304 is worth nothing.
+    // A 304 to a request without validators is an error.
     assert_eq!(fetch(&origin).await, Err(FetchError::Status(304)));
 }
 
 #[tokio::test]
-async fn a_document_of_exactly_5_kb_in_many_chunks_is_taken() {
-    let mut answer =
+async fn a_document_of_exactly_5_kb_in_many_chunks_is_accepted() {
+    let mut response =
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
             .to_vec();
     for _ in 0..512 {
-        answer.extend_from_slice(b"a\r\n0123456789\r\n");
+        response.extend_from_slice(b"a\r\n0123456789\r\n");
     }
-    answer.extend_from_slice(b"0\r\n\r\n");
-    let origin = Origin::start(Script::Answer(answer)).await;
+    response.extend_from_slice(b"0\r\n\r\n");
+    let origin = Origin::start(Script::Respond(response)).await;
     let Ok(Fetched::Fresh {
         body, fresh_for, ..
     }) = fetch(&origin).await
@@ -135,7 +136,7 @@ async fn each_fetch_has_a_connection_and_a_lookup_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_host_without_address_or_answer_is_a_transient_failure() {
+async fn an_unresolvable_or_unreachable_host_is_a_transient_failure() {
     let origin = Origin::start(json(DOCUMENT)).await;
     let with = |policy: Policy| Fetcher::with_policy(origin.tls.clone(), policy);
     let policy = policy(&origin);

@@ -1,6 +1,6 @@
-//! What is left of a request's body when its answer is ready: read on and thrown away, within bounds. Otherwise the
-//! connection would be closed under a client that sends its next request on it, which to that client looks like a
-//! server that hung up.
+//! Draining: what is left of a request's body when its response is ready is read and discarded, within bounds.
+//! Otherwise the connection would be closed while the client sends its next request on it, which the client would take
+//! for a server that failed.
 
 use std::{
     pin::Pin,
@@ -13,22 +13,22 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
-/// Most bytes thrown away; who has more to send may as well connect anew.
-const MOST: usize = 1024 * 1024;
-/// And for how long they are waited for.
-const LONGEST: Duration = Duration::from_secs(5);
+/// A client that has more to send gets its connection closed instead.
+const MAX_DRAINED_BYTES: usize = 1024 * 1024;
+/// How long the rest of the body is waited for.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A body that is read to its end even when nobody wants it.
-pub struct Unread(Option<Body>);
+/// A body that is read to its end even when it is dropped.
+pub struct DrainedBody(Option<Body>);
 
-impl Unread {
+impl DrainedBody {
     /// Wraps a body that comes from a socket.
     pub fn new(body: Body) -> Self {
         Self(Some(body))
     }
 }
 
-impl HttpBody for Unread {
+impl HttpBody for DrainedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -57,7 +57,7 @@ impl HttpBody for Unread {
     }
 }
 
-impl Drop for Unread {
+impl Drop for DrainedBody {
     fn drop(&mut self) {
         let Some(mut body) = self.0.take().filter(|body| !body.is_end_stream()) else {
             return;
@@ -69,11 +69,11 @@ impl Drop for Unread {
             let mut seen = 0;
             while let Some(Ok(frame)) = body.frame().await {
                 seen += frame.data_ref().map_or(0, Bytes::len);
-                if seen > MOST {
+                if seen > MAX_DRAINED_BYTES {
                     break;
                 }
             }
         };
-        runtime.spawn(tokio::time::timeout(LONGEST, rest));
+        runtime.spawn(tokio::time::timeout(DRAIN_TIMEOUT, rest));
     }
 }

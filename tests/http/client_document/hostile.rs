@@ -1,4 +1,4 @@
-//! Origins and resolvers that mean harm.
+//! Fetching from hostile origins and with hostile resolvers.
 
 use std::{
     fmt::Write as _,
@@ -10,11 +10,12 @@ use std::{
     time::Duration,
 };
 
+use lambda_oauth_mcp_proxy::client_document::is_public;
+
 use super::{
     DOCUMENT, DocumentUrl, FetchError, Fetcher, Origin, Policy, Script, Validators, fetch, json,
     ok, policy, url,
 };
-use crate::client_document::is_public;
 
 /// Long enough to reach the origin on a busy machine, short enough to wait for.
 const SHORT: Duration = Duration::from_millis(700);
@@ -27,7 +28,7 @@ async fn refusal(script: Script) -> FetchError {
 }
 
 fn status(line: &str) -> Script {
-    Script::Answer(format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n").into_bytes())
+    Script::Respond(format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n").into_bytes())
 }
 
 #[tokio::test]
@@ -41,46 +42,56 @@ async fn redirects_are_not_followed() {
 #[tokio::test]
 async fn other_statuses_are_refused_even_with_a_document() {
     for code in [201, 203, 206, 403, 404, 410, 429, 500, 503] {
-        let answer = String::from_utf8(ok("content-type: application/json\r\n", DOCUMENT)).unwrap();
-        let answer = answer.replacen("200 OK", &format!("{code} No"), 1);
-        let error = refusal(Script::Answer(answer.into_bytes())).await;
+        let response =
+            String::from_utf8(ok("content-type: application/json\r\n", DOCUMENT)).unwrap();
+        let response = response.replacen("200 OK", &format!("{code} No"), 1);
+        let error = refusal(Script::Respond(response.into_bytes())).await;
         assert_eq!(error, FetchError::Status(code));
         assert!(error.to_string().contains(&code.to_string()));
     }
 }
 
 #[tokio::test]
-async fn other_types_are_refused() {
+async fn other_content_types_are_refused() {
     let html = ok("content-type: text/html\r\n", DOCUMENT);
-    assert_eq!(refusal(Script::Answer(html)).await, FetchError::ContentType);
+    assert_eq!(
+        refusal(Script::Respond(html)).await,
+        FetchError::ContentType
+    );
     let untyped = ok("", DOCUMENT);
     assert_eq!(
-        refusal(Script::Answer(untyped)).await,
+        refusal(Script::Respond(untyped)).await,
         FetchError::ContentType
     );
 }
 
 #[tokio::test]
-async fn what_comes_compressed_is_refused_unread() {
-    // The head of a gzip stream: were it inflated, it could be of any size.
+async fn a_compressed_document_is_refused_unread() {
+    // The start of a gzip stream: decompressed, it could have any size.
     let lines = "content-type: application/json\r\ncontent-encoding: gzip\r\n";
-    let mut answer = ok(lines, "");
-    answer.extend_from_slice(&[0x1f, 0x8b, 8, 0]);
-    assert_eq!(refusal(Script::Answer(answer)).await, FetchError::Encoded);
+    let mut response = ok(lines, "");
+    response.extend_from_slice(&[0x1f, 0x8b, 8, 0]);
+    assert_eq!(
+        refusal(Script::Respond(response)).await,
+        FetchError::Encoded
+    );
 }
 
 #[tokio::test]
-async fn what_is_not_utf8_is_refused() {
-    let mut answer =
+async fn a_document_that_is_not_utf8_is_refused() {
+    let mut response =
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 4\r\n\r\n".to_vec();
-    answer.extend_from_slice(b"{\"\xff\"");
-    assert_eq!(refusal(Script::Answer(answer)).await, FetchError::NotUtf8);
+    response.extend_from_slice(b"{\"\xff\"");
+    assert_eq!(
+        refusal(Script::Respond(response)).await,
+        FetchError::NotUtf8
+    );
 }
 
 #[tokio::test]
 async fn a_document_announced_as_too_large_is_not_waited_for() {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 5121\r\n\r\n";
-    // It never sends the body, so only a refusal by the header can end this before the time is over.
+    // It never sends the body, so only a refusal because of the header can end this before the time limit.
     assert_eq!(
         refusal(Script::Hang(head.into())).await,
         FetchError::TooLarge
@@ -102,14 +113,14 @@ async fn an_endless_document_is_cut_at_5_kb_and_its_connection_closed() {
 }
 
 #[tokio::test]
-async fn endless_heads_are_refused() {
+async fn endless_response_headers_are_refused() {
     let mut flood = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n".to_owned();
     for n in 0..1000 {
         let _ = write!(flood, "x-{n}: {n}\r\n");
     }
     flood += "content-length: 0\r\n\r\n";
     assert_eq!(
-        refusal(Script::Answer(flood.into())).await,
+        refusal(Script::Respond(flood.into())).await,
         FetchError::Broken
     );
 
@@ -120,31 +131,31 @@ async fn endless_heads_are_refused() {
 }
 
 #[tokio::test]
-async fn what_is_cut_short_or_is_not_http_is_refused() {
+async fn a_truncated_response_or_one_that_is_not_http_is_refused() {
     let mut short = ok("content-type: application/json\r\n", DOCUMENT);
     short.truncate(short.len() - 1);
-    assert_eq!(refusal(Script::Answer(short)).await, FetchError::Broken);
+    assert_eq!(refusal(Script::Respond(short)).await, FetchError::Broken);
     for garbage in ["", "SSH-2.0-x\r\n\r\n", "HTTP/1.1 200 OK\r\n"] {
-        let error = refusal(Script::Answer(garbage.into())).await;
+        let error = refusal(Script::Respond(garbage.into())).await;
         assert_eq!(error, FetchError::Broken, "{garbage:?}");
     }
 }
 
 #[tokio::test]
-async fn slowness_anywhere_ends_with_the_time_limit() {
+async fn a_response_that_stalls_anywhere_ends_with_the_time_limit() {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
     for sent in ["", "HTTP/1.1 200", head, &format!("{head}{{")] {
         let mut origin = Origin::start(Script::Hang(sent.into())).await;
         let fetcher = Fetcher::with_policy(origin.tls.clone(), policy(&origin).within(SHORT));
         let outcome = fetcher.fetch(&url(), &Validators::default()).await;
         assert_eq!(outcome, Err(FetchError::TimedOut), "{sent:?}");
-        // And nothing of it lives on.
+        // And its connection is closed.
         origin.ended.wait_for(|ended| *ended == 1).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn interim_answers_without_end_do_not_outlast_the_time_limit() {
+async fn endless_interim_responses_do_not_outlast_the_time_limit() {
     let interim = b"HTTP/1.1 103 Early Hints\r\n\r\n".to_vec();
     let origin = Origin::start(Script::Endless(vec![], interim)).await;
     let fetcher = Fetcher::with_policy(origin.tls.clone(), policy(&origin).within(SHORT));
@@ -164,12 +175,12 @@ async fn a_resolver_that_never_answers_is_given_five_seconds() {
 }
 
 #[tokio::test]
-async fn a_host_that_cannot_prove_itself_is_not_believed() {
+async fn a_host_without_a_trusted_certificate_is_refused() {
     let origin = Origin::named("other.example", json(DOCUMENT)).await;
     assert_eq!(fetch(&origin).await, Err(FetchError::Untrusted));
     assert!(origin.requests.lock().unwrap().is_empty());
 
-    // The right name, but of an authority that we do not know.
+    // The right name, but from an unknown certificate authority.
     let stranger = Origin::start(json(DOCUMENT)).await;
     let outcome = Fetcher::with_policy(origin.tls.clone(), policy(&stranger))
         .fetch(&url(), &Validators::default())
@@ -192,14 +203,14 @@ async fn a_resolver_is_asked_once_so_that_a_second_answer_cannot_differ() {
     let fetcher = Fetcher::with_policy(origin.tls.clone(), policy);
     assert!(fetcher.fetch(&url(), &Validators::default()).await.is_ok());
     assert_eq!(asked.load(Ordering::SeqCst), 1);
-    // The next fetch asks and judges anew.
+    // The next fetch resolves and checks again.
     let outcome = fetcher.fetch(&url(), &Validators::default()).await;
     assert_eq!(outcome, Err(FetchError::Forbidden));
     assert_eq!(origin.connections(), 1);
 }
 
 #[tokio::test]
-async fn one_forbidden_address_condemns_the_whole_answer() {
+async fn one_forbidden_address_makes_the_whole_dns_answer_invalid() {
     let origin = Origin::start(json(DOCUMENT)).await;
     let good = origin.address;
     for bad in [
@@ -210,9 +221,9 @@ async fn one_forbidden_address_condemns_the_whole_answer() {
         "fd00:ec2::254",
     ] {
         let bad = SocketAddr::new(bad.parse().unwrap(), good.port());
-        for answer in [vec![good, bad], vec![bad, good]] {
+        for response in [vec![good, bad], vec![bad, good]] {
             let policy = Policy::public()
-                .with_lookup(move |_| std::future::ready(Ok(answer.clone())))
+                .with_lookup(move |_| std::future::ready(Ok(response.clone())))
                 .permitting(move |address| address == good.ip() || is_public(address));
             let outcome = Fetcher::with_policy(origin.tls.clone(), policy)
                 .fetch(&url(), &Validators::default())
@@ -236,9 +247,9 @@ async fn in_production_loopback_is_forbidden_whatever_name_leads_there() {
 }
 
 #[tokio::test]
-async fn the_system_resolver_is_judged_like_any_other() {
+async fn addresses_of_the_system_resolver_are_checked_like_any_other() {
     let origin = Origin::start(json(DOCUMENT)).await;
-    // Names below `localhost` lead to loopback or nowhere (RFC 6761 §6.3).
+    // Names below `localhost` resolve to loopback or not at all (RFC 6761 §6.3).
     let url = DocumentUrl::parse("https://a.localhost/client.json").unwrap();
     let error = Fetcher::new(origin.tls.clone())
         .fetch(&url, &Validators::default())
@@ -251,7 +262,7 @@ async fn the_system_resolver_is_judged_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_literal_address_is_judged_without_asking_any_resolver() {
+async fn a_literal_ip_address_is_checked_without_a_dns_lookup() {
     let origin = Origin::start(json(DOCUMENT)).await;
     for (url, address) in [
         ("https://11.0.0.1/client.json", "11.0.0.1"),
@@ -272,7 +283,7 @@ async fn a_literal_address_is_judged_without_asking_any_resolver() {
 }
 
 #[tokio::test]
-async fn a_full_house_refuses_at_once_and_recovers() {
+async fn with_too_many_fetches_at_once_the_next_is_refused_until_one_ends() {
     let origin = Origin::start(json(DOCUMENT)).await;
     let address = origin.address;
     let policy = policy(&origin).with_lookup(move |host| async move {
@@ -289,11 +300,11 @@ async fn a_full_house_refuses_at_once_and_recovers() {
             tokio::spawn(async move { fetcher.fetch(&slow, &Validators::default()).await })
         })
         .collect();
-    // Each spawned fetch takes its place before it first waits.
+    // Each spawned fetch takes its slot before it first waits.
     tokio::task::yield_now().await;
     let outcome = fetcher.fetch(&url(), &Validators::default()).await;
     assert_eq!(outcome, Err(FetchError::Busy));
-    // A fetch that nobody waits for any more gives its place back.
+    // A fetch that nobody waits for any more frees its slot.
     for fetch in under_way {
         fetch.abort();
         let _ = fetch.await;

@@ -1,17 +1,19 @@
-//! What an upstream says and what the client gets, through the function: the same tables as on one machine.
+//! Responses of an upstream and what the client gets, through the function: the same tables as in tests/http.
 
 use serde_json::json;
 
 use crate::{
-    aws::{PAT, good_secret},
-    client::{connect, event},
-    function::Function,
-    runtime_api::Answer,
-    streams::Proxy,
-    upstream_cases::{self, Case, Got, MESSAGES, error_ids},
+    lambda::{
+        aws::{PAT, good_secret},
+        client::{connect, event},
+        function::Function,
+        runtime_api::Response,
+        streams::Proxy,
+    },
+    support::upstream_cases::{self, Case, Got, MESSAGES, error_ids},
 };
 
-async fn post(function: &Function, access: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+async fn post(function: &Function, access: &str, headers: &[(&str, &str)], body: &str) -> Response {
     send(function, access, "POST", headers, body).await
 }
 
@@ -21,7 +23,7 @@ async fn send(
     method: &str,
     more: &[(&str, &str)],
     body: &str,
-) -> Answer {
+) -> Response {
     let bearer = format!("Bearer {access}");
     let mut headers = vec![
         ("authorization", bearer.as_str()),
@@ -30,7 +32,7 @@ async fn send(
     ];
     headers.extend(more);
     function
-        .answer(&event(method, "/mcp", &headers, body))
+        .response(&event(method, "/mcp", &headers, body))
         .await
 }
 
@@ -38,50 +40,50 @@ async fn check(cases: Vec<Case>) {
     let proxy = Proxy::start().await;
     for case in cases {
         let upstream = case.clone();
-        proxy.upstream.answers(move |_| upstream.response(PAT));
+        proxy.upstream.responds(move |_| upstream.response(PAT));
         let session = [("mcp-session-id", "s-1")];
         let session = if case.in_session { &session[..] } else { &[] };
         let access = &proxy.tokens.access;
-        let answer = send(&proxy.function, access, case.method, session, case.message).await;
-        let kind = answer.prelude.headers["content-type"].as_str();
+        let response = send(&proxy.function, access, case.method, session, case.message).await;
+        let kind = response.prelude.headers["content-type"].as_str();
         let got = Got {
-            status: answer.prelude.status,
+            status: response.prelude.status,
             content_type: kind.unwrap_or_default().to_owned(),
-            text: String::from_utf8_lossy(&answer.body).into_owned(),
+            text: String::from_utf8_lossy(&response.body).into_owned(),
         };
         case.check(&got, "localhost", PAT, true);
     }
 }
 
 #[tokio::test]
-async fn a_refusal_of_the_upstream_is_an_error_of_the_call_and_says_whose_it_is() {
+async fn a_refusal_by_the_upstream_becomes_an_error_of_the_call_that_names_the_upstream() {
     check(upstream_cases::refusals()).await;
 }
 
 #[tokio::test]
-async fn what_clients_read_rightly_stays_as_the_upstream_said_it() {
+async fn responses_that_clients_understand_pass_unchanged() {
     check(upstream_cases::untouched()).await;
 }
 
 #[tokio::test]
-async fn an_acknowledgement_is_202_without_a_body_however_the_upstream_spells_it() {
+async fn an_acknowledgement_is_202_without_a_body_whatever_empty_response_the_upstream_sends() {
     check(upstream_cases::acknowledgements()).await;
 }
 
-fn has_ids(answer: &Answer, message: &str, ids: &str, status: u16, says: &str) {
+fn has_ids(response: &Response, message: &str, ids: &str, status: u16, says: &str) {
     assert_eq!(
-        answer.prelude.status,
+        response.prelude.status,
         status,
         "{message}: {}",
-        answer.text()
+        response.text()
     );
     assert_eq!(
-        error_ids(answer.text()),
+        error_ids(response.text()),
         ids,
         "{message}: {}",
-        answer.text()
+        response.text()
     );
-    assert!(answer.text().contains(says), "{}", answer.text());
+    assert!(response.text().contains(says), "{}", response.text());
 }
 
 #[tokio::test]
@@ -92,33 +94,33 @@ async fn errors_of_our_own_carry_the_calls_id() {
         (401, "", "refused the access token"),
         (302, "/login", "redirect (302)"),
     ] {
-        proxy.upstream.answers(move |_| {
+        proxy.upstream.responds(move |_| {
             let status = http::StatusCode::from_u16(status).unwrap();
             axum::response::IntoResponse::into_response((status, [("location", location)]))
         });
         for (message, ids) in MESSAGES {
-            let answer = post(function, access, &[], message).await;
-            has_ids(&answer, message, ids, 502, says);
+            let response = post(function, access, &[], message).await;
+            has_ids(&response, message, ids, 502, says);
         }
     }
     for (message, ids) in MESSAGES {
-        let answer = send(function, access, "GET", &[], message).await;
-        has_ids(&answer, message, ids, 405, "GET event stream");
+        let response = send(function, access, "GET", &[], message).await;
+        has_ids(&response, message, ids, 405, "GET event stream");
     }
 }
 
-/// On the binary that is deployed: nobody listens at its upstream.
+/// With the binary that is deployed: nobody listens at its upstream.
 #[tokio::test]
 async fn an_error_about_an_upstream_that_is_not_there_carries_the_calls_id() {
     let function = Function::start().await;
     let tokens = connect(&function).await;
     for (message, ids) in MESSAGES {
-        let answer = post(&function, &tokens.access, &[], message).await;
-        has_ids(&answer, message, ids, 502, "cannot be reached");
+        let response = post(&function, &tokens.access, &[], message).await;
+        has_ids(&response, message, ids, 502, "cannot be reached");
     }
 }
 
-/// The last good secret serves for a day; a day later a connection is older than the secret that can be had.
+/// The last valid secret is used for a day; a day later there is none.
 #[tokio::test]
 async fn an_error_about_the_secret_carries_the_calls_id() {
     let proxy = Proxy::start().await;
@@ -129,9 +131,9 @@ async fn an_error_about_the_secret_carries_the_calls_id() {
         proxy.function.aws.set_secret(Err(error));
         proxy.hand.says("90000");
         for (message, ids) in &MESSAGES[..4] {
-            let answer = post(&proxy.function, &proxy.tokens.access, &[], message).await;
-            has_ids(&answer, message, ids, 503, says);
-            assert_eq!(answer.prelude.headers["retry-after"], "5");
+            let response = post(&proxy.function, &proxy.tokens.access, &[], message).await;
+            has_ids(&response, message, ids, 503, says);
+            assert_eq!(response.prelude.headers["retry-after"], "5");
         }
         let line = proxy.function.logged("unavailable").await;
         assert_eq!(line["what"], "secret");
@@ -154,7 +156,7 @@ async fn a_call_of_any_size_follows_a_redirect_and_is_repeated_with_a_new_token(
             .to_string()
     };
     for size in [262_000, 262_144, 4_000_000, 5_900_000] {
-        proxy.upstream.answers(|recorded| {
+        proxy.upstream.responds(|recorded| {
             use axum::response::IntoResponse as _;
             if recorded.target == "/mcp" {
                 let moved = http::StatusCode::TEMPORARY_REDIRECT;
@@ -163,8 +165,8 @@ async fn a_call_of_any_size_follows_a_redirect_and_is_repeated_with_a_new_token(
             ([("content-type", "application/json")], "{}").into_response()
         });
         let body = call(size);
-        let answer = post(function, access, &[], &body).await;
-        assert_eq!(answer.prelude.status, 200, "{size}: {}", answer.text());
+        let response = post(function, access, &[], &body).await;
+        assert_eq!(response.prelude.status, 200, "{size}: {}", response.text());
         let seen = proxy.upstream.requests().pop().unwrap();
         assert_eq!(seen.target, "/mcp/");
         assert!(seen.body == body, "{size}");
@@ -174,7 +176,7 @@ async fn a_call_of_any_size_follows_a_redirect_and_is_repeated_with_a_new_token(
         );
     }
     function.keep_secret("new-token-of-the-owner");
-    proxy.upstream.answers(|recorded| {
+    proxy.upstream.responds(|recorded| {
         use axum::response::IntoResponse as _;
         let new = recorded.header("authorization") == Some("Bearer new-token-of-the-owner");
         if new {
@@ -187,7 +189,7 @@ async fn a_call_of_any_size_follows_a_redirect_and_is_repeated_with_a_new_token(
     function.aws.set_secret(Ok(new));
     proxy.hand.says("31");
     let body = call(5_900_000);
-    let answer = post(function, access, &[], &body).await;
-    assert_eq!((answer.prelude.status, answer.text()), (200, "{}"));
+    let response = post(function, access, &[], &body).await;
+    assert_eq!((response.prelude.status, response.text()), (200, "{}"));
     assert!(proxy.upstream.requests().pop().unwrap().body == body);
 }

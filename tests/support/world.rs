@@ -1,4 +1,4 @@
-//! A whole proxy on a loopback port, and a client that speaks to it in the protocol's words.
+//! A whole proxy on a loopback port, and an OAuth client for it.
 
 use std::{
     io,
@@ -20,8 +20,8 @@ use lambda_oauth_mcp_proxy::{
     app::App,
     client_document::Fetcher,
     clock::Clock,
-    config::{Config, Host},
-    credential::{Plain, Randomness},
+    config::{Config, HostKind},
+    credential::{Randomness, SecretString},
     host::{aws, engine, local},
     http_client::{HttpClient, tls},
     pin::Pin,
@@ -33,15 +33,15 @@ use sha2::{Digest as _, Sha256};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
-pub use crate::exchange::{Answer, Connected, Page, Pairs, Request};
-use crate::recorder::Recorder;
+pub use crate::support::exchange::{Connected, Page, Pairs, Request, Response};
+use crate::support::recorder::Recorder;
 
-/// Where the tests' client wants its codes.
+/// The redirect URI of the tests' client.
 pub const CALLBACK: &str = "https://client.example/callback";
 /// A verifier, and its challenge.
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 pub const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
-/// When every world begins: 2026-11-01 00:00:00 UTC.
+/// The time at which every world starts: 2026-11-01 00:00:00 UTC.
 pub const BEGIN: u64 = 1_793_491_200;
 
 pub struct World {
@@ -56,19 +56,19 @@ pub struct World {
     database: Database,
     /// Everything that must never be logged.
     secrets: Mutex<Vec<String>>,
-    /// Where the log was when this world began.
+    /// The length of the log when this world started.
     log_begins: usize,
     task: JoinHandle<io::Result<()>>,
     stop: Mutex<Option<oneshot::Sender<()>>>,
 }
 
 type Change = Box<dyn FnOnce(&mut Secret) + Send>;
-/// What stands between the SDK and the engine.
+/// What is between the SDK and the engine.
 type Wire = Box<dyn FnOnce(SharedHttpClient) -> SharedHttpClient + Send>;
 
-/// What a test may choose.
+/// What a test may change.
 #[derive(Default)]
-pub struct Choices {
+pub struct Options {
     pub settings: Vec<(&'static str, String)>,
     pub database: Option<Database>,
     pub secret: Option<Change>,
@@ -81,33 +81,33 @@ pub struct Choices {
 
 impl World {
     pub async fn start() -> Self {
-        Self::with(&[]).await
+        Self::with_settings(&[]).await
     }
 
     /// With these settings in the environment.
-    pub async fn with(settings: &[(&'static str, &str)]) -> Self {
+    pub async fn with_settings(settings: &[(&'static str, &str)]) -> Self {
         let settings = settings
             .iter()
             .map(|(n, v)| (*n, (*v).to_owned()))
             .collect();
-        Self::choosing(Choices {
+        Self::with_options(Options {
             settings,
-            ..Choices::default()
+            ..Options::default()
         })
         .await
     }
 
-    pub async fn choosing(choices: Choices) -> Self {
+    pub async fn with_options(options: Options) -> Self {
         let log_begins = logged().lock().unwrap().len();
         let upstream = Recorder::start().await;
         let randomness = Randomness::system();
-        let pat = Plain::draw("pat_", &randomness);
+        let pat = SecretString::generate("pat_", &randomness);
         let pin = Pin::generate(&randomness);
-        let upstream_url = choices
+        let upstream_url = options
             .upstream
             .unwrap_or_else(|| format!("http://{}/mcp", upstream.address));
-        let config = Config::read(Host::Local, |name| {
-            if let Some((_, value)) = choices.settings.iter().find(|(n, _)| *n == name) {
+        let config = Config::read(HostKind::Local, |name| {
+            if let Some((_, value)) = options.settings.iter().find(|(n, _)| *n == name) {
                 return Some(value.clone());
             }
             (name == "UPSTREAM_MCP").then(|| upstream_url.clone())
@@ -118,14 +118,14 @@ impl World {
             let now = now.clone();
             move || now.load(Ordering::SeqCst)
         });
-        let database = choices
+        let database = options
             .database
             .unwrap_or_else(|| Database::memory().unwrap());
         let wire = engine::http_client(database.clone());
         let mut dynamodb = aws::local_dynamodb(wire.clone(), "http://127.0.0.1");
         table::create(&dynamodb, &config.table_name).await.unwrap();
-        if let Some(faulty) = choices.wire {
-            // The SDK's own pauses between two attempts are not worth waiting for.
+        if let Some(faulty) = options.wire {
+            // Do not wait between two attempts of the SDK.
             let retry = RetryConfig::standard().with_initial_backoff(Duration::from_millis(1));
             let config = dynamodb.config().to_builder().http_client(faulty(wire));
             dynamodb = Client::from_conf(config.retry_config(retry).build());
@@ -133,18 +133,18 @@ impl World {
         let form = TokenForm::from(&config.upstream);
         let mut secret = Secret {
             upstream_token: form
-                .read(choices.token.as_deref().unwrap_or(pat.expose()))
+                .read(options.token.as_deref().unwrap_or(pat.expose()))
                 .unwrap(),
             pin: Pin::parse(pin.expose()).unwrap(),
             upstream_headers: Vec::new(),
             clients: Vec::new(),
             origin_secret: None,
         };
-        if let Some(change) = choices.secret {
+        if let Some(change) = options.secret {
             change(&mut secret);
         }
         let http = HttpClient::new(tls(), clock.clone());
-        let documents = choices.documents.unwrap_or_else(|| Fetcher::new(tls()));
+        let documents = options.documents.unwrap_or_else(|| Fetcher::new(tls()));
         let secrets = Secrets::fixed(secret);
         let app = App::new(
             config, dynamodb, http, documents, secrets, clock, randomness,
@@ -185,7 +185,7 @@ impl World {
         format!("{}{path}", self.base)
     }
 
-    pub fn pass(&self, seconds: u64) {
+    pub fn advance_clock(&self, seconds: u64) {
         self.clock.fetch_add(seconds, Ordering::SeqCst);
     }
 
@@ -194,16 +194,16 @@ impl World {
         drop(self.stop.lock().unwrap().take());
     }
 
-    /// Whether it has.
+    /// Waits until it has stopped.
     pub async fn stopped(&mut self) {
         (&mut self.task).await.unwrap().unwrap();
     }
 
-    pub fn step_back(&self, seconds: u64) {
+    pub fn set_clock_back(&self, seconds: u64) {
         self.clock.fetch_sub(seconds, Ordering::SeqCst);
     }
 
-    /// The table, past the program.
+    /// The table, without the program in between.
     pub fn dynamodb(&self) -> Client {
         aws::local_dynamodb(
             engine::http_client(self.database.clone()),
@@ -211,7 +211,7 @@ impl World {
         )
     }
 
-    /// From now on this must not be found in any log line.
+    /// From now on, this must not be in any log line.
     pub fn keep_secret(&self, secret: &str) {
         self.secrets.lock().unwrap().push(secret.to_owned());
     }
@@ -230,7 +230,7 @@ impl World {
         items
     }
 
-    /// Deletes the day's count of wrong tries over all addresses, as docs/operate/operations.md tells the owner to.
+    /// Deletes the day's count of wrong tries from all addresses, as docs/operate/operations.md tells the owner to.
     pub async fn reopen_consent(&self) {
         let key = |text: &str| AttributeValue::S(text.to_owned());
         self.dynamodb()
@@ -243,7 +243,7 @@ impl World {
             .unwrap();
     }
 
-    /// Sets the day's count of tries over all addresses, in place of so many requests.
+    /// Sets the day's count of tries from all addresses, instead of sending so many requests.
     pub async fn set_tries_of_the_day(&self, tries: u32) {
         let key = |text: &str| AttributeValue::S(text.to_owned());
         let update = self.dynamodb().update_item();
@@ -277,9 +277,9 @@ impl World {
     // --- the protocol ---
 
     pub async fn register(&self, metadata: Value) -> Value {
-        let answer = self.post("/register").json(&metadata).send().await;
-        assert_eq!(answer.status, 201, "{}", answer.text);
-        let client = answer.json();
+        let response = self.post("/register").json(&metadata).send().await;
+        assert_eq!(response.status, 201, "{}", response.text);
+        let client = response.json();
         if let Some(secret) = client["client_secret"].as_str() {
             self.keep_secret(secret);
         }
@@ -294,8 +294,8 @@ impl World {
         client["client_id"].as_str().unwrap().to_owned()
     }
 
-    /// The parameters of a sound authorization request.
-    pub fn ask(&self, client_id: &str) -> Pairs {
+    /// The parameters of a valid authorization request.
+    pub fn authorization_request(&self, client_id: &str) -> Pairs {
         Pairs(vec![
             ("response_type".into(), "code".into()),
             ("client_id".into(), client_id.into()),
@@ -309,16 +309,16 @@ impl World {
 
     /// Opens the consent page.
     pub async fn open(&self, ask: &Pairs) -> Page {
-        let answer = self
+        let response = self
             .get(&format!("/authorize?{}", ask.encode()))
             .send()
             .await;
-        assert_eq!(answer.status, 200, "{}", answer.text);
-        Page::read(answer)
+        assert_eq!(response.status, 200, "{}", response.text);
+        Page::read(response)
     }
 
-    /// Answers it.
-    pub async fn decide(&self, page: &Page, decision: &str, pin: &str) -> Answer {
+    /// Submits its form.
+    pub async fn submit_consent(&self, page: &Page, decision: &str, pin: &str) -> Response {
         self.post("/authorize")
             .header("cookie", &page.cookie)
             .form(&[("page", &page.id), ("pin", pin), ("decision", decision)])
@@ -326,12 +326,12 @@ impl World {
             .await
     }
 
-    /// The code for a sound request of this client.
+    /// The code for a valid request of this client.
     pub async fn code(&self, client_id: &str) -> String {
-        let page = self.open(&self.ask(client_id)).await;
-        let answer = self.decide(&page, "authorize", &self.pin).await;
-        assert_eq!(answer.status, 303, "{}", answer.text);
-        let code = answer.redirected("code").unwrap();
+        let page = self.open(&self.authorization_request(client_id)).await;
+        let response = self.submit_consent(&page, "authorize", &self.pin).await;
+        assert_eq!(response.status, 303, "{}", response.text);
+        let code = response.redirected("code").unwrap();
         self.keep_secret(&code);
         code
     }
@@ -347,19 +347,19 @@ impl World {
         ])
     }
 
-    pub async fn token(&self, form: &Pairs) -> Answer {
-        let answer = self.post("/token").form_of(form).send().await;
-        if answer.status == 200 {
+    pub async fn token(&self, form: &Pairs) -> Response {
+        let response = self.post("/token").form_of(form).send().await;
+        if response.status == 200 {
             for name in ["access_token", "refresh_token"] {
-                if let Some(token) = answer.json()[name].as_str() {
+                if let Some(token) = response.json()[name].as_str() {
                     self.keep_secret(token);
                 }
             }
         }
-        answer
+        response
     }
 
-    /// A client's whole way to its tokens.
+    /// Everything a client does to get its tokens.
     pub async fn connect(&self) -> Connected {
         let client_id = self.client().await;
         self.connect_as(&client_id).await
@@ -367,12 +367,12 @@ impl World {
 
     pub async fn connect_as(&self, client_id: &str) -> Connected {
         let code = self.code(client_id).await;
-        let answer = self.token(&self.redeem(client_id, &code)).await;
-        assert_eq!(answer.status, 200, "{}", answer.text);
-        Connected::read(client_id, &code, &answer.json())
+        let response = self.token(&self.redeem(client_id, &code)).await;
+        assert_eq!(response.status, 200, "{}", response.text);
+        Connected::read(client_id, &code, &response.json())
     }
 
-    pub async fn refresh(&self, client_id: &str, refresh_token: &str) -> Answer {
+    pub async fn refresh(&self, client_id: &str, refresh_token: &str) -> Response {
         self.token(&Pairs::of(&[
             ("grant_type", "refresh_token"),
             ("client_id", client_id),
@@ -416,7 +416,7 @@ pub fn challenge(verifier: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(verifier))
 }
 
-/// Everything that any test logged, at the level where this program says the most.
+/// Everything that any test has logged, at the most detailed level of this program.
 pub fn logged() -> &'static Mutex<Vec<u8>> {
     static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
     static STARTED: OnceLock<()> = OnceLock::new();

@@ -1,4 +1,4 @@
-//! What public reports of other programs say goes wrong, and goes right here: it must stay so.
+//! Bugs that are publicly reported of other programs, and that this one must not have.
 
 use axum::{body::Body, response::IntoResponse as _};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -10,7 +10,7 @@ use tokio::{
     net::TcpListener,
 };
 
-use crate::world::{CALLBACK, Choices, World};
+use crate::support::world::{CALLBACK, Options, World};
 
 #[tokio::test]
 async fn event_streams_of_every_spelling_arrive_byte_by_byte() {
@@ -29,7 +29,7 @@ async fn event_streams_of_every_spelling_arrive_byte_by_byte() {
         "data: without an end",
     ] {
         for size in [1, 2, 3, 7, events.len()] {
-            w.upstream.answers(move |_| {
+            w.upstream.responds(move |_| {
                 let chunks: Vec<_> = events
                     .as_bytes()
                     .chunks(size)
@@ -38,8 +38,8 @@ async fn event_streams_of_every_spelling_arrive_byte_by_byte() {
                 let body = Body::from_stream(stream::iter(chunks));
                 ([("content-type", "text/event-stream")], body).into_response()
             });
-            let answer = w.call(&client.access).0.send().await.unwrap();
-            let bytes = answer.bytes().await.unwrap();
+            let response = w.call(&client.access).0.send().await.unwrap();
+            let bytes = response.bytes().await.unwrap();
             assert_eq!(bytes, events, "in chunks of {size}");
         }
     }
@@ -52,12 +52,12 @@ async fn an_event_of_six_megabytes_arrives_whole() {
     let event = format!("data: {}\n\n", "\u{e9}".repeat(3 * 1024 * 1024));
     let sent = event.clone();
     w.upstream
-        .answers(move |_| ([("content-type", "text/event-stream")], sent.clone()).into_response());
-    let answer = w.call(&client.access).send().await;
-    assert!(answer.text == event, "{} bytes", answer.text.len());
+        .responds(move |_| ([("content-type", "text/event-stream")], sent.clone()).into_response());
+    let response = w.call(&client.access).send().await;
+    assert!(response.text == event, "{} bytes", response.text.len());
 }
 
-/// It closes each connection right behind its response, without saying so: some closings meet the next call.
+/// It closes each connection right after its response, without announcing it: sometimes the next call is already sent.
 #[tokio::test]
 async fn an_upstream_that_closes_its_idle_connection_loses_no_call() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -73,20 +73,20 @@ async fn an_upstream_that_closes_its_idle_connection_loses_no_call() {
                     };
                     seen.extend_from_slice(&request[..length]);
                 }
-                let answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
-                let _ = socket.write_all(answer).await;
+                let response = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+                let _ = socket.write_all(response).await;
             });
         }
     });
-    let w = World::choosing(Choices {
+    let w = World::with_options(Options {
         upstream: Some(format!("http://{address}/mcp")),
-        ..Choices::default()
+        ..Options::default()
     })
     .await;
     let client = w.connect().await;
     for call in 0..40 {
-        let answer = w.call(&client.access).send().await;
-        assert_eq!(answer.status, 200, "call {call}: {}", answer.text);
+        let response = w.call(&client.access).send().await;
+        assert_eq!(response.status, 200, "call {call}: {}", response.text);
     }
 }
 
@@ -105,13 +105,13 @@ async fn basic_authentication_works_with_and_without_client_id_in_the_body() {
         if !with_id {
             form = form.without("client_id");
         }
-        let answer = w
+        let response = w
             .post("/token")
             .header("authorization", &format!("Basic {credentials}"))
             .form_of(&form)
             .send()
             .await;
-        assert_eq!(answer.status, 200, "{with_id}: {}", answer.text);
+        assert_eq!(response.status, 200, "{with_id}: {}", response.text);
     }
 }
 
@@ -123,8 +123,13 @@ async fn a_second_sign_in_may_come_from_another_loopback_port() {
     let id = client["client_id"].as_str().unwrap();
     for port in [49_152, 49_153, 1] {
         let redirect_uri = format!("http://127.0.0.1:{port}/callback");
-        let page = w.open(&w.ask(id).set("redirect_uri", &redirect_uri)).await;
-        let decided = w.decide(&page, "authorize", &w.pin).await;
+        let page = w
+            .open(
+                &w.authorization_request(id)
+                    .set("redirect_uri", &redirect_uri),
+            )
+            .await;
+        let decided = w.submit_consent(&page, "authorize", &w.pin).await;
         assert_eq!(decided.status, 303, "{}", decided.text);
         assert!(decided.header("location").starts_with(&redirect_uri));
         let policy = decided.header("content-security-policy");

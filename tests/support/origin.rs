@@ -1,5 +1,4 @@
-//! An origin for the tests of documents, here and in tests/http: real TLS on loopback, with a certificate authority
-//! of its own.
+//! A web server that publishes client documents: real TLS on loopback, with a certificate authority of its own.
 
 use std::{
     net::SocketAddr,
@@ -9,11 +8,8 @@ use std::{
     },
 };
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::{
-    ClientConfig, RootCertStore, ServerConfig, crypto::ring::default_provider,
-    pki_types::PrivateKeyDer,
-};
+use lambda_oauth_mcp_proxy::http_client::tls_with_roots;
+use rustls::{ClientConfig, DEFAULT_VERSIONS};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -21,14 +17,16 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
+use crate::support::authority::Authority;
+
 /// What the origin does once it has read a request.
 #[derive(Clone)]
 pub enum Script {
-    /// Sends this and hangs up.
-    Answer(Vec<u8>),
-    /// Sends this and then nothing more, until the other side hangs up.
+    /// Sends this and closes the connection.
+    Respond(Vec<u8>),
+    /// Sends this and then nothing more, until the other side closes the connection.
     Hang(Vec<u8>),
-    /// Sends the first and then the second for ever, until the other side hangs up.
+    /// Sends the first and then the second without end, until the other side closes the connection.
     Endless(Vec<u8>, Vec<u8>),
 }
 
@@ -36,15 +34,14 @@ pub enum Script {
 pub struct Origin {
     /// Where it listens.
     pub address: SocketAddr,
-    /// A client side that trusts its authority.
+    /// TLS settings of a client that trusts its authority.
     pub tls: ClientConfig,
     script: Arc<Mutex<Script>>,
-    /// The heads of the requests it read.
+    /// The request heads that it has read.
     pub requests: Arc<Mutex<Vec<String>>>,
-    /// How many connections came, with a request or without.
+    /// How many connections were opened, with a request or without.
     pub connections: Arc<AtomicUsize>,
     /// How many of them have ended.
-    #[allow(dead_code, reason = "only the unit tests wait for it")]
     pub ended: watch::Receiver<usize>,
 }
 
@@ -54,9 +51,11 @@ impl Origin {
         Self::named("client.example", script).await
     }
 
-    /// An origin whose certificate bears this name.
+    /// An origin whose certificate is for this name.
     pub async fn named(name: &str, script: Script) -> Self {
-        let (server, tls) = certificates(name);
+        let authority = Authority::new();
+        let server = authority.server_config(name, DEFAULT_VERSIONS);
+        let tls = tls_with_roots(authority.roots());
         let acceptor = TlsAcceptor::from(Arc::new(server));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -88,13 +87,12 @@ impl Origin {
         origin
     }
 
-    /// From now on it does this.
-    #[allow(dead_code, reason = "only tests/http changes its mind")]
+    /// Changes what it does from now on.
     pub fn now(&self, script: Script) {
         *self.script.lock().unwrap() = script;
     }
 
-    /// How many connections came.
+    /// How many connections were opened.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -116,13 +114,13 @@ async fn converse(
         .lock()
         .unwrap()
         .push(String::from_utf8(head).unwrap());
-    let (Script::Answer(first) | Script::Hang(first) | Script::Endless(first, _)) = script;
-    // A client that has seen enough hangs up: then writing fails, and that is as it should be.
+    let (Script::Respond(first) | Script::Hang(first) | Script::Endless(first, _)) = script;
+    // A client that has read enough closes the connection. Then writing fails, as it should.
     if stream.write_all(first).await.is_err() || stream.flush().await.is_err() {
         return;
     }
     match script {
-        Script::Answer(_) => {
+        Script::Respond(_) => {
             let _ = stream.shutdown().await;
         }
         Script::Hang(_) => {
@@ -130,34 +128,4 @@ async fn converse(
         }
         Script::Endless(_, again) => while stream.write_all(again).await.is_ok() {},
     }
-}
-
-fn certificates(name: &str) -> (ServerConfig, ClientConfig) {
-    let mut authority = CertificateParams::default();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new([name.to_owned()])
-        .unwrap()
-        .signed_by(&key, &authority)
-        .unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(authority.der().clone()).unwrap();
-
-    let provider = Arc::new(default_provider());
-    let server = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::Pkcs8(key.serialize_der().into()),
-        )
-        .unwrap();
-    let client = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    (server, client)
 }

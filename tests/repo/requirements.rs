@@ -1,14 +1,11 @@
-//! The table in tests/README.md: every test that it names exists, and every row says where it is tested or that it
-//! is not.
+//! The table in tests/README.md: every test that it names exists, and every row names a test or says that there is
+//! none.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::collections::BTreeSet;
 
-fn read(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
+use super::files::{read, rust_files};
 
-/// What stands in backticks and names a test: `file::test`.
+/// The names of tests in backticks: `file::test`.
 fn named(table: &str) -> BTreeSet<(String, String)> {
     let words = table.split('`').skip(1).step_by(2);
     words
@@ -57,14 +54,10 @@ fn every_row_names_a_test_or_says_that_there_is_none() {
 #[test]
 fn every_attack_and_fault_is_in_the_table() {
     let named = named(&read("tests/README.md"));
-    for directory in ["attacks", "faults"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/http")
-            .join(directory);
-        for entry in fs::read_dir(path).unwrap() {
-            let name = entry.unwrap().file_name().into_string().unwrap();
-            let module = format!("{directory}/{}", name.trim_end_matches(".rs"));
-            let source = read(&format!("tests/http/{directory}/{name}"));
+    for folder in ["attacks", "faults"] {
+        for (path, source) in rust_files(&format!("tests/http/{folder}")) {
+            let file = path.with_extension("");
+            let module = format!("{folder}/{}", file.display());
             for after in source.split("#[tokio::test").skip(1) {
                 let test = after.split_once("async fn ").unwrap().1;
                 let test = test.split_once('(').unwrap().0;

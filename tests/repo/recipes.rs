@@ -2,9 +2,9 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use crate::{
+use crate::support::{
     recorder::Recorder,
-    world::{Choices, World},
+    world::{Options, World},
 };
 
 const PAGE: &str = include_str!("../../docs/reference/recipes.md");
@@ -52,7 +52,7 @@ async fn every_recipe_works_as_written() {
         } else {
             "t0ken"
         };
-        let w = World::choosing(Choices {
+        let w = World::with_options(Options {
             settings: settings
                 .iter()
                 .filter(|(name, _)| *name != "UPSTREAM_MCP")
@@ -60,7 +60,7 @@ async fn every_recipe_works_as_written() {
                 .collect(),
             upstream: Some(there),
             token: Some(token.to_owned()),
-            ..Choices::default()
+            ..Options::default()
         })
         .await;
         let client = w.connect().await;
@@ -70,17 +70,21 @@ async fn every_recipe_works_as_written() {
                 .header("authorization", &format!("Bearer {}", client.access))
                 .send()
                 .await;
-            assert_eq!(upstream.only().target, documented.path(), "{heading}");
+            assert_eq!(
+                upstream.only_request().target,
+                documented.path(),
+                "{heading}"
+            );
             continue;
         }
-        let answer = w
+        let response = w
             .call(&client.access)
             .header("x-mcp-readonly", "false")
             .header("x-tenant", "t-1")
             .send()
             .await;
-        assert_eq!(answer.status, 200, "{heading}: {answer:?}");
-        let seen = upstream.only();
+        assert_eq!(response.status, 200, "{heading}: {response:?}");
+        let seen = upstream.only_request();
         assert_eq!(seen.target, documented.path(), "{heading}");
         let header = setting(&settings, "UPSTREAM_AUTH_HEADER").unwrap_or("authorization");
         let expected = match setting(&settings, "UPSTREAM_AUTH_SCHEME") {

@@ -1,4 +1,4 @@
-//! What an upstream may say, and what the client gets: tables that the tests of both hosts go through.
+//! Responses of an upstream, and what the client gets: tables for the tests of both hosts.
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
@@ -6,7 +6,7 @@ use futures_util::stream;
 use http::StatusCode;
 use serde_json::Value;
 
-/// Where the upstream's text shall hold the upstream's token.
+/// Where the text of the upstream is to contain the upstream's token.
 pub const TOKEN: &str = "{token}";
 
 pub const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
@@ -22,7 +22,7 @@ const TEXT: (&str, &str) = ("content-type", "text/plain; charset=utf-8");
 const HTML: (&str, &str) = ("content-type", "text/html; charset=utf-8");
 const EVENTS: (&str, &str) = ("content-type", "text/event-stream");
 
-/// A message, what the upstream says to it, and what the client gets.
+/// A message, what the upstream's response to it, and what the client gets.
 #[derive(Clone)]
 pub struct Case {
     pub name: &'static str,
@@ -50,7 +50,7 @@ pub enum Gets {
     PlainError(Vec<&'static str>),
     /// 202, empty.
     Acknowledgement,
-    /// What the upstream said.
+    /// The upstream's response, unchanged.
     TheSame,
 }
 
@@ -258,7 +258,7 @@ const SETTINGS: [&str; 2] = ["UPSTREAM_MCP", "UPSTREAM_TRANSPORT=sse"];
 const SIGN_IN: &str = "<!doctype html><html><head><title>Sign in</title><style>p { color: red }</style></head>\
      <body><script>alert('x')</script><h1>Welcome&nbsp;&amp;&#32;hello</h1></body></html>";
 
-/// Refusals, which must not look like ours.
+/// Refusals, which must not look like the proxy's own.
 pub fn refusals() -> Vec<Case> {
     [forbidden(), told(), first_calls()].concat()
 }
@@ -300,7 +300,7 @@ fn forbidden() -> Vec<Case> {
     ]
 }
 
-/// What of the upstream's text is told, and what never.
+/// Which part of the upstream's text the client gets, and which never.
 fn told() -> Vec<Case> {
     let long: Bytes = "y".repeat(5_000_000).into();
     vec![
@@ -340,7 +340,7 @@ fn told() -> Vec<Case> {
     ]
 }
 
-/// First calls that are not answered with MCP.
+/// First calls whose response is not MCP.
 fn first_calls() -> Vec<Case> {
     vec![
         Case::to("404 with a page at initialize", INITIALIZE, 404)
@@ -384,7 +384,7 @@ fn first_calls() -> Vec<Case> {
     ]
 }
 
-/// What stays as the upstream says it.
+/// Responses that pass unchanged.
 pub fn untouched() -> Vec<Case> {
     let error = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32001,"message":"Session not found"}}"#;
     let result = r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-11-25"}}"#;
@@ -427,7 +427,7 @@ pub fn untouched() -> Vec<Case> {
     ]
 }
 
-/// Acknowledgements in every spelling, and what is none.
+/// Acknowledgements in every form, and responses that are none.
 pub fn acknowledgements() -> Vec<Case> {
     let batch = r#"[{"jsonrpc":"2.0","method":"notifications/cancelled"},{"jsonrpc":"2.0","id":1,"result":{}}]"#;
     let mixed = r#"[{"jsonrpc":"2.0","method":"notifications/cancelled"},{"jsonrpc":"2.0","id":1,"method":"ping"}]"#;

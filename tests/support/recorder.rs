@@ -1,4 +1,4 @@
-//! An upstream that insists on its token, records every request, and answers as it is told.
+//! An upstream that records every request and responds as the test says.
 
 use std::{
     net::SocketAddr,
@@ -51,7 +51,7 @@ struct Shared {
 }
 
 impl Recorder {
-    /// Answers every request with 200 and a small JSON-RPC result until it is told otherwise.
+    /// Responds to every request with 200 and a small JSON-RPC result, unless the test sets something else.
     pub async fn start() -> Self {
         Self::start_on(TcpListener::bind("127.0.0.1:0").await.unwrap())
     }
@@ -67,7 +67,7 @@ impl Recorder {
             })),
             silent: AtomicBool::new(false),
         });
-        let router = Router::new().fallback(answer).with_state(shared.clone());
+        let router = Router::new().fallback(respond).with_state(shared.clone());
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self {
             address,
@@ -76,30 +76,30 @@ impl Recorder {
         }
     }
 
-    pub fn answers(&self, script: impl Fn(&Recorded) -> Response + Send + Sync + 'static) {
+    pub fn responds(&self, script: impl Fn(&Recorded) -> Response + Send + Sync + 'static) {
         *self.shared.script.lock().unwrap() = Arc::new(script);
     }
 
-    /// Takes every request from now on and answers none.
+    /// From now on, receives requests and responds to none.
     #[allow(dead_code, reason = "only the tests of Lambda need it")]
     pub fn falls_silent(&self) {
         self.shared.silent.store(true, Ordering::SeqCst);
     }
 
-    /// Answers everything with this.
-    pub fn answers_with(
+    /// Responds to every request with this.
+    pub fn responds_with(
         &self,
         status: u16,
         headers: &'static [(&'static str, &'static str)],
         body: &'static str,
     ) {
-        self.answers(move |_| {
-            let mut answer = Response::new(Body::from(body));
-            *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+        self.responds(move |_| {
+            let mut response = Response::new(Body::from(body));
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
             for (name, value) in headers {
-                answer.headers_mut().append(*name, value.parse().unwrap());
+                response.headers_mut().append(*name, value.parse().unwrap());
             }
-            answer
+            response
         });
     }
 
@@ -108,7 +108,7 @@ impl Recorder {
     }
 
     /// The only request so far.
-    pub fn only(&self) -> Recorded {
+    pub fn only_request(&self) -> Recorded {
         let requests = self.requests();
         assert_eq!(requests.len(), 1, "{requests:#?}");
         requests.into_iter().next().unwrap()
@@ -121,7 +121,7 @@ impl Drop for Recorder {
     }
 }
 
-async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+async fn respond(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let recorded = Recorded {
         method: parts.method,

@@ -1,4 +1,4 @@
-//! What goes over the wire in a test, in the protocol's words: parameters, requests, answers, pages.
+//! What goes over the wire in a test, in the words of the protocol: parameters, requests, responses, pages.
 
 use http::HeaderMap;
 use serde_json::Value;
@@ -7,15 +7,15 @@ use serde_json::Value;
 pub struct Page {
     pub id: String,
     pub cookie: String,
-    pub answer: Answer,
+    pub response: Response,
 }
 
 impl Page {
-    pub fn read(answer: Answer) -> Self {
+    pub fn read(response: Response) -> Self {
         Self {
-            id: answer.field("page").expect("the page has its id"),
-            cookie: answer.cookie().expect("the page sets a cookie"),
-            answer,
+            id: response.field("page").expect("the page has its id"),
+            cookie: response.cookie().expect("the page sets a cookie"),
+            response,
         }
     }
 }
@@ -61,7 +61,7 @@ impl Pairs {
         self.and(name, value)
     }
 
-    /// Adds one, though it may be there.
+    /// Adds one, even if there is one of this name.
     pub fn and(mut self, name: &str, value: &str) -> Self {
         self.0.push((name.into(), value.into()));
         self
@@ -79,7 +79,7 @@ impl Pairs {
     }
 }
 
-/// A request under way.
+/// A request that is being built.
 pub struct Request(pub reqwest::RequestBuilder);
 
 impl Request {
@@ -103,30 +103,30 @@ impl Request {
         self.body("application/x-www-form-urlencoded", pairs.encode())
     }
 
-    pub async fn send(self) -> Answer {
+    pub async fn send(self) -> Response {
         let response = self.0.send().await.unwrap();
-        Answer {
+        Response {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
             text: response.text().await.unwrap(),
         }
     }
 
-    /// The answer with its body still under way.
+    /// The response, before its body is read.
     pub async fn stream(self) -> reqwest::Response {
         self.0.send().await.unwrap()
     }
 }
 
-/// An answer, read to its end.
+/// A response, read to its end.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     pub headers: HeaderMap,
     pub text: String,
 }
 
-impl Answer {
+impl Response {
     pub fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
@@ -137,7 +137,7 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
     }
 
-    /// The error code of an OAuth answer, with its status.
+    /// The error code of an OAuth response, with its status.
     pub fn error(&self) -> (u16, String) {
         let code = self.json()["error"].as_str().unwrap_or_default().to_owned();
         (self.status, code)
