@@ -1,9 +1,8 @@
-//! Codes, access tokens and refresh tokens: generating, deriving, parsing and fingerprinting them.
+//! Codes, access tokens and refresh tokens: how they are generated, derived, parsed and fingerprinted.
 //!
-//! On the wire a credential is `mcp_ac_<id>.<secret>` (code), `mcp_at_<id>.<secret>` (access token) or
-//! `mcp_rt_<id>.<family>.<secret>` (refresh token). The id finds the connection with one read, the secret
-//! proves possession, and the prefix lets secret scanners recognise a leaked one. Only [`Fingerprint`]s are
-//! ever stored.
+//! A credential is sent as `mcp_ac_<id>.<secret>` (code), `mcp_at_<id>.<secret>` (access token) or
+//! `mcp_rt_<id>.<family>.<secret>` (refresh token). With the id the connection is found in one read, the secret proves
+//! possession, and secret scanners recognise a leaked credential by its prefix. Only [`Fingerprint`]s are stored.
 
 use std::{fmt, sync::Arc};
 
@@ -13,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// Where every random value of the program comes from. An argument, so that tests may choose.
+/// The source of every random value. It is passed as an argument, so that tests can replace it.
 #[derive(Clone)]
 pub struct Randomness(Arc<Fill>);
 
@@ -23,19 +22,19 @@ impl Randomness {
     /// The operating system's generator.
     ///
     /// # Panics
-    /// On generating, if the operating system gives no random bytes: nothing safe can be done without them.
+    /// When a value is generated and the operating system returns no random bytes: nothing is safe without them.
     #[must_use]
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place that asks the operating system"
+        reason = "the only place that calls the operating system's generator"
     )]
     pub fn system() -> Self {
         Self::from_fn(|bytes| {
-            getrandom::fill(bytes).expect("the operating system gives randomness");
+            getrandom::fill(bytes).expect("the operating system returns random bytes");
         })
     }
 
-    /// A generator of the caller's choice.
+    /// A source that calls `fill`.
     #[must_use]
     pub fn from_fn(fill: impl Fn(&mut [u8]) + Send + Sync + 'static) -> Self {
         Self(Arc::new(fill))
@@ -49,7 +48,7 @@ impl Randomness {
         bytes
     }
 
-    /// 128 random bits as 22 characters of base64url: ids, attempt ids, page ids.
+    /// 128 random bits as 22 characters of base64url, for ids.
     #[must_use]
     pub fn id(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.bytes::<16>())
@@ -62,7 +61,7 @@ impl fmt::Debug for Randomness {
     }
 }
 
-/// The id of a connection: 128 random bits. Not a secret, but not guessable either.
+/// The id of a connection: 128 random bits. It is not a secret, but nobody can guess it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ConnectionId(String);
@@ -74,7 +73,7 @@ impl ConnectionId {
         Self(randomness.id())
     }
 
-    /// Reads an id; `None` unless it is exactly 16 bytes of canonical base64url.
+    /// Parses an id; `None` unless it is exactly 16 bytes of canonical base64url.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         decode::<16>(text).map(|_| Self(text.to_owned()))
@@ -93,9 +92,9 @@ impl fmt::Display for ConnectionId {
     }
 }
 
-/// SHA-256 of a secret value, as base64url: all that the store ever holds of one.
+/// The SHA-256 hash of a secret value, in base64url. The store keeps only this.
 ///
-/// The values have 128 or more random bits, so a fast hash is right: there is nothing to guess.
+/// A fast hash is sufficient, because the values have at least 128 random bits and cannot be guessed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(String);
@@ -114,7 +113,7 @@ impl Fingerprint {
     }
 }
 
-/// In constant time, though a fingerprint alone opens nothing.
+/// Compares in constant time, although a fingerprint gives no access.
 impl PartialEq for Fingerprint {
     fn eq(&self, other: &Self) -> bool {
         self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
@@ -123,18 +122,18 @@ impl PartialEq for Fingerprint {
 
 impl Eq for Fingerprint {}
 
-/// A value shown once to its holder and never again: no `Display`, and `Debug` says nothing.
+/// A secret text. It has no `Display`, and its `Debug` output does not contain it.
 #[derive(Clone)]
 pub struct SecretString(String);
 
 impl SecretString {
-    /// Takes a secret value in.
+    /// Wraps a secret text.
     #[must_use]
     pub fn new(secret: String) -> Self {
         Self(secret)
     }
 
-    /// A prefix and 256 random bits.
+    /// A new secret: the prefix and 256 random bits.
     #[must_use]
     pub fn generate(prefix: &str, randomness: &Randomness) -> Self {
         Self(format!(
@@ -143,19 +142,19 @@ impl SecretString {
         ))
     }
 
-    /// The secret itself: only for the response that issues it, the header that carries it, or a comparison.
+    /// The secret itself. Use it only in the response that issues it, in the header that carries it, or in a comparison.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// What may be stored of it.
+    /// Its fingerprint, which may be stored.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.0)
     }
 
-    /// Compares in constant time over the digests, so that not even the length shows.
+    /// Whether the presented text is this secret. Compares the hashes in constant time, so that not even the length leaks.
     #[must_use]
     pub fn is(&self, presented: &str) -> bool {
         Sha256::digest(&self.0)
@@ -188,13 +187,13 @@ macro_rules! credential {
                 Self { id: id.clone(), plain }
             }
 
-            /// A new one for the connection.
+            /// A new credential of the connection.
             #[must_use]
             pub fn generate(id: &ConnectionId, randomness: &Randomness) -> Self {
                 Self::from_secret(id, randomness.bytes())
             }
 
-            /// Reads a presented one; `None` unless it has exactly the form in which we issue them.
+            /// Parses a presented credential; `None` unless it has exactly the form in which they are issued.
             #[must_use]
             pub fn parse(presented: &str) -> Option<Self> {
                 let (id, secret) = presented.strip_prefix(Self::PREFIX)?.split_once('.')?;
@@ -203,19 +202,19 @@ macro_rules! credential {
                 Some(Self { id, plain: SecretString(presented.to_owned()) })
             }
 
-            /// The connection it names.
+            /// The id of its connection.
             #[must_use]
             pub fn id(&self) -> &ConnectionId {
                 &self.id
             }
 
-            /// The credential itself, for the response that issues it.
+            /// The credential itself. Use it only in the response that issues it.
             #[must_use]
             pub fn expose(&self) -> &str {
                 self.plain.expose()
             }
 
-            /// What may be stored of it.
+            /// Its fingerprint, which may be stored.
             #[must_use]
             pub fn fingerprint(&self) -> Fingerprint {
                 self.plain.fingerprint()
@@ -230,13 +229,13 @@ credential!(
     "mcp_ac_"
 );
 credential!(
-    /// An access token (RFC 6749 §1.4): opaque to everyone but us.
+    /// An access token (RFC 6749 §1.4). It is opaque to clients.
     AccessToken,
     "mcp_at_"
 );
 
-/// A refresh token (RFC 6749 §1.5). Its family part stays the same for the life of a connection, so that an
-/// old member of the family can be told from a guess.
+/// A refresh token (RFC 6749 §1.5). Its family stays the same for the lifetime of a connection, so that an old refresh
+/// token can be distinguished from a guess.
 #[derive(Clone)]
 pub struct RefreshToken {
     id: ConnectionId,
@@ -255,7 +254,7 @@ impl fmt::Debug for RefreshToken {
 impl RefreshToken {
     const PREFIX: &str = "mcp_rt_";
 
-    /// The first of a new family.
+    /// The first refresh token of a new family.
     #[must_use]
     pub fn generate(id: &ConnectionId, randomness: &Randomness) -> Self {
         Self {
@@ -265,7 +264,7 @@ impl RefreshToken {
         }
     }
 
-    /// Reads a presented one; `None` unless it has exactly the form in which we issue them.
+    /// Parses a presented credential; `None` unless it has exactly the form in which they are issued.
     #[must_use]
     pub fn parse(presented: &str) -> Option<Self> {
         let (id, rest) = presented.strip_prefix(Self::PREFIX)?.split_once('.')?;
@@ -277,11 +276,11 @@ impl RefreshToken {
         })
     }
 
-    /// The pair that follows this token: always the same for the same nonce and generation, so that a
-    /// repeated refresh gets the response that was lost, and the store still holds no token (RFC 5869).
+    /// The pair of tokens that follows this token, derived with HKDF (RFC 5869). It is always the same for the same nonce
+    /// and generation: a client that repeats a refresh gets the response that was lost, and the store keeps no token.
     ///
     /// # Panics
-    /// Never: HKDF gives 32 bytes at any time.
+    /// Never: HKDF-SHA256 can always output 32 bytes.
     #[must_use]
     pub fn successors(&self, nonce: &Nonce, generation: u64) -> (AccessToken, Self) {
         let hkdf = Hkdf::<Sha256>::new(Some(&nonce.0), &self.secret);
@@ -291,7 +290,7 @@ impl RefreshToken {
                 format!("{kind}|{}|{generation}", self.id).as_bytes(),
                 &mut secret,
             )
-            .expect("32 bytes are within what HKDF-SHA256 gives");
+            .expect("HKDF-SHA256 can output 32 bytes");
             secret
         };
         let access = AccessToken::from_secret(&self.id, derive("access"));
@@ -303,13 +302,13 @@ impl RefreshToken {
         (access, refresh)
     }
 
-    /// The connection it names.
+    /// The id of its connection.
     #[must_use]
     pub fn id(&self) -> &ConnectionId {
         &self.id
     }
 
-    /// The token itself, for the response that issues it.
+    /// The token itself. Use it only in the response that issues it.
     #[must_use]
     pub fn expose(&self) -> String {
         let (family, secret) = (
@@ -319,20 +318,20 @@ impl RefreshToken {
         format!("{}{}.{family}.{secret}", Self::PREFIX, self.id)
     }
 
-    /// What may be stored of it.
+    /// Its fingerprint, which may be stored.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.expose())
     }
 
-    /// What may be stored of its family.
+    /// The fingerprint of its family, which may be stored.
     #[must_use]
     pub fn family(&self) -> Fingerprint {
         Fingerprint::of(&URL_SAFE_NO_PAD.encode(self.family))
     }
 }
 
-/// A token of either kind, as presented for revocation.
+/// A token of either kind, presented for revocation.
 #[derive(Clone, Debug)]
 pub enum IssuedToken {
     /// An access token.
@@ -342,7 +341,7 @@ pub enum IssuedToken {
 }
 
 impl IssuedToken {
-    /// Reads a presented one; `None` unless it has exactly the form in which we issue them.
+    /// Parses a presented credential; `None` unless it has exactly the form in which they are issued.
     #[must_use]
     pub fn parse(presented: &str) -> Option<Self> {
         AccessToken::parse(presented)
@@ -350,7 +349,7 @@ impl IssuedToken {
             .or_else(|| RefreshToken::parse(presented).map(Self::Refresh))
     }
 
-    /// The connection it names.
+    /// The id of its connection.
     #[must_use]
     pub fn connection_id(&self) -> &ConnectionId {
         match self {
@@ -360,7 +359,7 @@ impl IssuedToken {
     }
 }
 
-/// The stored random salt of one rotation. Worthless without the refresh token it is combined with.
+/// The random salt of one rotation. It is stored, and useless without the refresh token.
 #[derive(Clone)]
 pub struct Nonce([u8; 32]);
 
@@ -377,20 +376,20 @@ impl Nonce {
         Self(randomness.bytes())
     }
 
-    /// Reads a stored nonce.
+    /// Parses a stored nonce.
     #[must_use]
     pub fn parse(stored: &str) -> Option<Self> {
         decode(stored).map(Self)
     }
 
-    /// The nonce as it is stored.
+    /// The nonce in the form in which it is stored.
     #[must_use]
     pub fn to_text(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 }
 
-/// The key under which a connection's message URLs are sealed, for HTTP+SSE upstreams. It never leaves the store.
+/// The key with which the message URLs of a connection are sealed, for HTTP+SSE upstreams. Clients never get it.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SealingKey([u8; 32]);
@@ -431,7 +430,7 @@ impl TryFrom<String> for SealingKey {
 
 /// Exactly `N` bytes of canonical base64url without padding.
 fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
-    // The length first: a hostile megabyte is not worth decoding.
+    // Checks the length first, so that very long input is not decoded.
     (text.len() == (N * 4).div_ceil(3)).then_some(())?;
     URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
 }

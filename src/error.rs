@@ -1,16 +1,16 @@
-//! What can go wrong on our own side. What the client did wrong is `oauth::error`.
+//! Errors of the server itself. Errors of clients are in `oauth::error`.
 
 use std::{borrow::Cow, fmt};
 
-/// Something that we need cannot be had right now, or is set up wrongly. Clients get a 503 and may come again
-/// (never a 401: that would make them drop their session); the detail goes to the log alone.
+/// A service that a request needs is unavailable or has invalid settings. Clients get a 503 and can retry. They never get a
+/// 401, which would make them discard their tokens. Only the log contains the detail.
 #[derive(Debug)]
 pub struct Unavailable {
-    /// What is missing: `store`, `secret`.
+    /// The unavailable service: `store`, `secret`.
     pub what: &'static str,
-    /// Whether only the operator can mend it, so that a page should say so.
+    /// Whether only the operator can fix it, so that pages say so.
     pub operator: bool,
-    /// For the log. Never holds a secret.
+    /// The detail for the log. It never contains a secret.
     pub detail: Cow<'static, str>,
 }
 
@@ -22,7 +22,7 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
-/// An error and its causes, outermost first. Only what they display: a `Debug` form may hold a whole answer.
+/// The messages of an error and its causes, outermost first. `Display` only: `Debug` output may contain a whole response.
 #[must_use]
 pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();

@@ -1,7 +1,7 @@
-//! The authorization request (RFC 6749 §4.1.1 with RFC 7636, 8707, 9207) and the answers by redirect.
+//! The authorization request (RFC 6749 §4.1.1 with RFC 7636, 8707, 9207) and its response by redirect.
 //!
-//! A [`RedirectTarget`] is a value that exists only after client and redirect URI are proven, so an error
-//! found earlier *cannot* be sent anywhere.
+//! A [`RedirectTarget`] exists only after the client and its redirect URI have been validated, so an error found
+//! earlier *cannot* be sent to a redirect URI.
 
 use super::{
     error::{ErrorCode, OAuthError},
@@ -12,7 +12,7 @@ use super::{
     scope,
 };
 
-/// Where the answer goes: a redirect URI registered by the client that asks, and its state.
+/// Where the response goes: a redirect URI that the requesting client registered, and its state.
 #[derive(Clone)]
 pub struct RedirectTarget {
     redirect_uri: RedirectUri,
@@ -21,7 +21,7 @@ pub struct RedirectTarget {
 }
 
 impl RedirectTarget {
-    /// Proves the requested redirect URI against those registered (RFC 9700 §4.1: exact comparison).
+    /// Checks the requested redirect URI against the registered ones (RFC 9700 §4.1: exact comparison).
     ///
     /// # Errors
     /// A sentence for the error page: nothing may be redirected yet.
@@ -35,15 +35,13 @@ impl RedirectTarget {
                 .ok()
                 .filter(|requested| registered.iter().any(|uri| uri.matches(requested)))
                 .ok_or_else(|| {
-                    OAuthError::invalid_request(
-                        "redirect_uri is not one that the client registered",
-                    )
+                    OAuthError::invalid_request("redirect_uri is not registered for this client")
                 })?,
-            // RFC 6749 §3.1.2.3: may be left out only if there is no choice.
+            // RFC 6749 §3.1.2.3: it may be omitted only if exactly one is registered.
             (None, [only]) => only.clone(),
             (None, _) => return Err(OAuthError::invalid_request("redirect_uri is missing")),
         };
-        // A repeated state cannot be echoed faithfully: the request is refused later, without one.
+        // A repeated state cannot be returned unchanged: the request is refused later, without a state.
         let state = params.once("state").ok().flatten().map(str::to_owned);
         Ok(Self {
             redirect_uri,
@@ -52,7 +50,7 @@ impl RedirectTarget {
         })
     }
 
-    /// The same target again from what a consent page stands for; `redirect_uri` was proven then.
+    /// The target of a request whose consent page was shown earlier; `redirect_uri` was validated then.
     #[must_use]
     pub fn restore(redirect_uri: RedirectUri, state: Option<String>, issuer: String) -> Self {
         Self {
@@ -62,7 +60,7 @@ impl RedirectTarget {
         }
     }
 
-    /// The proven URI.
+    /// The validated redirect URI.
     #[must_use]
     pub fn redirect_uri(&self) -> &RedirectUri {
         &self.redirect_uri
@@ -74,19 +72,19 @@ impl RedirectTarget {
         self.state.as_deref()
     }
 
-    /// The issuer named in the answer.
+    /// The issuer named in the response.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// The URL of a successful answer (RFC 6749 §4.1.2, RFC 9207 §2).
+    /// The URL of a successful response (RFC 6749 §4.1.2, RFC 9207 §2).
     #[must_use]
     pub fn success_url(&self, code: &str) -> String {
         self.response_url(&[("code", code)])
     }
 
-    /// The URL of an error answer (RFC 6749 §4.1.2.1, RFC 9207 §2).
+    /// The URL of an error response (RFC 6749 §4.1.2.1, RFC 9207 §2).
     #[must_use]
     pub fn error_url(&self, error: &OAuthError) -> String {
         self.response_url(&[
@@ -103,19 +101,19 @@ impl RedirectTarget {
     }
 }
 
-/// What the client asks for, checked.
+/// An authorization request that has been checked.
 #[derive(Debug, PartialEq, Eq)]
 pub struct AuthorizationRequest {
     /// The challenge, always S256.
     pub code_challenge: CodeChallenge,
     /// The scope to be granted.
     pub scope: String,
-    /// The resource asked for, if any; it is ours.
+    /// The requested resource, if any; it is this server.
     pub resource: Option<String>,
 }
 
 impl AuthorizationRequest {
-    /// Reads everything but client and redirect URI. Unknown parameters are ignored (RFC 6749 §3.1).
+    /// Parses everything except the client and the redirect URI. Unknown parameters are ignored (RFC 6749 §3.1).
     ///
     /// # Errors
     /// An error to be reported by redirect.
@@ -148,14 +146,14 @@ impl AuthorizationRequest {
         {
             return Err(OAuthError::invalid_request("response_mode must be query"));
         }
-        // A person is asked every time, so a silent authorization is never possible.
+        // The owner is asked every time, so authorization without a page is never possible.
         if params
             .once("prompt")?
             .is_some_and(|prompt| prompt.split(' ').any(|value| value == "none"))
         {
             return Err(OAuthError::new(
                 ErrorCode::ConsentRequired,
-                "a person must consent each time",
+                "the owner must consent each time",
             ));
         }
         // RFC 7636 §4.3: a missing method means plain, which is refused as such.
@@ -176,7 +174,7 @@ impl AuthorizationRequest {
     }
 }
 
-/// The `resource` asked for, here or at the token endpoint: each one given must be ours (RFC 8707 §2).
+/// The requested `resource`, here or at the token endpoint: each one must be this server (RFC 8707 §2).
 ///
 /// # Errors
 /// `invalid_target`.

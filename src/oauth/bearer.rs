@@ -1,20 +1,20 @@
-//! Bearer tokens in requests and the challenge for those without (RFC 6750).
+//! Bearer tokens in requests, and the challenge in responses to requests without a valid one (RFC 6750).
 
 use http::{HeaderMap, header::AUTHORIZATION};
 
-/// What the `Authorization` header of a request holds.
+/// The content of the `Authorization` header of a request.
 #[derive(PartialEq, Eq)]
 pub enum PresentedBearer<'a> {
-    /// No header at all, or one of a scheme that is none of ours: the client did not know that a bearer token is
-    /// needed, and is told nothing but that (RFC 6750 §3.1).
+    /// No header, or one with another scheme: the client did not know that a bearer token is required, so the response
+    /// has a challenge without an error code (RFC 6750 §3.1).
     Missing,
-    /// A bearer token; not yet looked at.
+    /// A bearer token that has not been checked yet.
     Token(&'a str),
     /// A malformed header, or several headers.
     Malformed,
 }
 
-/// Reads the presented token. Only the header counts: tokens in queries or forms end up in logs (RFC 9700 §4.3.2).
+/// The presented token. Only the header counts: tokens in query strings or forms end up in logs (RFC 9700 §4.3.2).
 #[must_use]
 pub fn presented(headers: &HeaderMap) -> PresentedBearer<'_> {
     let mut values = headers.get_all(AUTHORIZATION).iter();

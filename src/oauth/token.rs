@@ -1,4 +1,4 @@
-//! The token request (RFC 6749 §4.1.3, §6), the token answer (§5.1), and the rules of refreshing.
+//! The token request (RFC 6749 §4.1.3, §6), its response (§5.1), and the rotation of refresh tokens.
 
 use serde_json::{Value, json};
 
@@ -9,34 +9,34 @@ use super::{
 };
 use crate::credential::{Code, Fingerprint, RefreshToken};
 
-/// Times that a refresh within the grace may be repeated, after the first moments.
+/// How often a refresh may be repeated within the grace period, not counting the first seconds.
 pub const MAX_COUNTED_REPEATS: u64 = 10;
-/// Seconds after a rotation in which repeats are not counted: parallel requests of one client, all sent
-/// before any answer arrived.
+/// Seconds after a rotation during which repeats are not counted: a client may have sent parallel requests before it got
+/// the first response.
 pub const UNCOUNTED_REPEAT_SECONDS: u64 = 10;
 
-/// A token request by its grant.
+/// A token request, by grant type.
 ///
-/// No `Debug`: it holds a verifier.
+/// No `Debug`: it contains a code verifier.
 pub enum TokenRequest {
     /// RFC 6749 §4.1.3.
     AuthorizationCode {
-        /// The presented code; `None` when it has not the form of one, so that the client is judged first.
+        /// The presented code; `None` when it is malformed, so that client authentication is checked first.
         code: Option<Code>,
-        /// Must equal the one of the authorization request if it is given; OAuth 2.1 no longer asks for it.
+        /// If present, it must equal that of the authorization request; OAuth 2.1 no longer requires it.
         redirect_uri: Option<String>,
-        /// RFC 7636 §4.5; always needed, since every authorization has a challenge.
+        /// RFC 7636 §4.5; always required, because every authorization has a challenge.
         code_verifier: String,
     },
     /// RFC 6749 §6.
     RefreshToken {
-        /// The presented token; `None` when it has not the form of one.
+        /// The presented token; `None` when it is malformed.
         refresh_token: Option<RefreshToken>,
     },
 }
 
 impl TokenRequest {
-    /// Reads the grant.
+    /// Parses a token request.
     ///
     /// # Errors
     /// `invalid_request` or `unsupported_grant_type`.
@@ -65,7 +65,7 @@ pub fn same_redirect_uri(authorized: &RedirectUri, presented: Option<&str>) -> b
     presented.is_none_or(|presented| presented == authorized.as_str())
 }
 
-/// The body of a successful token answer (RFC 6749 §5.1).
+/// The body of a successful token response (RFC 6749 §5.1).
 #[must_use]
 pub fn response_body(
     access_token: &str,
@@ -85,40 +85,40 @@ pub fn response_body(
     body
 }
 
-/// What is remembered of a connection's refresh tokens.
+/// What the store keeps about the refresh tokens of a connection.
 #[derive(Clone, Debug)]
 pub struct RefreshState {
-    /// Fingerprint of the family part, the same for every member.
+    /// Fingerprint of the family, the same for every refresh token of the connection.
     pub family: Fingerprint,
-    /// Fingerprint of the token that is good now.
+    /// Fingerprint of the current token.
     pub current: Fingerprint,
-    /// Fingerprint of the one before.
+    /// Fingerprint of the previous token.
     pub previous: Option<Fingerprint>,
     /// When the previous one was exchanged for the current one, in unix seconds.
     pub rotated_at: u64,
-    /// How often that exchange was repeated since, apart from the first moments.
+    /// How often that exchange has been repeated, not counting the first seconds.
     pub repeats: u64,
 }
 
-/// What a presented refresh token is.
+/// How a presented refresh token relates to the connection.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RefreshTokenStatus {
     /// The current token: rotate.
     Current,
-    /// The previous one within the grace: the same pair again. Counted, unless it comes in the first moments.
+    /// The previous token within the grace period: the client gets the same pair of tokens again.
     Repeat {
-        /// Whether this repeat uses up one of the ten.
+        /// Whether this repeat counts towards [`MAX_COUNTED_REPEATS`].
         counted: bool,
     },
-    /// Refused and nothing else: a guess, or a slow honest process within the grace of the last rotation.
+    /// Refused without further effect: a guess, or an old token within the grace period of the last rotation.
     Refused,
-    /// An old member of the family long after its time: somebody holds a stolen copy, so the connection
-    /// ends (RFC 9700 §4.14.2).
+    /// An old token of the family after the grace period: a copy may have been stolen, so the connection must be ended
+    /// (RFC 9700 §4.14.2).
     Replay,
 }
 
 impl RefreshState {
-    /// Judges a presented token. `now` and `grace` in seconds.
+    /// Classifies a presented token. `now` and `grace` are in seconds.
     #[must_use]
     pub fn classify(&self, presented: &RefreshToken, now: u64, grace: u64) -> RefreshTokenStatus {
         let fingerprint = presented.fingerprint();
