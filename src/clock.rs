@@ -6,16 +6,16 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// Tells the time in unix seconds. Tests move it by hand.
+/// Tells the time in Unix seconds. Tests set it.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> u64 + Send + Sync>);
 
 impl Clock {
-    /// The machine's clock.
+    /// The system clock.
     #[must_use]
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place that asks the machine"
+        reason = "the one place that reads the system clock"
     )]
     pub fn system() -> Self {
         Self::from_fn(|| {
@@ -25,13 +25,13 @@ impl Clock {
         })
     }
 
-    /// A clock of the caller's choice.
+    /// A clock that returns what `now` returns.
     #[must_use]
     pub fn from_fn(now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// Now, in unix seconds.
+    /// Now, in Unix seconds.
     #[must_use]
     pub fn now(&self) -> u64 {
         (self.0)()

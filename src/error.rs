@@ -1,14 +1,14 @@
-//! What can go wrong on our own side. What the client did wrong is `oauth::error`.
+//! Errors on our side. Errors of the client are in `oauth::error`.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, error::Error, fmt, iter};
 
-/// Something that we need cannot be had right now, or is set up wrongly. Clients get a 503 and may come again
-/// (never a 401: that would make them drop their session); the detail goes to the log alone.
+/// Something that we need is not available, or its configuration is invalid. Clients get a 503 and may try again (never a
+/// 401, which would make them drop their session). The detail is only logged.
 #[derive(Debug)]
 pub struct Unavailable {
-    /// What is missing: `store`, `secret`.
+    /// What is not available: `store`, `secret`.
     pub what: &'static str,
-    /// Whether only the operator can mend it, so that a page should say so.
+    /// Whether only the operator can fix it, so that a page should say so.
     pub operator: bool,
     /// For the log. Never holds a secret.
     pub detail: Cow<'static, str>,
@@ -20,16 +20,12 @@ impl fmt::Display for Unavailable {
     }
 }
 
-impl std::error::Error for Unavailable {}
+impl Error for Unavailable {}
 
-/// An error and its causes, outermost first. Only what they display: a `Debug` form may hold a whole answer.
+/// An error and its causes, outermost first. Only their `Display`: a `Debug` form may hold a whole response.
 #[must_use]
-pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+pub fn causes(error: &(dyn Error + 'static)) -> String {
+    let errors = iter::successors(Some(error), |&error| error.source());
+    let texts: Vec<_> = errors.map(ToString::to_string).collect();
+    texts.join(": ")
 }
