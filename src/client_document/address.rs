@@ -1,20 +1,20 @@
-//! Which addresses a document may be fetched from: those of the public internet, by IANA's special-purpose
+//! The addresses that a document may be fetched from: those of the public internet, according to IANA's special-purpose
 //! registries (RFC 6890 and its successors).
 //!
-//! In a Lambda `127.0.0.1:9001` is the runtime API, and clouds answer with credentials at link-local addresses.
+//! In a Lambda function `127.0.0.1:9001` is the Runtime API, and clouds serve credentials at link-local addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A network: its first address and the length of its prefix.
+/// A network: its first address and the length of its prefix in bits.
 type Network<A> = (A, u8);
 
-/// IPv4 is public but for these.
+/// IPv4 networks that are not public.
 const FORBIDDEN_V4: [Network<Ipv4Addr>; 16] = [
     (Ipv4Addr::UNSPECIFIED, 8), // "this network": 0.0.0.0 reaches loopback on Linux
     (Ipv4Addr::new(10, 0, 0, 0), 8), // private
     (Ipv4Addr::new(100, 64, 0, 0), 10), // shared by carriers (RFC 6598)
     (Ipv4Addr::new(127, 0, 0, 0), 8), // loopback
-    (Ipv4Addr::new(168, 63, 129, 16), 32), // a cloud's platform service, served inside its hosts only
+    (Ipv4Addr::new(168, 63, 129, 16), 32), // a cloud's platform service, reachable only inside its hosts
     (Ipv4Addr::new(169, 254, 0, 0), 16),   // link-local: instance metadata
     (Ipv4Addr::new(172, 16, 0, 0), 12),    // private
     (Ipv4Addr::new(192, 0, 0, 0), 24),     // protocol assignments
@@ -28,11 +28,11 @@ const FORBIDDEN_V4: [Network<Ipv4Addr>; 16] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),      // reserved, broadcast
 ];
 
-/// IPv6 is forbidden but for global unicast. Outside it lie `::`, `::1`, IPv4-mapped and IPv4-compatible
-/// addresses, both NAT64 prefixes, `100::/64`, unique-local, link-local, site-local and multicast ones.
+/// In IPv6 only global unicast is public. Outside it are `::`, `::1`, IPv4-mapped and IPv4-compatible addresses, both
+/// NAT64 prefixes, `100::/64`, unique-local, link-local, site-local and multicast addresses.
 const GLOBAL_UNICAST: Network<Ipv6Addr> = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
-/// And in it, all but these.
+/// Networks in global unicast that are not public.
 const FORBIDDEN_V6: [Network<Ipv6Addr>; 4] = [
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23), // protocol assignments, Teredo among them
     (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32), // documentation

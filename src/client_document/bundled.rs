@@ -1,13 +1,13 @@
 //! Copies of known clients' documents, as their publishers had them between August and October 2026.
 //!
-//! Some origins answer 403 to cloud addresses; then these serve. A live copy that is valid always wins. They are
-//! judged like any other document whenever they are used.
+//! Some origins respond to cloud addresses with 403; then these copies are used. A valid live document always takes
+//! precedence. The copies are checked like any other document whenever they are used.
 
 use std::{collections::HashMap, sync::LazyLock};
 
 use serde_json::Value;
 
-/// An array of documents, each with its `client_id`. To renew one: replace it, and the months above.
+/// An array of documents, each with its `client_id`. To update one, replace it, and change the months above.
 const DOCUMENTS: &str = include_str!("bundled.json");
 
 static BY_CLIENT_ID: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
@@ -30,7 +30,7 @@ pub fn bundled(client_id: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client_document::DocumentUrl;
+    use crate::client_document::{DocumentUrl, response::DOCUMENT_BYTES_MAX};
 
     #[test]
     fn every_bundled_document_is_found_by_its_own_url_and_has_what_is_required() {
@@ -41,7 +41,7 @@ mod tests {
             let client_id = document["client_id"].as_str().unwrap();
             assert_eq!(DocumentUrl::parse(client_id).unwrap().as_str(), client_id);
             let copy = bundled(client_id).unwrap();
-            assert!(copy.len() <= 5 * 1024);
+            assert!(copy.len() <= DOCUMENT_BYTES_MAX);
             assert_eq!(serde_json::from_str::<Value>(copy).unwrap(), document);
             assert!(document["client_name"].is_string(), "{client_id}");
             assert!(!document["redirect_uris"].as_array().unwrap().is_empty());

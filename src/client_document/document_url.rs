@@ -1,8 +1,8 @@
 //! The URL of a document, which is the client's id.
 //!
-//! An id is compared as text (draft §3, RFC 3986 §6.2.1) and never normalised: what the parser makes of it must be
-//! what was sent. That one rule refuses every other spelling of an address (`127.1`, `0x7f000001`, `%31`), of a
-//! host (`EXAMPLE.com`, full-width letters), of a path (`/a/../b`) and of the port (`:443`).
+//! An id is compared as text (draft §3, RFC 3986 §6.2.1) and never normalized: the parser must not change it. That one
+//! rule refuses every other spelling of an address (`127.1`, `0x7f000001`, `%31`), of a host (`EXAMPLE.com`, full-width
+//! letters), of a path (`/a/../b`) and of the port (`:443`).
 
 use std::net::IpAddr;
 
@@ -10,13 +10,13 @@ use url::{Host, Url};
 
 use super::address::is_public;
 
-/// Longest URL, in bytes. It is part of a key in the store, which takes 2048.
-const LONGEST: usize = 2000;
-/// Longest host name and longest label of one, in bytes (RFC 1035 §2.3.4).
-const LONGEST_NAME: usize = 253;
-const LONGEST_LABEL: usize = 63;
+/// Longest URL. It is part of a partition key in the store, which has at most 2048 bytes.
+const URL_BYTES_MAX: usize = 2000;
+/// Longest host name and longest label of one (RFC 1035 §2.3.4).
+const HOST_NAME_BYTES_MAX: usize = 253;
+const LABEL_BYTES_MAX: usize = 63;
 
-/// Whether a client id takes the document route. It may still turn out not to be a [`DocumentUrl`].
+/// Whether a client id is meant as the URL of a document. It may still be an invalid [`DocumentUrl`].
 #[must_use]
 pub fn is_document_url(client_id: &str) -> bool {
     client_id.starts_with("https://")
@@ -27,23 +27,23 @@ pub fn is_document_url(client_id: &str) -> bool {
 pub struct DocumentUrl(Url);
 
 impl DocumentUrl {
-    /// Reads a client id that is the URL of a document (draft §3): https, a path, no userinfo, fragment, port or
-    /// dot segments, a full host name or a public address.
+    /// Parses a client id that is the URL of a document (draft §3): https, a path, no userinfo, fragment, port or dot
+    /// segments, a full host name or a public address.
     ///
     /// # Errors
     /// A sentence that says what is wrong with it.
     pub fn parse(client_id: &str) -> Result<Self, &'static str> {
-        if client_id.len() > LONGEST {
+        if client_id.len() > URL_BYTES_MAX {
             return Err("the client id is longer than 2000 bytes");
         }
         if !is_document_url(client_id) {
             return Err("the client id does not begin with https://");
         }
-        // What a parser or a server might drop or rewrite: spaces, controls, backslashes, anything not ASCII.
+        // What a parser or a server might drop or change: spaces, control characters, backslashes, non-ASCII.
         if !client_id
             .bytes()
             .all(|b| b.is_ascii_graphic() && !b"\\\"<>^`{|}".contains(&b))
-            || !escapes_are_whole(client_id)
+            || !escapes_are_complete(client_id)
         {
             return Err("the client id contains characters that no URL may contain");
         }
@@ -60,7 +60,7 @@ impl DocumentUrl {
         if has_dot_segments(client_id) {
             return Err("the client id must not have dot segments in its path");
         }
-        // The bare `/` is a host's front page, no client's document; revision 02 of the draft advises against it.
+        // `/` is a host's home page, not a client's document; revision 02 of the draft advises against it.
         if url.path() == "/" {
             return Err("the client id has no path");
         }
@@ -83,14 +83,14 @@ impl DocumentUrl {
         self.0.as_str()
     }
 
-    /// The host, as a page shows it: international names in their ASCII form, IPv6 in brackets.
+    /// The host as shown on a page: international names in their ASCII form, IPv6 in brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default()
     }
 
-    /// The address, if the host is one: no resolver is ever asked about it.
-    pub(super) fn literal(&self) -> Option<IpAddr> {
+    /// The address, if the host is one. It needs no name resolution.
+    pub(super) fn ip_address(&self) -> Option<IpAddr> {
         match self.0.host()? {
             Host::Ipv4(address) => Some(address.into()),
             Host::Ipv6(address) => Some(address.into()),
@@ -103,13 +103,13 @@ impl DocumentUrl {
     }
 }
 
-/// A name of more than one label: a single one (`localhost`, or one of our own network) would be completed with
-/// the resolver's search list, and a trailing dot would be a second spelling of the same host.
+/// A name of more than one label. A single one (`localhost`, or a name in our own network) would be completed from the
+/// resolver's search list, and a trailing dot would be a second spelling of the same host.
 fn is_full_name(name: &str) -> bool {
-    name.len() <= LONGEST_NAME
+    name.len() <= HOST_NAME_BYTES_MAX
         && name.contains('.')
         && name.split('.').all(|label| {
-            (1..=LONGEST_LABEL).contains(&label.len())
+            (1..=LABEL_BYTES_MAX).contains(&label.len())
                 && label
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
@@ -117,7 +117,7 @@ fn is_full_name(name: &str) -> bool {
 }
 
 /// Every `%` is followed by two hexadecimal digits (RFC 3986 §2.1).
-fn escapes_are_whole(text: &str) -> bool {
+fn escapes_are_complete(text: &str) -> bool {
     text.split('%').skip(1).all(|rest| {
         rest.as_bytes()
             .get(..2)
@@ -125,7 +125,7 @@ fn escapes_are_whole(text: &str) -> bool {
     })
 }
 
-/// Draft §3 forbids `.` and `..` as path segments; an escaped slash or backslash may end one on the server.
+/// Draft §3 forbids `.` and `..` as path segments. Servers may read an escaped slash or backslash as the end of one.
 fn has_dot_segments(url: &str) -> bool {
     let path = url.split('?').next().unwrap_or_default();
     path.to_ascii_lowercase()
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn documents_of_real_clients_are_taken_as_sent() {
+    fn urls_of_real_clients_documents_are_accepted_unchanged() {
         for url in [
             "https://claude.ai/oauth/mcp-oauth-client-metadata",
             "https://chatgpt.com/oauth/client.json",
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_that_parsers_drop_or_rewrite_are_refused() {
+    fn characters_that_parsers_drop_or_change_are_refused() {
         for url in [
             "https://client.example/a b",
             "https://client.example/a\tb",
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn only_https_takes_the_document_route() {
+    fn only_an_https_url_is_meant_as_a_document() {
         assert!(is_document_url("https://client.example/a"));
         assert!(!is_document_url("http://client.example/a"));
         assert!(!is_document_url("3f2b8a60-0000-4000-8000-000000000000"));

@@ -1,32 +1,32 @@
-//! Why a document could not be had.
+//! Why a document could not be fetched.
 
 use std::fmt;
 
-/// Why a document could not be had: one sentence for the log and for an error page. It holds nothing that the
-/// origin said but its status, and no address: a stranger must not learn from it what our resolver knows.
+/// Why a document could not be fetched: one sentence for the log and for an error page. It holds nothing of the response
+/// but the status code, and no address: nobody must learn from it what our resolver knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FetchError {
-    /// Too many fetches are under way.
+    /// Too many fetches at this time.
     Busy,
-    /// Its host has no address, as far as the resolver says.
+    /// Its host has no address, according to the resolver.
     Unresolved,
-    /// At least one address of its host is not of the public internet.
+    /// At least one address of its host is not on the public internet.
     Forbidden,
     /// No connection.
     Unreachable,
-    /// A connection, but its host could not prove itself.
+    /// A connection, but no valid certificate.
     Untrusted,
     /// Not complete in time.
     TimedOut,
-    /// The connection ended early, or what came was not HTTP.
-    Broken,
-    /// It lies elsewhere. Revision 01 of the draft forbids following (§4), for what was checked is this URL.
+    /// The response was cut off, or was not HTTP.
+    Incomplete,
+    /// A redirect. Revision 01 of the draft forbids following it (§4): only this URL was checked.
     Redirect,
-    /// Neither 200 nor an asked-for 304.
+    /// Neither 200 nor a requested 304.
     Status(u16),
-    /// Compressed, though that was not asked for.
-    Encoded,
-    /// Not `application/json` nor `application/<something>+json`.
+    /// Compressed, although only `identity` was accepted.
+    Compressed,
+    /// Neither `application/json` nor `application/<something>+json`.
     ContentType,
     /// More than 5 KB.
     TooLarge,
@@ -37,23 +37,23 @@ pub enum FetchError {
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reason = match self {
-            Self::Busy => "too many client documents are being fetched at this moment",
+            Self::Busy => "too many client documents are being fetched at the moment",
             Self::Unresolved => "the host of the client's document was not found",
             Self::Forbidden => {
-                "the host of the client's document is not, or not only, on the public internet"
+                "the host of the client's document has an address that is not on the public internet"
             }
             Self::Unreachable => "the host of the client's document could not be reached",
             Self::Untrusted => "the host of the client's document has no valid certificate",
             Self::TimedOut => "the client's document did not arrive in time",
-            Self::Broken => "the client's document arrived incomplete",
+            Self::Incomplete => "the response with the client's document was cut off or invalid",
             Self::Redirect => "the client's document redirects elsewhere, which is not followed",
             Self::Status(status) => {
                 return write!(
                     f,
-                    "the host of the client's document answered with status {status}"
+                    "the host of the client's document responded with status {status}"
                 );
             }
-            Self::Encoded => "the client's document came compressed",
+            Self::Compressed => "the client's document is compressed",
             Self::ContentType => "the client's document is not of the type application/json",
             Self::TooLarge => "the client's document is larger than 5 KB",
             Self::NotUtf8 => "the client's document is not text in UTF-8",

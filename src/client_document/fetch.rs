@@ -1,6 +1,7 @@
-//! Fetching a document from wherever a stranger points, safely.
+//! Fetching a document from a URL that an attacker may have chosen.
 //!
-//! Resolve once → judge every address → connect to a judged one → judge the head → read a little → done in time.
+//! Resolve once → check every address → connect to a checked one → check the headers → read at most 5 KB; all of it
+//! within the time limit.
 
 use std::{
     error::Error,
@@ -24,27 +25,26 @@ use tokio::{net::lookup_host, sync::Semaphore, time::timeout};
 
 use super::{
     address::is_public,
-    answer::{self, Head, LONGEST_BODY, Validators},
     document_url::DocumentUrl,
     error::FetchError,
+    response::{self, Accepted, DOCUMENT_BYTES_MAX, Validators},
 };
 
-/// Neither cookies nor anything else about us goes out; this lets an origin know who asks.
-/// How this program introduces itself to the origins of documents.
+/// Tells the origin who sends the request. Nothing else about us is sent.
 pub const USER_AGENT: &str = concat!("lambda-oauth-mcp-proxy/", env!("CARGO_PKG_VERSION"));
-/// For a whole fetch, from the lookup to the last byte: a person waits for the page.
-const TIME_LIMIT: Duration = Duration::from_secs(5);
-/// Fetches at a time. Each holds a connection and at most some hundred KB, while strangers decide how many come.
-const AT_ONCE: usize = 8;
+/// For a whole fetch, from name resolution to the last byte: a person is waiting for the page.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Fetches at a time. Each needs a connection and up to a few hundred KB, and anybody can cause them.
+const FETCHES_MAX: usize = 8;
 
-type Lookup = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync;
-type Permit = dyn Fn(IpAddr) -> bool + Send + Sync;
+type LookupFn = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync;
+type PermitFn = dyn Fn(IpAddr) -> bool + Send + Sync;
 
-/// Where a fetch may go and how long it may take. Only tests have one that differs from [`Policy::public`].
+/// What a fetch may connect to and how long it may take. Only tests use another than [`Policy::public`].
 #[derive(Clone)]
 pub struct Policy {
-    lookup: Arc<Lookup>,
-    permits: Arc<Permit>,
+    lookup: Arc<LookupFn>,
+    permits: Arc<PermitFn>,
     time_limit: Duration,
     at_once: usize,
 }
@@ -56,12 +56,12 @@ impl Policy {
         Self {
             lookup: Arc::new(|host| Box::pin(system_lookup(host))),
             permits: Arc::new(is_public),
-            time_limit: TIME_LIMIT,
-            at_once: AT_ONCE,
+            time_limit: FETCH_TIMEOUT,
+            at_once: FETCHES_MAX,
         }
     }
 
-    /// Another resolver. The ports that it answers with are connected to.
+    /// Another resolver. Fetches connect to the ports that it returns.
     #[must_use]
     pub fn with_lookup<L, F>(mut self, lookup: L) -> Self
     where
@@ -72,7 +72,7 @@ impl Policy {
         self
     }
 
-    /// Other addresses. A forbidden address written in the URL itself stays refused: [`DocumentUrl`] does that.
+    /// Other addresses. A forbidden address in the URL itself is still refused, by [`DocumentUrl`].
     #[must_use]
     pub fn permitting(mut self, permits: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
         self.permits = Arc::new(permits);
@@ -107,26 +107,26 @@ async fn system_lookup(host: String) -> io::Result<Vec<SocketAddr>> {
     Ok(lookup_host((host, 443)).await?.collect())
 }
 
-/// What a fetch brought.
+/// The result of a fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fetched {
-    /// A document, not yet read: what it says is judged elsewhere.
+    /// A document. Its content has not been checked.
     Fresh {
         /// UTF-8 text, presumably JSON.
         body: String,
         /// For the next fetch.
         validators: Validators,
-        /// How long not to ask again.
+        /// How long it is fresh.
         fresh_for: Duration,
     },
-    /// The copy that the validators came from still holds.
+    /// The copy that the validators belong to is still valid.
     NotModified {
-        /// How long not to ask again.
+        /// How long it is fresh.
         fresh_for: Duration,
     },
 }
 
-/// Fetches documents. One per process: it counts what is under way. Cheap to clone.
+/// Fetches documents. One per process, because it limits how many fetches run at a time. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
     tls: rustls::ClientConfig,
@@ -141,29 +141,29 @@ impl Fetcher {
         Self::with_policy(tls, Policy::public())
     }
 
-    /// A fetcher with another policy: the seam through which tests reach a server of theirs.
+    /// A fetcher with another policy, with which tests reach their own server.
     #[must_use]
     pub fn with_policy(mut tls: rustls::ClientConfig, policy: Policy) -> Self {
-        // HTTP/1.1 and nothing else, and said in the handshake, so that no other service of that host takes us
-        // for a client of its own.
+        // HTTP/1.1 and nothing else, declared in the handshake, so that no service with another protocol on that host
+        // reads our request.
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // No session outlives its fetch: strangers' hosts neither recognise us nor fill a shared cache.
+        // No TLS session is kept: the hosts cannot recognize us and cannot fill a shared cache.
         tls.resumption = rustls::client::Resumption::disabled();
         let free = Arc::new(Semaphore::new(policy.at_once));
         Self { tls, policy, free }
     }
 
-    /// Fetches a document (draft §4). With validators, the origin may answer that nothing changed.
+    /// Fetches a document (draft §4). With validators, the origin may respond that it is not modified.
     ///
     /// # Errors
-    /// Whatever is wrong with the host or its answer. Errors are not to be kept (draft §4.4).
+    /// What is wrong with the host or its response. Errors must not be cached (draft §4.4).
     pub async fn fetch(
         &self,
         url: &DocumentUrl,
         validators: &Validators,
     ) -> Result<Fetched, FetchError> {
-        // Refused rather than queued: a queue that strangers fill makes everyone wait.
-        let _place = self.free.try_acquire().map_err(|_| FetchError::Busy)?;
+        // Refused rather than queued: anybody could fill the queue, and everybody would wait.
+        let _permit = self.free.try_acquire().map_err(|_| FetchError::Busy)?;
         timeout(self.policy.time_limit, self.attempt(url, validators))
             .await
             .unwrap_or(Err(FetchError::TimedOut))
@@ -174,7 +174,7 @@ impl Fetcher {
         url: &DocumentUrl,
         validators: &Validators,
     ) -> Result<Fetched, FetchError> {
-        let addresses = self.judged_addresses(url).await?;
+        let addresses = self.checked_addresses(url).await?;
         let conditions = validators.conditions();
         let conditional = !conditions.is_empty();
         let response = self
@@ -185,12 +185,12 @@ impl Fetcher {
             .headers(conditions)
             .send()
             .await
-            .map_err(|error| sort(&error))?;
+            .map_err(|error| classify(&error))?;
 
-        let fresh_for = answer::fresh_for(response.headers());
-        match answer::judge(response.status(), response.headers(), conditional)? {
-            Head::NotModified => Ok(Fetched::NotModified { fresh_for }),
-            Head::Document => Ok(Fetched::Fresh {
+        let fresh_for = response::fresh_for(response.headers());
+        match response::check(response.status(), response.headers(), conditional)? {
+            Accepted::NotModified => Ok(Fetched::NotModified { fresh_for }),
+            Accepted::Document => Ok(Fetched::Fresh {
                 validators: Validators::of(response.headers()),
                 body: read_body(response).await?,
                 fresh_for,
@@ -198,10 +198,10 @@ impl Fetcher {
         }
     }
 
-    /// The addresses of a host, asked for once, each judged. One forbidden address condemns all: honest hosts have
-    /// none, and which one a connection ends at is not ours to choose.
-    async fn judged_addresses(&self, url: &DocumentUrl) -> Result<Vec<SocketAddr>, FetchError> {
-        let addresses = match url.literal() {
+    /// The addresses of a host, resolved once and all checked. If one is forbidden, all are: legitimate hosts have none,
+    /// and we do not choose which one the connection is made to.
+    async fn checked_addresses(&self, url: &DocumentUrl) -> Result<Vec<SocketAddr>, FetchError> {
+        let addresses = match url.ip_address() {
             Some(address) => vec![SocketAddr::new(address, 443)],
             None => (self.policy.lookup)(url.host().to_owned())
                 .await
@@ -216,15 +216,15 @@ impl Fetcher {
         Ok(addresses)
     }
 
-    /// A client for one fetch, which knows these addresses and no resolver. Its connection is never used again, so
-    /// each fetch is judged anew.
+    /// A client for one fetch, which connects to these addresses without resolving a name. Its connection is never used
+    /// again, so the addresses of each fetch are checked.
     ///
     /// # Panics
     /// Never: a preconfigured TLS backend always builds.
     fn client(&self, addresses: Vec<SocketAddr>) -> Client {
         Client::builder()
             .tls_backend_preconfigured(self.tls.clone())
-            .dns_resolver(Judged(addresses))
+            .dns_resolver(FixedResolver(addresses))
             .redirect(redirect::Policy::none())
             .retry(retry::never())
             .no_proxy()
@@ -238,21 +238,21 @@ impl Fetcher {
     }
 }
 
-/// A resolver that knows one answer, whatever it is asked: between check and use there is no second lookup.
-struct Judged(Vec<SocketAddr>);
+/// A resolver that returns these addresses for every name, so that the name is not resolved again after the check.
+struct FixedResolver(Vec<SocketAddr>);
 
-impl Resolve for Judged {
+impl Resolve for FixedResolver {
     fn resolve(&self, _: Name) -> Resolving {
         let addresses: Addrs = Box::new(self.0.clone().into_iter());
         Box::pin(std::future::ready(Ok(addresses)))
     }
 }
 
-/// Reads a body, counting: its announced length may be missing or a lie.
+/// Reads a body and counts its bytes: the announced length may be missing or wrong.
 async fn read_body(mut response: Response) -> Result<String, FetchError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|_| FetchError::Broken)? {
-        if body.len() + chunk.len() > LONGEST_BODY {
+    while let Some(chunk) = response.chunk().await.map_err(|_| FetchError::Incomplete)? {
+        if body.len() + chunk.len() > DOCUMENT_BYTES_MAX {
             return Err(FetchError::TooLarge);
         }
         body.extend_from_slice(&chunk);
@@ -260,18 +260,18 @@ async fn read_body(mut response: Response) -> Result<String, FetchError> {
     String::from_utf8(body).map_err(|_| FetchError::NotUtf8)
 }
 
-fn sort(error: &reqwest::Error) -> FetchError {
-    if is_distrust(error) {
+fn classify(error: &reqwest::Error) -> FetchError {
+    if is_invalid_certificate(error) {
         FetchError::Untrusted
     } else if error.is_connect() {
         FetchError::Unreachable
     } else {
-        FetchError::Broken
+        FetchError::Incomplete
     }
 }
 
-/// Whether the reason, somewhere below, is a certificate. I/O errors hide what they wrap from `source()`.
-fn is_distrust(error: &(dyn Error + 'static)) -> bool {
+/// Whether one of the causes is a certificate. I/O errors do not return what they wrap from `source()`.
+fn is_invalid_certificate(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<rustls::Error>() {

@@ -1,29 +1,28 @@
-//! Client ID Metadata Documents (draft-ietf-oauth-client-id-metadata-document-00): a client whose id is an https
-//! URL, at which it describes itself.
+//! Client ID Metadata Documents (draft-ietf-oauth-client-id-metadata-document-00): a client's id is an https URL, and
+//! the document at that URL describes the client.
 //!
-//! Whoever opens `/authorize` chooses that URL, so every fetch goes where a stranger points. What keeps that
-//! harmless stands in five columns:
+//! Whoever opens `/authorize` chooses the URL, so every fetch is a request that an attacker can direct. Five parts keep
+//! it harmless:
 //!
-//! - [`DocumentUrl`]: which URLs are looked at at all; judged as text, before any resolver
+//! - [`DocumentUrl`]: which URLs are accepted; checked as text, before any name resolution
 //! - [`is_public`]: which addresses may be connected to
-//! - [`Fetcher`]: one lookup, every address judged, the connection made to a judged one; no redirect, no proxy,
-//!   little time, few at once
-//! - `answer`: which answers are believed, and for how long
-//! - [`bundled`]: copies of known clients' documents, for when the origin does not answer to a cloud
+//! - [`Fetcher`]: one name resolution, every address checked, the connection made to a checked one; no redirect, no
+//!   proxy, a short time limit, few fetches at a time
+//! - `response`: which responses are accepted, and how long they are fresh
+//! - [`bundled`]: copies of known clients' documents, for origins that refuse cloud addresses
 //!
-//! What the document *says* is not judged here: that is `oauth::client`. Nor is anything kept here: the store does
-//! that.
+//! The content of a document is checked in `oauth::client`. The store keeps copies.
 
 mod address;
-mod answer;
 mod bundled;
 mod document_url;
 mod error;
 mod fetch;
+mod response;
 
 pub use address::is_public;
-pub use answer::Validators;
 pub use bundled::bundled;
 pub use document_url::{DocumentUrl, is_document_url};
 pub use error::FetchError;
 pub use fetch::{Fetched, Fetcher, Policy, USER_AGENT};
+pub use response::Validators;

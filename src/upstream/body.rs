@@ -1,5 +1,5 @@
-//! Request bodies on their way to the upstream: kept in memory where that is possible, so that a call can be sent
-//! again, and streamed where it is not.
+//! Request bodies on their way to the upstream: kept in memory where possible, so that a request can be sent again, and
+//! streamed otherwise.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -16,25 +16,25 @@ use tokio::{
 
 use super::CLIENT_GONE;
 
-/// Longest body that is kept in memory: what a Function URL lets in (AWS Lambda quotas: 6 MB of payload).
+/// Longest body that is kept in memory: the longest that a Function URL accepts (AWS Lambda quotas: 6 MB of payload).
 pub const KEPT_BODY_BYTES: usize = 6 * 1024 * 1024;
-/// Bytes of all bodies together that are in memory at a time. A Lambda instance handles one request at a time and
-/// never comes near it.
+/// Most bytes of all bodies together that are in memory at a time. A Lambda instance, which handles one request at a
+/// time, never needs as much.
 const BUDGET_BYTES: usize = 64 * 1024 * 1024;
-/// How finely the budget is counted, so that small bodies, which are the most, need no arithmetic per chunk.
+/// The unit in which the budget is counted. Most bodies are small and take one or two units.
 const BUDGET_UNIT_BYTES: usize = 1024;
-/// A body that has not arrived by then is streamed: a client that sends slowly must not hold the budget for ever.
-const ARRIVAL: Duration = Duration::from_secs(20);
+/// A body that takes longer to arrive is streamed: a client that sends slowly must not hold the budget for ever.
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A request body.
 pub enum Body {
-    /// Whole in memory: may be sent again.
+    /// All of it in memory: may be sent again.
     Kept(Bytes),
-    /// On its way: can be sent once.
+    /// Still arriving: can be sent once.
     Streamed {
-        /// What has come, and the rest as it comes.
+        /// What has arrived, and the rest as it arrives.
         body: reqwest::Body,
-        /// Its length if the client said it; else it goes up in chunks.
+        /// Its length if the client announced it; otherwise it is sent in chunks.
         length: Option<u64>,
         /// Why it is not kept.
         reason: NotKept,
@@ -46,17 +46,17 @@ pub enum Body {
 pub enum NotKept {
     /// It is longer than [`KEPT_BODY_BYTES`].
     TooLarge,
-    /// The bodies of other calls take up the memory that there is for all of them.
+    /// The bodies of other requests take up the memory available for all of them.
     BudgetUsedUp,
     /// It did not arrive in time.
     TooSlow,
 }
 
-/// The client stopped sending before its body was complete.
+/// The client stopped sending before its request body was complete.
 #[derive(Debug)]
 pub struct ClientGone;
 
-/// The memory that there is for the bodies of all calls. Cheap to clone.
+/// The memory available for the bodies of all requests. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct BodyBudget(Arc<Semaphore>);
 
@@ -71,9 +71,9 @@ impl BodyBudget {
         Self(Arc::new(Semaphore::new(bytes / BUDGET_UNIT_BYTES)))
     }
 
-    /// Reads a body, and keeps it if it has at most `longest` bytes, arrives in time, and finds room in the budget.
-    /// Room is taken as bytes arrive, never for what a client only announces, and given back when the last copy of
-    /// the kept bytes is dropped.
+    /// Reads a body, and keeps it if it has at most `bytes_max` bytes, arrives in time, and fits into the budget. The
+    /// budget is charged as bytes arrive, never for what a client only announces, until the last copy of the kept bytes
+    /// is dropped.
     ///
     /// # Errors
     /// When the client stops sending.
@@ -81,7 +81,7 @@ impl BodyBudget {
         &self,
         mut body: B,
         headers: &HeaderMap,
-        longest: usize,
+        bytes_max: usize,
     ) -> Result<Body, ClientGone>
     where
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
@@ -90,30 +90,30 @@ impl BodyBudget {
             .get(CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse().ok());
         let mut kept = Kept::default();
-        if length.is_some_and(|length: u64| length > longest as u64) {
-            return Ok(kept.and_the_rest(Bytes::new(), body, length, NotKept::TooLarge));
+        if length.is_some_and(|length: u64| length > bytes_max as u64) {
+            return Ok(kept.into_streamed(Bytes::new(), body, length, NotKept::TooLarge));
         }
-        let arrived_by = Instant::now() + ARRIVAL;
+        let arrived_by = Instant::now() + ARRIVAL_TIMEOUT;
         loop {
             let Ok(frame) = timeout_at(arrived_by, body.frame()).await else {
-                return Ok(kept.and_the_rest(Bytes::new(), body, length, NotKept::TooSlow));
+                return Ok(kept.into_streamed(Bytes::new(), body, length, NotKept::TooSlow));
             };
             let Some(frame) = frame else {
                 return Ok(Body::Kept(kept.freeze()));
             };
-            // Trailers end here.
+            // Trailers are not passed on.
             let Ok(data) = frame.map_err(|_| ClientGone)?.into_data() else {
                 continue;
             };
-            let reason = if kept.len() + data.len() > longest {
+            let reason = if kept.len() + data.len() > bytes_max {
                 NotKept::TooLarge
-            } else if kept.takes_room_for(data.len(), &self.0) {
+            } else if kept.charge(data.len(), &self.0) {
                 kept.push(data);
                 continue;
             } else {
                 NotKept::BudgetUsedUp
             };
-            return Ok(kept.and_the_rest(data, body, length, reason));
+            return Ok(kept.into_streamed(data, body, length, reason));
         }
     }
 }
@@ -121,11 +121,11 @@ impl BodyBudget {
 /// What has arrived of a body, with its share of the budget.
 #[derive(Default)]
 struct Kept {
-    /// The only chunk, uncopied: on Lambda, and mostly elsewhere, a body comes in one.
+    /// The only chunk, not copied: on Lambda, and mostly elsewhere, a body arrives in one.
     first: Bytes,
     /// All chunks, from the second on.
     all: BytesMut,
-    room: Option<OwnedSemaphorePermit>,
+    charged: Option<OwnedSemaphorePermit>,
 }
 
 impl Kept {
@@ -133,27 +133,27 @@ impl Kept {
         self.first.len().max(self.all.len())
     }
 
-    /// Whether the budget has room for so many bytes more; they are counted then.
-    fn takes_room_for(&mut self, more: usize, budget: &Arc<Semaphore>) -> bool {
-        let held = self
-            .room
+    /// Charges the budget for so many more bytes. Returns whether it has them.
+    fn charge(&mut self, more: usize, budget: &Arc<Semaphore>) -> bool {
+        let charged = self
+            .charged
             .as_ref()
             .map_or(0, OwnedSemaphorePermit::num_permits);
         let wanted = (self.len() + more)
             .div_ceil(BUDGET_UNIT_BYTES)
-            .saturating_sub(held);
+            .saturating_sub(charged);
         if wanted == 0 {
             return true;
         }
         let Ok(wanted) = u32::try_from(wanted) else {
             return false;
         };
-        let Ok(room) = budget.clone().try_acquire_many_owned(wanted) else {
+        let Ok(charge) = budget.clone().try_acquire_many_owned(wanted) else {
             return false;
         };
-        match &mut self.room {
-            Some(held) => held.merge(room),
-            none => *none = Some(room),
+        match &mut self.charged {
+            Some(charged) => charged.merge(charge),
+            none => *none = Some(charge),
         }
         true
     }
@@ -176,14 +176,17 @@ impl Kept {
         } else {
             self.all.freeze()
         };
-        match self.room {
-            Some(room) => Bytes::from_owner(Counted { bytes, _room: room }),
+        match self.charged {
+            Some(charged) => Bytes::from_owner(ChargedBytes {
+                bytes,
+                _charged: charged,
+            }),
             None => bytes,
         }
     }
 
-    /// What is here, what has just come, and the rest as it comes.
-    fn and_the_rest<B>(self, next: Bytes, rest: B, length: Option<u64>, reason: NotKept) -> Body
+    /// What was kept, what has just arrived, and the rest as it arrives.
+    fn into_streamed<B>(self, next: Bytes, rest: B, length: Option<u64>, reason: NotKept) -> Body
     where
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     {
@@ -203,12 +206,12 @@ impl Kept {
 }
 
 /// Kept bytes together with their share of the budget.
-struct Counted {
+struct ChargedBytes {
     bytes: Bytes,
-    _room: OwnedSemaphorePermit,
+    _charged: OwnedSemaphorePermit,
 }
 
-impl AsRef<[u8]> for Counted {
+impl AsRef<[u8]> for ChargedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }

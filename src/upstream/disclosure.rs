@@ -1,4 +1,4 @@
-//! Whether a text that the upstream wrote holds a credential of ours: some servers repeat what they refuse.
+//! Whether a text from the upstream holds one of our credentials: some servers repeat what they refuse.
 
 use std::borrow::Cow;
 
@@ -7,14 +7,13 @@ use percent_encoding::percent_decode_str;
 
 use crate::{config::UpstreamConfig, secrets::Secret};
 
-/// So many characters in a row of a credential are taken for the credential: texts may be cut anywhere.
-const TELLING_CHARACTERS: usize = 12;
-/// A pinned header that is shorter is no key.
-const SHORTEST_KEY_CHARACTERS: usize = 8;
+/// This many characters in a row of a credential count as the credential: texts may be cut off anywhere.
+const PART_CHARACTERS: usize = 12;
+/// A pinned header or query parameter that is shorter is not taken for a key.
+const KEY_CHARACTERS_MIN: usize = 8;
 
 /// Whether the text holds the upstream's token, or a pinned header or a query parameter of `UPSTREAM_MCP` that could
-/// be a key: whole or in a part that is long enough to tell, in any case, plain, percent-encoded or escaped as in
-/// JSON.
+/// be a key: all of it or a long enough part, in upper or lower case, plain, percent-encoded or escaped as in JSON.
 #[must_use]
 pub fn holds_credential(config: &UpstreamConfig, secret: &Secret, text: &str) -> bool {
     let mut credentials: Vec<Cow<'_, str>> = Vec::new();
@@ -23,7 +22,7 @@ pub fn holds_credential(config: &UpstreamConfig, secret: &Secret, text: &str) ->
     let token = sent.split_once(' ').map_or(sent, |(_scheme, token)| token);
     credentials.push(token.to_owned().into());
     credentials.push(STANDARD.encode(token).into());
-    // Basic (RFC 7617 §2): the user's name and the password as they were before they were encoded.
+    // Basic (RFC 7617 §2): user name and password before they were encoded.
     let decoded = STANDARD.decode(token).ok();
     if let Some(plain) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()) {
         if let Some((_, password)) = plain.split_once(':') {
@@ -33,7 +32,7 @@ pub fn holds_credential(config: &UpstreamConfig, secret: &Secret, text: &str) ->
     }
     let pinned = config.headers.iter().chain(&secret.upstream_headers);
     let pinned = pinned
-        // These choose tools and are no keys.
+        // These choose tools. They are not keys.
         .filter(|(name, _)| !name.as_str().starts_with("x-mcp-"))
         .filter_map(|(_, value)| value.to_str().ok())
         .map(Cow::from);
@@ -41,7 +40,7 @@ pub fn holds_credential(config: &UpstreamConfig, secret: &Secret, text: &str) ->
     credentials.extend(
         pinned
             .chain(query)
-            .filter(|value| value.len() >= SHORTEST_KEY_CHARACTERS),
+            .filter(|value| value.len() >= KEY_CHARACTERS_MIN),
     );
     let readings = [
         text.to_lowercase(),
@@ -61,17 +60,17 @@ fn holds_part(text: &str, credential: &str) -> bool {
     if text.contains(credential) {
         return true;
     }
-    // A user's name in front of a password is no secret.
+    // The user name in front of a password is not secret.
     let secret = credential
         .split_once(':')
         .map_or(credential, |(_, password)| password);
     secret.is_ascii()
-        && secret.len() >= TELLING_CHARACTERS
-        && (0..=secret.len() - TELLING_CHARACTERS)
-            .any(|at| text.contains(&secret[at..at + TELLING_CHARACTERS]))
+        && secret.len() >= PART_CHARACTERS
+        && (0..=secret.len() - PART_CHARACTERS)
+            .any(|at| text.contains(&secret[at..at + PART_CHARACTERS]))
 }
 
-/// With the escapes of JSON strings decoded, whether it is JSON or not: `\/` and `\u002b`.
+/// Decodes the escapes of JSON strings (`\/`, `\u002b`), in any text: a message may quote part of a document.
 fn unescaped(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
@@ -155,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_credential_is_not_taken_for_one() {
+    fn other_texts_are_not_taken_for_a_credential() {
         for text in [
             "",
             "unauthorized: not licensed to use Copilot",

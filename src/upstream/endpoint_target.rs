@@ -1,6 +1,6 @@
-//! Where an HTTP+SSE upstream wants messages sent, as a token in a path of ours. Sealed, for two reasons: a client
-//! that could write one would reach any path of the upstream's origin with our credential, and one that could read
-//! it would see the keys that some upstreams put into their URLs.
+//! The URL to which an HTTP+SSE upstream wants messages sent, as a token in a path of ours. The token is encrypted and
+//! authenticated: a client that could forge one would reach any path of the upstream's origin with our credential, and
+//! one that could read it would see the keys that some upstreams put into their URLs.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -8,16 +8,16 @@ use url::Url;
 
 use crate::credential::{Randomness, SealingKey};
 
-/// Longest path and query, in bytes.
-const LONGEST: usize = 4096;
-/// Longest token: nonce, text and tag in base64.
-const LONGEST_TOKEN: usize = ((NONCE_LEN + LONGEST + 16) * 4).div_ceil(3);
-/// What the seal is for, lest one made for another purpose fit.
+/// Longest path and query.
+const TARGET_BYTES_MAX: usize = 4096;
+/// Longest token: nonce, target and tag in base64.
+const TOKEN_BYTES_MAX: usize = ((NONCE_LEN + TARGET_BYTES_MAX + 16) * 4).div_ceil(3);
+/// Authenticated with each target, so that nothing that is sealed for another purpose is accepted here.
 const CONTEXT: &str = "mcp http+sse endpoint, version 1";
 
-/// The URL that an endpoint event means: resolved against the URL of its stream, as clients do. `None` unless it
-/// lies on the same origin (scheme, host, port), says no other user than the stream's URL does, and is of
-/// sensible length. Control characters are refused, for clients differ in what they make of them.
+/// The URL that an endpoint event means: resolved against the URL of its stream, as clients do. `None` unless it has the
+/// same origin (scheme, host, port) and the same user or none, and is not too long. Control characters are refused,
+/// because clients differ in how they read them.
 #[must_use]
 pub fn resolve_endpoint(stream_url: &Url, data: &str) -> Option<Url> {
     if data.chars().any(char::is_control) {
@@ -28,20 +28,20 @@ pub fn resolve_endpoint(stream_url: &Url, data: &str) -> Option<Url> {
     let no_user = url.username().is_empty() && url.password().is_none();
     let same_user =
         url.username() == stream_url.username() && url.password() == stream_url.password();
-    let acceptable = url.origin() == stream_url.origin()
+    let allowed = url.origin() == stream_url.origin()
         && (no_user || same_user)
-        && path_and_query(&url).len() <= LONGEST;
-    acceptable.then_some(url)
+        && path_and_query(&url).len() <= TARGET_BYTES_MAX;
+    allowed.then_some(url)
 }
 
-/// The token for a target: nonce, sealed path and query, and tag (RFC 8439 §2.8), in base64url. The origin is sealed
-/// along, so that no token outlives a change of the upstream.
+/// The token for a target: nonce, encrypted path and query, and tag (RFC 8439 §2.8), in base64url. The origin is
+/// authenticated with it, so that no token is valid after the upstream was changed.
 ///
 /// # Panics
-/// Never: the text is far below the cipher's limit.
+/// Never: a target is far shorter than the cipher's limit.
 #[must_use]
 pub fn seal_target(key: &SealingKey, randomness: &Randomness, target: &Url) -> String {
-    // Random nonces are safe here: a key seals a few targets in its life, not billions.
+    // Random nonces are safe here: a key encrypts a few targets in its life, not billions.
     let nonce: [u8; NONCE_LEN] = randomness.bytes();
     let mut sealed = path_and_query(target).as_bytes().to_vec();
     cipher(key)
@@ -50,15 +50,15 @@ pub fn seal_target(key: &SealingKey, randomness: &Randomness, target: &Url) -> S
             Aad::from(context(target)),
             &mut sealed,
         )
-        .expect("the text is short enough to be sealed");
+        .expect("the target is short enough to be sealed");
     URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat())
 }
 
-/// The target of a token: on the origin of `base`, and exactly the path and query that were sealed. `None` for
-/// a token that was not made with this key for this origin.
+/// The target of a token: on the origin of `base`, with exactly the path and query that were sealed. `None` for a token
+/// that was not made with this key for this origin.
 #[must_use]
 pub fn open_target(key: &SealingKey, token: &str, base: &Url) -> Option<Url> {
-    if token.len() > LONGEST_TOKEN {
+    if token.len() > TOKEN_BYTES_MAX {
         return None;
     }
     let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
@@ -69,7 +69,7 @@ pub fn open_target(key: &SealingKey, token: &str, base: &Url) -> Option<Url> {
         .open_in_place(nonce, Aad::from(context(base)), &mut sealed)
         .ok()?;
     let opened = std::str::from_utf8(opened).ok()?;
-    // Put together, not joined: `//host` would leave the origin.
+    // Concatenated, not joined: `//host` would leave the origin.
     let url = Url::parse(&(base.origin().ascii_serialization() + opened)).ok()?;
     let as_sealed = url.origin() == base.origin()
         && url.username().is_empty()
@@ -84,7 +84,7 @@ fn cipher(key: &SealingKey) -> LessSafeKey {
     LessSafeKey::new(key)
 }
 
-/// Neither context nor origin holds a zero byte, so the parts cannot run into each other.
+/// Neither part holds a zero byte, so the separator is unambiguous.
 fn context(of_origin: &Url) -> String {
     format!("{CONTEXT}\0{}", of_origin.origin().ascii_serialization())
 }
@@ -141,8 +141,8 @@ mod tests {
     }
 
     #[test]
-    fn other_origins_and_odd_spellings_are_refused() {
-        let long = format!("/{}", "x".repeat(LONGEST));
+    fn other_origins_and_ambiguous_spellings_are_refused() {
+        let long = format!("/{}", "x".repeat(TARGET_BYTES_MAX));
         for data in [
             "https://evil.example/m",
             "http://up.example/m",
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_leads_to_its_target_and_back() {
+    fn a_token_leads_to_its_target() {
         for target in [
             "https://up.example/",
             "https://up.example/messages?sessionId=7f&x=%2F..%2F",
@@ -189,20 +189,23 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_target_has_a_token_that_is_read() {
+    fn a_target_of_the_longest_length_fits_into_a_token() {
         let base = url("https://up.example/sse");
         for spare in 0..4 {
-            let data = format!("/{}", "x".repeat(LONGEST - 1 - spare));
+            let data = format!("/{}", "x".repeat(TARGET_BYTES_MAX - 1 - spare));
             let target = resolve_endpoint(&base, &data).unwrap();
             let token = sealed(&target);
             assert_eq!(opened(&token, &base), Some(target));
         }
-        let longer = url(&format!("https://up.example/{}", "x".repeat(LONGEST)));
+        let longer = url(&format!(
+            "https://up.example/{}",
+            "x".repeat(TARGET_BYTES_MAX)
+        ));
         assert_eq!(opened(&sealed(&longer), &base), None);
     }
 
     #[test]
-    fn a_token_holds_for_its_key_and_origin_alone() {
+    fn a_token_is_valid_for_its_key_and_origin_alone() {
         let target = url("https://up.example/m?x=1");
         let token = sealed(&target);
         assert_eq!(open_target(&key(8), &token, &target), None);
@@ -241,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_shows_nothing_of_its_target_and_is_never_the_same_twice() {
+    fn a_token_reveals_nothing_of_its_target_and_is_never_the_same_twice() {
         let target = url("https://up.example/key-in-the-path/m?api_key=secret");
         let (one, two) = (sealed(&target), sealed(&target));
         assert_ne!(one, two);
@@ -256,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn even_a_sealed_text_that_is_no_plain_path_is_refused() {
+    fn even_a_sealed_text_that_is_not_a_plain_path_is_refused() {
         let base = url("https://up.example/");
         for text in [
             "",

@@ -1,4 +1,4 @@
-//! Which headers pass, in both directions. Allow-lists: a header that nobody thought of stays behind.
+//! Which headers are passed on, in both directions. Allow-lists: a header that nobody thought of is dropped.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -7,8 +7,8 @@ use http::{
 
 use crate::config::{is_reserved_header, normalized_header_name};
 
-/// Client headers that go upstream.
-const UP: [&str; 10] = [
+/// The client's headers that are sent to the upstream.
+const REQUEST_HEADERS: [&str; 10] = [
     "accept",
     "accept-encoding",
     "accept-language",
@@ -21,8 +21,8 @@ const UP: [&str; 10] = [
     "user-agent",
 ];
 
-/// Upstream headers that go to the client.
-const DOWN: [&str; 18] = [
+/// The upstream's headers that are sent to the client.
+const RESPONSE_HEADERS: [&str; 18] = [
     "content-type",
     "content-encoding",
     "content-language",
@@ -43,10 +43,10 @@ const DOWN: [&str; 18] = [
     "content-length",
 ];
 
-/// The headers of the upstream request: what may pass of the client's, then the pinned ones, which win, then
+/// The headers of the request to the upstream: those of the client's that may pass, then the pinned ones, which win, then
 /// our credential, which nothing can replace.
 #[must_use]
-pub fn up(
+pub fn for_upstream(
     client: &HeaderMap,
     forward: &[HeaderName],
     pinned: &[(HeaderName, HeaderValue)],
@@ -54,8 +54,8 @@ pub fn up(
 ) -> HeaderMap {
     let hop_by_hop = named_by_connection(client);
     let tools_are_pinned = choose_tools(pinned);
-    // `_` is allowed in a name, and `mcp-param-user_id` is how a client sends the parameter `user_id`. But to some
-    // servers it is `-`: what they would take for one of our own headers stays behind.
+    // `_` is allowed in a name, and `mcp-param-user_id` is how a client sends the parameter `user_id`. But some servers
+    // read it as `-`: what they would take for one of our own headers is dropped.
     let ours: Vec<_> = pinned
         .iter()
         .map(|(name, _)| name)
@@ -65,7 +65,7 @@ pub fn up(
     let mut headers = HeaderMap::new();
     for (name, value) in client {
         let text = name.as_str();
-        let allowed = UP.contains(&text)
+        let allowed = REQUEST_HEADERS.contains(&text)
             || text.starts_with("mcp-")
             || (text.starts_with("x-mcp-") && !tools_are_pinned)
             || forward.contains(name);
@@ -84,9 +84,9 @@ pub fn up(
     headers
 }
 
-/// Whether pinned headers choose the upstream's tools, as `X-MCP-Toolsets` does. Other `X-MCP-…` headers may add to
-/// them, and GitHub's paths (`/x/all`) win over them: so neither is the client's to send then. Restrictions that
-/// nothing undoes, such as read-only, are another matter.
+/// Whether pinned headers choose the upstream's tools, as `X-MCP-Toolsets` does. Then the client must not send other
+/// `X-MCP-…` headers, which may add tools, nor GitHub's paths (`/x/all`), which override the headers. Restrictions that
+/// nothing can override, such as read-only, do not count.
 #[must_use]
 pub fn choose_tools(pinned: &[(HeaderName, HeaderValue)]) -> bool {
     pinned.iter().any(|(name, _)| {
@@ -95,15 +95,15 @@ pub fn choose_tools(pinned: &[(HeaderName, HeaderValue)]) -> bool {
     })
 }
 
-/// The headers of our answer: what may pass of the upstream's. Repeated ones become one line, because Lambda
-/// turns repeated lines into a JSON array. `content-length` only goes with a body that is not changed.
+/// The headers of our response: those of the upstream's that may pass. Repeated ones are joined, because Lambda turns
+/// repeated header lines into a JSON array. `content-length` is passed on only with a body that is not changed.
 #[must_use]
-pub fn down(upstream: &HeaderMap, body_unchanged: bool) -> HeaderMap {
+pub fn for_client(upstream: &HeaderMap, body_unchanged: bool) -> HeaderMap {
     let hop_by_hop = named_by_connection(upstream);
     let mut headers = HeaderMap::new();
     for name in upstream.keys() {
         let text = name.as_str();
-        let allowed = DOWN.contains(&text)
+        let allowed = RESPONSE_HEADERS.contains(&text)
             || ["mcp-", "ratelimit", "x-ratelimit-"]
                 .iter()
                 .any(|prefix| text.starts_with(prefix));
@@ -188,7 +188,7 @@ mod tests {
             HeaderValue::from_static("Bearer pat"),
         );
         assert_eq!(
-            names(&up(&client, &forward, &pinned, credential)),
+            names(&for_upstream(&client, &forward, &pinned, credential)),
             [
                 "accept: application/json",
                 "authorization: Bearer pat",
@@ -204,12 +204,12 @@ mod tests {
     fn a_client_cannot_set_the_credential_header_even_when_it_is_another_one() {
         let client = map(&[("x-mcp-key", "client"), ("authorization", "Bearer client")]);
         let name = "x-mcp-key".parse().unwrap();
-        let headers = up(&client, &[], &[], (&name, HeaderValue::from_static("pat")));
+        let headers = for_upstream(&client, &[], &[], (&name, HeaderValue::from_static("pat")));
         assert_eq!(names(&headers), ["x-mcp-key: pat"]);
     }
 
     #[test]
-    fn a_twin_of_a_header_of_ours_stays_behind_in_every_spelling() {
+    fn a_header_that_some_servers_take_for_one_of_ours_is_dropped() {
         let client = map(&[
             ("mcp-param-user_id", "1"),
             ("mcp-param-region_id", "2"),
@@ -225,7 +225,7 @@ mod tests {
         let forward = [name("x_tenant"), name("x_forwarded_for")];
         let credential = (&name("mcp-api-key"), HeaderValue::from_static("pat"));
         assert_eq!(
-            names(&up(&client, &forward, &pinned, credential)),
+            names(&for_upstream(&client, &forward, &pinned, credential)),
             [
                 "mcp-api-key: pat",
                 "mcp-param-region-id: ours",
@@ -259,7 +259,7 @@ mod tests {
             "vary: a, b",
             "x-ratelimit-remaining: 9",
         ];
-        assert_eq!(names(&down(&upstream, false)), kept);
-        assert_eq!(down(&upstream, true)["content-length"], "7");
+        assert_eq!(names(&for_client(&upstream, false)), kept);
+        assert_eq!(for_client(&upstream, true)["content-length"], "7");
     }
 }

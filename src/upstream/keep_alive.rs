@@ -1,4 +1,4 @@
-//! Keeps an idle event stream alive, and ends streams in an orderly way when their time is up.
+//! Keeps idle event streams alive, and ends streams when their time is up, if possible between two events.
 
 use std::{
     future::Future as _,
@@ -13,49 +13,49 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::event_scanner::{BYTE_ORDER_MARK, EventScanner};
 
-/// What is sent into the silence: a comment, which clients skip. One line end and no blank line: some clients
-/// take a blank line for the end of an event even if there was none.
-pub const COMMENT: &[u8] = b": keep-alive\n";
+/// What is sent when the upstream is silent: a comment, which clients skip. No blank line follows it: some clients take
+/// one for the end of an event even if there was none.
+const COMMENT: &[u8] = b": keep-alive\n";
 
 /// When a stream has to end.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
-    /// From here on at the next place between two events.
+    /// From this time on, at the next place between two events.
     pub end_at: Option<Instant>,
-    /// From here on at once, be it in the midst of an event: clients discard what has no end.
+    /// At this time, even within an event: clients discard an event that is cut off.
     pub cut_at: Option<Instant>,
 }
 
-/// An event stream (`text/event-stream`, not encoded) with a comment after every so much silence, but only
-/// between events: within one, a blank line of ours would end it. All else passes untouched. After an error, an
-/// end or a limit the stream stays ended, and the inner one is dropped.
+/// An event stream (`text/event-stream`, not encoded) with a comment after each interval of silence, but only between
+/// events. Everything else passes unchanged. After an error, its end or a limit the stream stays ended, and the inner
+/// one is dropped.
 #[derive(Debug)]
 pub struct KeepAlive<S> {
-    /// `None` once ended.
+    /// `None` after the end.
     inner: Option<Pin<Box<S>>>,
     scanner: EventScanner,
     interval: Duration,
-    quiet_since: Instant,
+    silent_since: Instant,
     limits: Limits,
     timer: Timer,
-    /// A comment before the first byte robs a mark there of its place, and the first line would be lost to
-    /// clients: the mark is then taken away. So many bytes of it have been so far.
-    mark_taken: Option<usize>,
-    /// A chunk that waits behind what was taken for a mark and was none.
+    /// Clients skip a byte order mark only at the start of a stream. So after a comment at the start it is removed: this
+    /// many bytes so far.
+    mark_removed: Option<usize>,
+    /// A chunk that is sent after bytes that were removed but turned out not to be a byte order mark.
     next: Option<Bytes>,
 }
 
 impl<S> KeepAlive<S> {
-    /// Wraps a stream; silence counts from now.
+    /// Wraps a stream. Silence counts from now on.
     pub fn new(inner: S, interval: Duration, limits: Limits) -> Self {
         Self {
             inner: Some(Box::pin(inner)),
             scanner: EventScanner::new(),
             interval,
-            quiet_since: Instant::now(),
+            silent_since: Instant::now(),
             limits,
             timer: Timer(None),
-            mark_taken: None,
+            mark_removed: None,
             next: None,
         }
     }
@@ -65,10 +65,10 @@ impl<S> KeepAlive<S> {
         past(self.limits.cut_at) || past(self.limits.end_at) && self.scanner.between_events()
     }
 
-    /// What to send of a chunk from upstream.
+    /// What is sent of a chunk from the upstream.
     fn passed(&mut self, mut chunk: Bytes, now: Instant) -> Bytes {
         if !chunk.is_empty() {
-            self.quiet_since = now;
+            self.silent_since = now;
         }
         let boundary = self.scanner.feed(&chunk);
         if self.limits.end_at.is_some_and(|limit| limit <= now)
@@ -81,31 +81,31 @@ impl<S> KeepAlive<S> {
     }
 
     fn without_mark(&mut self, mut chunk: Bytes) -> Bytes {
-        let Some(taken) = self.mark_taken else {
+        let Some(removed) = self.mark_removed else {
             return chunk;
         };
-        let fits = BYTE_ORDER_MARK[taken..].iter().zip(&chunk);
+        let fits = BYTE_ORDER_MARK[removed..].iter().zip(&chunk);
         let more = fits.take_while(|(a, b)| a == b).count();
-        if taken + more < BYTE_ORDER_MARK.len() && more == chunk.len() {
-            self.mark_taken = Some(taken + more);
+        if removed + more < BYTE_ORDER_MARK.len() && more == chunk.len() {
+            self.mark_removed = Some(removed + more);
             return Bytes::new();
         }
-        self.mark_taken = None;
-        if taken + more == BYTE_ORDER_MARK.len() {
+        self.mark_removed = None;
+        if removed + more == BYTE_ORDER_MARK.len() {
             chunk.advance(more);
             return chunk;
         }
-        if taken == 0 {
+        if removed == 0 {
             return chunk;
         }
         self.next = Some(chunk);
-        Bytes::from_static(&BYTE_ORDER_MARK[..taken])
+        Bytes::from_static(&BYTE_ORDER_MARK[..removed])
     }
 
     fn comment(&mut self, now: Instant) -> Bytes {
-        self.quiet_since = now;
+        self.silent_since = now;
         if self.scanner.at_start() {
-            self.mark_taken = Some(0);
+            self.mark_removed = Some(0);
         }
         Bytes::from_static(COMMENT)
     }
@@ -144,15 +144,15 @@ where
                 }
                 Poll::Pending => {}
             }
-            // A silence within an event is the upstream's own.
+            // No comment within an event, however long the upstream is silent.
             let comment_at = this
                 .scanner
                 .takes_comment()
-                .then(|| this.quiet_since + this.interval);
+                .then(|| this.silent_since + this.interval);
             if comment_at.is_some_and(|at| at <= now) {
                 return Poll::Ready(Some(Ok(this.comment(now))));
             }
-            // Within an event, `end_at` is over only when bytes come.
+            // After `end_at`, an event that has begun is waited for.
             let end_at = this.limits.end_at.filter(|at| now < *at);
             let next = [comment_at, end_at, this.limits.cut_at];
             let Some(next) = next.into_iter().flatten().min() else {
@@ -165,10 +165,10 @@ where
     }
 }
 
-/// Any other body with a limit. It cannot be ended well, only cut.
+/// Any other body with a time limit, at which it is cut off.
 #[derive(Debug)]
 pub struct CutAt<S, E> {
-    /// `None` once ended.
+    /// `None` after the end.
     inner: Option<Pin<Box<S>>>,
     limit: Instant,
     error: Option<E>,
@@ -176,8 +176,8 @@ pub struct CutAt<S, E> {
 }
 
 impl<S, E> CutAt<S, E> {
-    /// Wraps a stream. With an error, a cut body ends with it and so does not pass for a whole one; without,
-    /// it just ends.
+    /// Wraps a stream. A body that is cut off ends with the error, so that nobody takes it for a complete one; without
+    /// an error it just ends.
     pub fn new(inner: S, cut_at: Instant, error: Option<E>) -> Self {
         Self {
             inner: Some(Box::pin(inner)),
@@ -214,13 +214,13 @@ where
     }
 }
 
-/// One timer for a stream's whole life, set anew only when it would ring too late: an early ring makes its
-/// owner look again and costs less than a setting per chunk.
+/// One timer for the whole life of a stream. It is reset only if it would fire too late: firing early, after which the
+/// owner checks the time and polls again, costs less than a reset for each chunk.
 #[derive(Debug)]
 struct Timer(Option<Pin<Box<Sleep>>>);
 
 impl Timer {
-    /// Ready when the time has come, or sooner.
+    /// Ready at the given time or earlier.
     fn poll(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(at)));
         if sleep.is_elapsed() || sleep.deadline() > at {

@@ -1,4 +1,4 @@
-//! The outgoing side: our credential in, the client's out, everything else through allow-lists.
+//! The outgoing side: the client's credential is replaced with ours, and allow-lists decide what else is sent.
 
 mod body;
 pub mod disclosure;
@@ -11,41 +11,39 @@ pub mod headers;
 pub mod keep_alive;
 pub mod target;
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
 use http::{
-    HeaderMap, HeaderValue, Method, StatusCode,
+    HeaderMap, Method, StatusCode,
     header::{CONTENT_LENGTH, LOCATION},
 };
 use url::Url;
 
 pub use body::{Body, BodyBudget, ClientGone, KEPT_BODY_BYTES, NotKept};
 
-use crate::{
-    config::UpstreamConfig,
-    http_client::HttpClient,
-    secrets::{Secret, UpstreamToken},
-};
+use crate::{config::UpstreamConfig, error::causes, http_client::HttpClient, secrets::Secret};
 
-/// Most redirects followed on the upstream's own origin.
-const MOST_REDIRECTS: usize = 3;
+/// How many redirects are followed, all of them on the upstream's own origin.
+const REDIRECTS_MAX: usize = 3;
+/// The text of the error with which a streamed request body ends when the client stops sending.
+const CLIENT_GONE: &str = "the client's request body was cut off";
 
-/// Why there is no answer to pass on.
+/// Why there is no response to pass on.
 #[derive(Debug)]
 pub enum Failure {
-    /// No connection, or it broke before an answer.
+    /// No connection, or it was cut off before the response.
     Unreachable(String),
-    /// No answer within `UPSTREAM_FIRST_BYTE_SECONDS`.
+    /// No response within `UPSTREAM_FIRST_BYTE_SECONDS`.
     Silent(Duration),
     /// A redirect that is not followed: to another origin, or one that would change the method.
     Redirect(StatusCode),
-    /// The upstream refused our credential (401). Never the client's business.
+    /// The upstream refused our credential (401). The client must never see that status code.
     CredentialRefused,
-    /// A redirect that would be followed if the body had been kept.
+    /// A redirect that would be followed if the request body had been kept.
     RedirectedTooLate(NotKept),
-    /// The upstream refused a credential that has been replaced meanwhile, and the body was not kept.
+    /// The upstream refused a credential that has been replaced since, and the request body was not kept.
     CredentialReplaced(NotKept),
-    /// The client stopped sending before its body was complete.
+    /// The client stopped sending before its request body was complete.
     ClientGone,
 }
 
@@ -80,13 +78,13 @@ impl Upstream {
         &self.config
     }
 
-    /// The memory that there is for request bodies.
+    /// The memory available for request bodies.
     #[must_use]
     pub fn body_budget(&self) -> &BodyBudget {
         &self.body_budget
     }
 
-    /// Its host, for people.
+    /// Its host, as shown to people.
     #[must_use]
     pub fn host(&self) -> &str {
         self.config.url.host_str().unwrap_or_default()
@@ -102,8 +100,8 @@ impl Upstream {
             .await;
     }
 
-    /// Sends one request and waits for the head of the answer. Redirects are followed for 307 and 308 on the
-    /// same origin only: anywhere else our credential would travel with them.
+    /// Sends one request and waits for the status and headers of the response. Redirects are followed for 307 and 308
+    /// on the same origin only: any other origin would get our credential.
     ///
     /// # Errors
     /// See [`Failure`].
@@ -119,9 +117,9 @@ impl Upstream {
         pinned.extend(secret.upstream_headers.iter().cloned());
         let credential = (
             &self.config.auth_header,
-            self.credential(&secret.upstream_token),
+            secret.upstream_token.header_value(),
         );
-        let mut headers = headers::up(
+        let mut headers = headers::for_upstream(
             client_headers,
             &self.config.forward_headers,
             &pinned,
@@ -134,9 +132,9 @@ impl Upstream {
         {
             headers.insert(CONTENT_LENGTH, length.into());
         }
-        let asked = target.clone();
-        for _ in 0..=MOST_REDIRECTS {
-            let (this, again) = match body {
+        let origin = target.origin();
+        for _ in 0..=REDIRECTS_MAX {
+            let (request_body, kept) = match body {
                 Body::Kept(bytes) => (reqwest::Body::from(bytes.clone()), Ok(bytes)),
                 Body::Streamed { body, reason, .. } => (body, Err(reason)),
             };
@@ -145,22 +143,22 @@ impl Upstream {
                 .client()
                 .request(method.clone(), target.clone())
                 .headers(headers.clone());
-            // A bodiless GET stays bodiless instead of gaining `content-length: 0`.
-            if again.as_ref().map_or(true, |bytes| !bytes.is_empty()) || *method == Method::POST {
-                request = request.body(this);
+            // A GET without a body is not given `content-length: 0`.
+            if kept.as_ref().map_or(true, |bytes| !bytes.is_empty()) || *method == Method::POST {
+                request = request.body(request_body);
             }
-            let answer = tokio::time::timeout(self.config.first_byte, request.send())
+            let response = tokio::time::timeout(self.config.first_byte, request.send())
                 .await
                 .map_err(|_| Failure::Silent(self.config.first_byte))?
                 .map_err(|error| Failure::from(&error))?;
-            let status = answer.status();
+            let status = response.status();
             if status == StatusCode::UNAUTHORIZED {
                 return Err(Failure::CredentialRefused);
             }
             if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
-                return Ok(answer);
+                return Ok(response);
             }
-            let next = answer
+            let next = response
                 .headers()
                 .get(LOCATION)
                 .and_then(|to| to.to_str().ok())
@@ -169,39 +167,25 @@ impl Upstream {
                 status,
                 StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
             );
-            match (next, again) {
-                (Some(next), again) if keeps_method && next.origin() == asked.origin() => {
+            match (next, kept) {
+                (Some(next), kept) if keeps_method && next.origin() == origin => {
                     target = next;
-                    body = Body::Kept(again.map_err(Failure::RedirectedTooLate)?);
+                    body = Body::Kept(kept.map_err(Failure::RedirectedTooLate)?);
                 }
                 _ => return Err(Failure::Redirect(status)),
             }
         }
         Err(Failure::Redirect(StatusCode::TEMPORARY_REDIRECT))
     }
-
-    /// The value of the header that carries the credential; it was made when the secret was read.
-    #[expect(clippy::unused_self, reason = "reads as the others do")]
-    fn credential(&self, token: &UpstreamToken) -> HeaderValue {
-        token.header_value()
-    }
 }
 
 impl From<&reqwest::Error> for Failure {
     fn from(error: &reqwest::Error) -> Self {
-        // Causes, outermost first, without the URL: its query may hold a key.
-        let mut causes = Vec::new();
-        let mut cause = std::error::Error::source(error);
-        while let Some(error) = cause {
-            causes.push(error.to_string());
-            cause = error.source();
-        }
-        if causes.iter().any(|cause| cause.contains(CLIENT_GONE)) {
+        // Without the error itself, which shows the URL: its query may hold a key.
+        let detail = error.source().map(causes).unwrap_or_default();
+        if detail.contains(CLIENT_GONE) {
             return Self::ClientGone;
         }
-        Self::Unreachable(causes.join(": "))
+        Self::Unreachable(detail)
     }
 }
-
-/// The text of the error that a streamed client body ends with when the client breaks off.
-pub const CLIENT_GONE: &str = "the client's body broke off";

@@ -1,10 +1,10 @@
-//! Where a request goes: the upstream's URL with what the client asked for below it, and nowhere else.
+//! The URL of a request to the upstream: `UPSTREAM_MCP` with the client's path below it, and nothing else.
 
 use url::{Url, form_urlencoded};
 
-/// The URL for the part of the path behind `/mcp` (already known to be unambiguous) and the client's query.
-/// An empty rest and `/` mean the upstream exactly as written. The upstream's own query comes first and the
-/// client's cannot override a key of it. `None` when the result would not be what was put together.
+/// The URL for the part of the path after `/mcp` (already known to be unambiguous) and the client's query. An empty part
+/// and `/` mean `UPSTREAM_MCP` exactly as written. Its own query comes first, and the client's cannot override a key of
+/// it. `None` if the parser would change the result.
 #[must_use]
 pub fn resolve(upstream: &Url, rest: &str, query: Option<&str>) -> Option<Url> {
     let mut text = upstream.origin().ascii_serialization();
@@ -21,11 +21,11 @@ pub fn resolve(upstream: &Url, rest: &str, query: Option<&str>) -> Option<Url> {
         text += &query;
     }
     let url = Url::parse(&text).ok()?;
-    // The parser must not have rewritten the path: what was judged is what is sent.
-    let as_judged = url.origin() == upstream.origin()
+    // The parser must not have changed the path: what was checked is what is sent.
+    let unchanged = url.origin() == upstream.origin()
         && url.path() == &text[upstream.origin().ascii_serialization().len()..path_end]
         && url.fragment().is_none();
-    as_judged.then_some(url)
+    unchanged.then_some(url)
 }
 
 fn join(ours: Option<&str>, theirs: &str) -> String {
@@ -36,13 +36,13 @@ fn join(ours: Option<&str>, theirs: &str) -> String {
     };
     let ours = ours.unwrap_or_default();
     let fixed = keys(ours);
-    // Some servers take `;` for `&`, `KEY` for `key`, and the last of `key` and `key[]`.
-    let plain = |key: &str| key.trim_end_matches("[]").to_ascii_lowercase();
-    let fixed: Vec<_> = fixed.iter().map(|key| plain(key)).collect();
+    // Some servers read `;` as `&`, `KEY` as `key`, and use the last of `key` and `key[]`.
+    let normalized = |key: &str| key.trim_end_matches("[]").to_ascii_lowercase();
+    let fixed: Vec<_> = fixed.iter().map(|key| normalized(key)).collect();
     let is_fixed = |pair: &str| {
         pair.split(';')
             .flat_map(&keys)
-            .any(|key| fixed.contains(&plain(&key)))
+            .any(|key| fixed.contains(&normalized(&key)))
     };
     let added = theirs
         .split('&')
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn the_endpoint_itself_is_the_upstream_as_written() {
+    fn the_endpoint_itself_is_the_configured_url() {
         for upstream in [
             "https://up.example/mcp",
             "https://up.example/mcp/",
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_parser_would_rewrite_is_refused() {
+    fn what_the_parser_would_change_is_refused() {
         for rest in ["/../x", "/%2e%2e/x", "/a/./b", "/a b", "\\x"] {
             assert_eq!(resolved("https://up.example/mcp", rest, None), "", "{rest}");
         }

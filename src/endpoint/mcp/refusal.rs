@@ -117,7 +117,7 @@ pub fn respond(
             "status {} of the upstream",
             refused.status.as_u16()
         ));
-    for (name, value) in headers::down(refused.headers, false) {
+    for (name, value) in headers::for_client(refused.headers, false) {
         let Some(name) = name else { continue };
         if is_about_the_call(name.as_str()) {
             error = error.with_header(name, value);

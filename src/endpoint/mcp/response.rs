@@ -217,7 +217,7 @@ fn is_commentary(bytes: &[u8]) -> bool {
 fn acknowledged(upstream: &reqwest::Response) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::ACCEPTED;
-    *response.headers_mut() = headers::down(upstream.headers(), false);
+    *response.headers_mut() = headers::for_client(upstream.headers(), false);
     for name in [
         CONTENT_TYPE.as_str(),
         "content-encoding",
@@ -237,7 +237,7 @@ fn passed_on(call: &Call<'_>, peeked: Peeked) -> Response {
     let events = Media::of(head.headers()) == Media::Events && !is_encoded(head.headers());
     let mut response = Response::new(Body::empty());
     *response.status_mut() = head.status();
-    *response.headers_mut() = headers::down(head.headers(), !events);
+    *response.headers_mut() = headers::for_client(head.headers(), !events);
 
     let stream_url = head.url().clone();
     let stream = peeked.into_stream();

@@ -1,5 +1,5 @@
-//! Upstreams of the deprecated HTTP+SSE transport (MCP 2024-11-05): GET opens a stream whose first event names the
-//! URL to POST to. That URL becomes one of ours, and leads back to exactly what the upstream named.
+//! Upstreams of the deprecated HTTP+SSE transport (MCP 2024-11-05): GET opens a stream whose first event names the URL
+//! for POST requests. The client gets a URL of ours instead, which leads to exactly that one.
 
 use std::{io, time::Duration};
 
@@ -22,13 +22,13 @@ use crate::{
     },
 };
 
-/// Below `/mcp`, what a message URL begins with.
-const MESSAGE: &str = "message/";
+/// What our URLs for messages have after `/mcp/`.
+const MESSAGE_PREFIX: &str = "message/";
 
-/// Where a request goes.
+/// The upstream's URL for a request.
 ///
 /// # Errors
-/// When it goes nowhere.
+/// When there is none.
 pub fn target(
     app: &App,
     connection: &Connection,
@@ -37,14 +37,14 @@ pub fn target(
 ) -> Result<Url, McpError> {
     let upstream = &app.upstream.config().url;
     let rest = path.rest();
-    // A route of ours, so repeated slashes count as one.
-    if let Some(token) = rest.trim_start_matches('/').strip_prefix(MESSAGE) {
+    // This is our own route, in which repeated slashes count as one.
+    if let Some(token) = rest.trim_start_matches('/').strip_prefix(MESSAGE_PREFIX) {
         let token = token.trim_start_matches('/');
         if parts.method != Method::POST {
             let what = "messages are sent by POST";
             return Err(McpError::method_not_allowed("POST", what));
         }
-        // The client's query is left out: the upstream named its URL with all that belongs to it.
+        // Without the client's query: the upstream's URL is complete.
         let key = connection.sealing_key.as_ref();
         return key
             .and_then(|key| open_target(key, token, upstream))
@@ -54,34 +54,34 @@ pub fn target(
             });
     }
     if parts.method != Method::GET {
-        // Clients that try Streamable HTTP first fall back to GET after this.
+        // Clients that try Streamable HTTP first fall back to GET after this status code.
         let what = "this server speaks HTTP+SSE: open the event stream with GET first";
         return Err(McpError::method_not_allowed("GET", what));
     }
-    // What is encoded cannot be rewritten.
+    // The URL in a compressed stream could not be replaced.
     parts
         .headers
         .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     target::resolve(upstream, rest, parts.uri.query()).ok_or_else(McpError::bad_path)
 }
 
-/// The upstream's stream, with the endpoint event rewritten.
+/// The upstream's stream, with our URL in the endpoint event.
 pub fn body<S>(
     app: &App,
     connection: &Connection,
     stream_url: Url,
     stream: S,
-    quiet: Duration,
+    keep_alive_after: Duration,
     limits: Limits,
 ) -> Body
 where
     S: Stream<Item = io::Result<Bytes>> + Send + 'static,
 {
     let (key, randomness) = (connection.sealing_key.clone(), app.randomness.clone());
-    let rewritten = replace_endpoints(stream, move |endpoint: &str| {
+    let stream = replace_endpoints(stream, move |endpoint: &str| {
         let target = resolve_endpoint(&stream_url, endpoint)?;
         let token = seal_target(key.as_ref()?, &randomness, &target);
-        Some(format!("/mcp/{MESSAGE}{token}"))
+        Some(format!("/mcp/{MESSAGE_PREFIX}{token}"))
     })
     .inspect_err(|error| {
         if error.kind() == io::ErrorKind::InvalidData {
@@ -92,5 +92,5 @@ where
             );
         }
     });
-    Body::from_stream(KeepAlive::new(rewritten, quiet, limits))
+    Body::from_stream(KeepAlive::new(stream, keep_alive_after, limits))
 }

@@ -1,3 +1,5 @@
+//! Which bodies are kept, and what the budget is charged.
+
 use http_body_util::StreamBody;
 use tokio::sync::mpsc;
 
@@ -15,8 +17,8 @@ fn chunks(
     StreamBody::new(stream::iter(frames))
 }
 
-/// A body of what is sent into the channel.
-fn told() -> (
+/// A body of what is sent into a channel.
+fn channel() -> (
     mpsc::UnboundedSender<io::Result<Frame>>,
     impl HttpBody<Data = Bytes, Error = io::Error> + Send + Unpin,
 ) {
@@ -79,16 +81,16 @@ async fn bodies_up_to_six_megabytes_are_kept_and_longer_ones_stream_whole() {
     assert_eq!(
         free(&budget),
         free(&BodyBudget::default()),
-        "all is given back"
+        "nothing stays charged"
     );
 }
 
 #[tokio::test]
-async fn a_body_announced_as_too_large_takes_nothing_of_the_budget() {
+async fn a_body_announced_as_too_large_does_not_charge_the_budget() {
     let budget = BodyBudget::default();
     let length = KEPT_BODY_BYTES as u64 + 1;
     let headers = HeaderMap::from_iter([(CONTENT_LENGTH, length.into())]);
-    let (_sender, body) = told();
+    let (_sender, body) = channel();
     let body = budget.keep(body, &headers, KEPT_BODY_BYTES).await.unwrap();
     let Body::Streamed { length, reason, .. } = body else {
         panic!("kept");
@@ -98,13 +100,17 @@ async fn a_body_announced_as_too_large_takes_nothing_of_the_budget() {
 }
 
 #[tokio::test]
-async fn the_budget_is_for_all_bodies_and_comes_back_with_the_last_copy() {
+async fn the_budget_is_for_all_bodies_and_is_given_back_with_the_last_copy() {
     let budget = BodyBudget::of(10 * 1024);
     let one = kept(&budget, &[3000, 3000]).await.unwrap();
     assert_eq!(free(&budget), 4);
     let streamed = kept(&budget, &[3000, 3000]).await.unwrap_err();
     assert_eq!(streamed, (NotKept::BudgetUsedUp, None, 6000));
-    assert_eq!(free(&budget), 4, "what a streamed body had taken is back");
+    assert_eq!(
+        free(&budget),
+        4,
+        "what a streamed body was charged is given back"
+    );
     let copy = one.clone();
     drop(one);
     assert_eq!(free(&budget), 4);
@@ -118,7 +124,7 @@ async fn room_is_taken_for_what_has_arrived_and_not_for_what_is_announced() {
     let budget = BodyBudget::default();
     let all = free(&budget);
     let headers = HeaderMap::from_iter([(CONTENT_LENGTH, 6_000_000.into())]);
-    let (sender, body) = told();
+    let (sender, body) = channel();
     let mut keeping = Box::pin(budget.keep(body, &headers, KEPT_BODY_BYTES));
     assert!(futures_util::poll!(&mut keeping).is_pending());
     assert_eq!(free(&budget), all);
@@ -128,20 +134,24 @@ async fn room_is_taken_for_what_has_arrived_and_not_for_what_is_announced() {
     assert!(futures_util::poll!(&mut keeping).is_pending());
     assert_eq!(free(&budget), all - 1);
     drop(keeping);
-    assert_eq!(free(&budget), all, "a client that goes away holds nothing");
+    assert_eq!(
+        free(&budget),
+        all,
+        "a client that goes away is charged nothing"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_body_streams_after_twenty_seconds_and_nothing_of_it_is_lost() {
     let budget = BodyBudget::default();
-    let (sender, body) = told();
+    let (sender, body) = channel();
     sender
         .send(Ok(Frame::data(Bytes::from_static(b"slow"))))
         .unwrap();
     let began = Instant::now();
     let none = HeaderMap::new();
     let body = budget.keep(body, &none, KEPT_BODY_BYTES).await.unwrap();
-    assert_eq!(began.elapsed(), ARRIVAL);
+    assert_eq!(began.elapsed(), ARRIVAL_TIMEOUT);
     sender
         .send(Ok(Frame::data(Bytes::from_static(b"ly"))))
         .unwrap();
@@ -155,13 +165,13 @@ async fn a_client_that_stops_sending_is_an_error_before_and_after_the_limit() {
     let budget = BodyBudget::default();
     let none = HeaderMap::new();
     let broken = || Err(io::Error::other("reset"));
-    let (sender, body) = told();
+    let (sender, body) = channel();
     sender
         .send(Ok(Frame::data(Bytes::from_static(b"x"))))
         .unwrap();
     sender.send(broken()).unwrap();
     assert!(budget.keep(body, &none, KEPT_BODY_BYTES).await.is_err());
-    let (sender, body) = told();
+    let (sender, body) = channel();
     sender
         .send(Ok(Frame::data(Bytes::from_static(b"four"))))
         .unwrap();

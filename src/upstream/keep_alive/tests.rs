@@ -1,4 +1,4 @@
-//! Silence, splits and limits, on a paused clock.
+//! Silence, split chunks and limits, on a paused clock.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -22,7 +22,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// A stream of chunks, each after so many seconds; the last entry's chunk may be empty to end it late.
+/// A stream of chunks, each after a number of seconds. An empty chunk at the end delays the end.
 fn timed(chunks: Vec<(u64, Vec<u8>)>) -> impl Stream<Item = Item> {
     stream::iter(chunks).then(|(wait, chunk)| async move {
         sleep(seconds(wait)).await;
@@ -30,22 +30,22 @@ fn timed(chunks: Vec<(u64, Vec<u8>)>) -> impl Stream<Item = Item> {
     })
 }
 
-fn said(chunks: &[(u64, &str)]) -> impl Stream<Item = Item> + use<> {
+fn timed_text(chunks: &[(u64, &str)]) -> impl Stream<Item = Item> + use<> {
     let bytes = chunks.iter().map(|(wait, text)| (*wait, (*text).into()));
     timed(bytes.collect())
 }
 
-/// All that comes, each with the second it came at.
-async fn heard(mut stream: impl Stream<Item = Item> + Unpin) -> Vec<(u64, String)> {
+/// All that arrives, each chunk with the second of its arrival.
+async fn arrivals(mut stream: impl Stream<Item = Item> + Unpin) -> Vec<(u64, String)> {
     let start = Instant::now();
-    let mut heard = Vec::new();
+    let mut arrivals = Vec::new();
     while let Some(Ok(chunk)) = stream.next().await {
         let text = String::from_utf8(chunk.into()).unwrap();
-        heard.push((start.elapsed().as_secs(), text));
+        arrivals.push((start.elapsed().as_secs(), text));
     }
-    heard.push((start.elapsed().as_secs(), "end".to_owned()));
+    arrivals.push((start.elapsed().as_secs(), "end".to_owned()));
     assert!(stream.next().await.is_none(), "it goes on after its end");
-    heard
+    arrivals
 }
 
 fn keep_alive<S>(inner: S) -> KeepAlive<S> {
@@ -71,7 +71,7 @@ fn at(second: u64, text: &str) -> (u64, String) {
 
 #[tokio::test(start_paused = true)]
 async fn comments_come_after_every_interval_of_silence() {
-    let inner = said(&[(50, "data: 1\n\n"), (14, "data: 2\n\n"), (31, "")]);
+    let inner = timed_text(&[(50, "data: 1\n\n"), (14, "data: 2\n\n"), (31, "")]);
     let expected = [
         at(15, &comment()),
         at(30, &comment()),
@@ -82,11 +82,11 @@ async fn comments_come_after_every_interval_of_silence() {
         at(94, &comment()),
         at(95, "end"),
     ];
-    assert_eq!(heard(keep_alive(inner)).await, expected);
+    assert_eq!(arrivals(keep_alive(inner)).await, expected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_within_an_event_is_left_alone() {
+async fn no_comment_is_sent_within_an_event() {
     for part in [
         "d",
         "data: 1",
@@ -96,31 +96,31 @@ async fn silence_within_an_event_is_left_alone() {
         ": x",
         "\u{FEFF}d",
     ] {
-        let inner = said(&[(0, part), (600, "\n\n"), (20, "")]);
+        let inner = timed_text(&[(0, part), (600, "\n\n"), (20, "")]);
         let expected = [
             at(0, part),
             at(600, "\n\n"),
             at(615, &comment()),
             at(620, "end"),
         ];
-        assert_eq!(heard(keep_alive(inner)).await, expected, "{part}");
+        assert_eq!(arrivals(keep_alive(inner)).await, expected, "{part}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_carriage_return_is_not_parted_from_its_line_feed() {
-    let inner = said(&[(0, "data: 1\r\n\r"), (60, "\n"), (20, "")]);
+async fn no_comment_goes_between_a_carriage_return_and_its_line_feed() {
+    let inner = timed_text(&[(0, "data: 1\r\n\r"), (60, "\n"), (20, "")]);
     let expected = [
         at(0, "data: 1\r\n\r"),
         at(60, "\n"),
         at(75, &comment()),
         at(80, "end"),
     ];
-    assert_eq!(heard(keep_alive(inner)).await, expected);
+    assert_eq!(arrivals(keep_alive(inner)).await, expected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mark_that_a_comment_has_overtaken_is_taken_away() {
+async fn a_byte_order_mark_after_a_comment_is_removed() {
     let mark = BYTE_ORDER_MARK.to_vec();
     let [first, second, third] = [vec![mark[0]], vec![mark[1]], vec![mark[2]]];
     let rest = b"data: 1\n\n".to_vec();
@@ -137,21 +137,21 @@ async fn a_mark_that_a_comment_has_overtaken_is_taken_away() {
         vec![(20, first.clone()), (1, second.clone()), (1, begun)],
         vec![(20, mark), (1, rest)],
     ] {
-        let heard = heard(keep_alive(timed(chunks))).await;
-        let text: String = heard.into_iter().map(|(_, text)| text).collect();
+        let received = arrivals(keep_alive(timed(chunks))).await;
+        let text: String = received.into_iter().map(|(_, text)| text).collect();
         assert_eq!(text.replace(&comment(), ""), "data: 1\n\nend");
     }
-    // What only begins like one is no mark.
+    // What only begins like one is not removed.
     let other = [&first[..], &[0xBC, 0x81], b"\n\n"].concat();
     for split in 0..other.len() {
         let (head, tail) = other.split_at(split);
         let inner = timed(vec![(20, head.to_vec()), (1, tail.to_vec())]);
-        let all = heard_bytes(keep_alive(inner)).await;
+        let all = all_bytes(keep_alive(inner)).await;
         assert_eq!(all, [COMMENT, &other].concat());
     }
 }
 
-async fn heard_bytes(stream: impl Stream<Item = Item>) -> Vec<u8> {
+async fn all_bytes(stream: impl Stream<Item = Item>) -> Vec<u8> {
     let chunks: Vec<_> = stream.map(Result::unwrap).collect().await;
     chunks.concat()
 }
@@ -177,12 +177,12 @@ async fn comments_never_change_what_clients_see_wherever_chunks_are_split() {
         });
         let by_byte = |wait| stream.iter().map(|byte| (wait, vec![*byte])).collect();
         for chunks in splits.chain([by_byte(16), by_byte(1), by_byte(0)]) {
-            let heard = heard_bytes(keep_alive(timed(chunks.clone()))).await;
-            assert_eq!(interpret(&heard), seen, "{chunks:?}");
-            let bare = without_comments(heard.clone());
-            comments += heard.len() - bare.len();
+            let received = all_bytes(keep_alive(timed(chunks.clone()))).await;
+            assert_eq!(interpret(&received), seen, "{chunks:?}");
+            let bare = without_comments(received.clone());
+            comments += received.len() - bare.len();
             let unmarked = stream.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&stream);
-            // Of half a mark, nothing need be left.
+            // A stream that is only part of a mark may be dropped.
             assert!(
                 bare == stream || bare == unmarked || BYTE_ORDER_MARK.starts_with(&stream),
                 "{chunks:?}"
@@ -193,7 +193,7 @@ async fn comments_never_change_what_clients_see_wherever_chunks_are_split() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_pauses_finds_one_comment_and_not_many() {
+async fn a_reader_that_pauses_gets_one_comment_and_not_many() {
     let mut stream = keep_alive(stream::pending::<Item>());
     advance(seconds(100)).await;
     assert_eq!(stream.next().await, Some(Ok(Bytes::from_static(COMMENT))));
@@ -201,8 +201,8 @@ async fn a_reader_that_pauses_finds_one_comment_and_not_many() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_there_comes_before_a_comment() {
-    let mut stream = keep_alive(said(&[(0, "data: 1\n\n")]));
+async fn a_chunk_that_is_ready_comes_before_a_comment() {
+    let mut stream = keep_alive(timed_text(&[(0, "data: 1\n\n")]));
     advance(seconds(100)).await;
     assert_eq!(stream.next().await, Some(Ok(Bytes::from("data: 1\n\n"))));
     assert!(stream.next().await.is_none());
@@ -220,23 +220,23 @@ async fn chunks_are_passed_on_and_not_copied() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_past_its_time_ends_at_once_between_events() {
-    let inner = said(&[(5, "data: 1\n\n"), (60, "data: never\n\n")]);
+async fn after_the_end_time_a_stream_ends_at_once_between_events() {
+    let inner = timed_text(&[(5, "data: 1\n\n"), (60, "data: never\n\n")]);
     let expected = [at(5, "data: 1\n\n"), at(12, "end")];
-    assert_eq!(heard(limited(inner, Some(12), Some(30))).await, expected);
+    assert_eq!(arrivals(limited(inner, Some(12), Some(30))).await, expected);
 
     let silent = stream::pending();
     assert_eq!(
-        heard(limited(silent, Some(12), None)).await,
+        arrivals(limited(silent, Some(12), None)).await,
         [at(12, "end")]
     );
-    let late = said(&[(0, "data: never\n\n")]);
-    assert_eq!(heard(limited(late, Some(0), None)).await, [at(0, "end")]);
+    let late = timed_text(&[(0, "data: never\n\n")]);
+    assert_eq!(arrivals(limited(late, Some(0), None)).await, [at(0, "end")]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn within_an_event_it_waits_for_the_end_of_what_is_there() {
-    let inner = said(&[
+async fn after_the_end_time_an_event_that_has_begun_is_completed() {
+    let inner = timed_text(&[
         (10, "data: 1\n"),
         (10, "data: 2\n"),
         (5, "\ndata: 3\r\n\r\ndata: cut"),
@@ -248,26 +248,26 @@ async fn within_an_event_it_waits_for_the_end_of_what_is_there() {
         at(25, "\ndata: 3\r\n\r\n"),
         at(25, "end"),
     ];
-    assert_eq!(heard(limited(inner, Some(12), Some(30))).await, expected);
+    assert_eq!(arrivals(limited(inner, Some(12), Some(30))).await, expected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_limit_cuts_within_an_event() {
-    let inner = said(&[(10, "data: 1\n"), (60, "\n")]);
+async fn at_the_cut_time_a_stream_ends_even_within_an_event() {
+    let inner = timed_text(&[(10, "data: 1\n"), (60, "\n")]);
     let expected = [at(10, "data: 1\n"), at(30, "end")];
-    assert_eq!(heard(limited(inner, Some(12), Some(30))).await, expected);
+    assert_eq!(arrivals(limited(inner, Some(12), Some(30))).await, expected);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_far_limit_delays_no_comment() {
-    let inner = said(&[(0, "data: 1\n"), (10, "\n"), (20, "")]);
+    let inner = timed_text(&[(0, "data: 1\n"), (10, "\n"), (20, "")]);
     let expected = [
         at(0, "data: 1\n"),
         at(10, "\n"),
         at(25, &comment()),
         at(30, "end"),
     ];
-    assert_eq!(heard(limited(inner, None, Some(300))).await, expected);
+    assert_eq!(arrivals(limited(inner, None, Some(300))).await, expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,17 +278,17 @@ async fn a_stream_that_never_pauses_is_ended_too() {
             Item::Ok(Bytes::from(text))
         })
     };
-    let heard_last = |mut heard: Vec<(u64, String)>| heard.pop().unwrap();
+    let last_arrival = |mut arrivals: Vec<(u64, String)>| arrivals.pop().unwrap();
     let events = limited(busy("data: 1\n\n"), Some(12), Some(30));
-    assert_eq!(heard_last(heard(events).await), at(12, "end"));
+    assert_eq!(last_arrival(arrivals(events).await), at(12, "end"));
     let endless = limited(busy("data: 1\n"), Some(12), Some(30));
-    assert_eq!(heard_last(heard(endless).await), at(30, "end"));
+    assert_eq!(last_arrival(arrivals(endless).await), at(30, "end"));
     let cut = CutAt::new(busy("x"), Instant::now() + seconds(30), None);
-    assert_eq!(heard_last(heard(cut).await), at(30, "end"));
+    assert_eq!(last_arrival(arrivals(cut).await), at(30, "end"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_an_error_the_stream_stays_ended_and_holds_nothing() {
+async fn after_an_error_the_stream_stays_ended_and_drops_the_inner_one() {
     let connection = Arc::new(());
     let held = Arc::clone(&connection);
     let inner = stream::iter([Ok(Bytes::from("data: 1")), Err("broken"), Ok(Bytes::new())])
@@ -302,22 +302,25 @@ async fn after_an_error_the_stream_stays_ended_and_holds_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn giving_up_a_wait_loses_nothing() {
-    let mut stream = keep_alive(said(&[(20, "data: 1\n\n"), (20, "data: 2\n\n")]));
-    let mut heard = String::new();
+async fn a_reader_that_stops_waiting_loses_nothing() {
+    let mut stream = keep_alive(timed_text(&[(20, "data: 1\n\n"), (20, "data: 2\n\n")]));
+    let mut received = String::new();
     for _ in 0..60 {
         // Each wait is dropped after a second.
         if let Ok(Some(Ok(chunk))) = tokio::time::timeout(seconds(1), stream.next()).await {
-            heard += str::from_utf8(&chunk).unwrap();
+            received += str::from_utf8(&chunk).unwrap();
         }
     }
     let comment = comment();
-    assert_eq!(heard, format!("{comment}data: 1\n\n{comment}data: 2\n\n"));
+    assert_eq!(
+        received,
+        format!("{comment}data: 1\n\n{comment}data: 2\n\n")
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_bodies_are_cut_with_the_error_that_is_given() {
-    let open = || said(&[(10, "{"), (60, "}")]).map(|chunk| chunk.map_err(|_| ""));
+async fn other_bodies_are_cut_off_with_the_given_error() {
+    let open = || timed_text(&[(10, "{"), (60, "}")]).map(|chunk| chunk.map_err(|_| ""));
     let cut_at = |second| Instant::now() + seconds(second);
     let connection = Arc::new(());
     let held = Arc::clone(&connection);

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Long enough to reach the origin on a busy machine, short enough to wait for.
-const SHORT: Duration = Duration::from_millis(700);
+const SHORT_TIMEOUT: Duration = Duration::from_millis(700);
 
 async fn refusal(script: Script) -> FetchError {
     let origin = Origin::start(script).await;
@@ -73,7 +73,7 @@ async fn a_compressed_document_is_refused_unread() {
     response.extend_from_slice(&[0x1f, 0x8b, 8, 0]);
     assert_eq!(
         refusal(Script::Respond(response)).await,
-        FetchError::Encoded
+        FetchError::Compressed
     );
 }
 
@@ -121,12 +121,12 @@ async fn endless_response_headers_are_refused() {
     flood += "content-length: 0\r\n\r\n";
     assert_eq!(
         refusal(Script::Respond(flood.into())).await,
-        FetchError::Broken
+        FetchError::Incomplete
     );
 
     let start = "HTTP/1.1 200 OK\r\nx: ";
     let mut origin = Origin::start(Script::Endless(start.into(), vec![b'a'; 4096])).await;
-    assert_eq!(fetch(&origin).await, Err(FetchError::Broken));
+    assert_eq!(fetch(&origin).await, Err(FetchError::Incomplete));
     origin.ended.wait_for(|ended| *ended == 1).await.unwrap();
 }
 
@@ -134,10 +134,13 @@ async fn endless_response_headers_are_refused() {
 async fn a_truncated_response_or_one_that_is_not_http_is_refused() {
     let mut short = ok("content-type: application/json\r\n", DOCUMENT);
     short.truncate(short.len() - 1);
-    assert_eq!(refusal(Script::Respond(short)).await, FetchError::Broken);
+    assert_eq!(
+        refusal(Script::Respond(short)).await,
+        FetchError::Incomplete
+    );
     for garbage in ["", "SSH-2.0-x\r\n\r\n", "HTTP/1.1 200 OK\r\n"] {
         let error = refusal(Script::Respond(garbage.into())).await;
-        assert_eq!(error, FetchError::Broken, "{garbage:?}");
+        assert_eq!(error, FetchError::Incomplete, "{garbage:?}");
     }
 }
 
@@ -146,7 +149,8 @@ async fn a_response_that_stalls_anywhere_ends_with_the_time_limit() {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
     for sent in ["", "HTTP/1.1 200", head, &format!("{head}{{")] {
         let mut origin = Origin::start(Script::Hang(sent.into())).await;
-        let fetcher = Fetcher::with_policy(origin.tls.clone(), policy(&origin).within(SHORT));
+        let fetcher =
+            Fetcher::with_policy(origin.tls.clone(), policy(&origin).within(SHORT_TIMEOUT));
         let outcome = fetcher.fetch(&url(), &Validators::default()).await;
         assert_eq!(outcome, Err(FetchError::TimedOut), "{sent:?}");
         // And its connection is closed.
@@ -158,7 +162,7 @@ async fn a_response_that_stalls_anywhere_ends_with_the_time_limit() {
 async fn endless_interim_responses_do_not_outlast_the_time_limit() {
     let interim = b"HTTP/1.1 103 Early Hints\r\n\r\n".to_vec();
     let origin = Origin::start(Script::Endless(vec![], interim)).await;
-    let fetcher = Fetcher::with_policy(origin.tls.clone(), policy(&origin).within(SHORT));
+    let fetcher = Fetcher::with_policy(origin.tls.clone(), policy(&origin).within(SHORT_TIMEOUT));
     let outcome = fetcher.fetch(&url(), &Validators::default()).await;
     assert_eq!(outcome, Err(FetchError::TimedOut));
 }

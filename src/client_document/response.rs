@@ -1,4 +1,4 @@
-//! What is believed of an origin's answer, and for how long. Pure: headers in, judgement out.
+//! Which responses of an origin are accepted, and how long they are fresh. Only status code and headers decide.
 
 use std::time::Duration;
 
@@ -13,25 +13,25 @@ use serde::{Deserialize, Serialize};
 
 use super::error::FetchError;
 
-/// Longest document, in bytes: the draft's 5 KB (§6.6).
-pub const LONGEST_BODY: usize = 5 * 1024;
-/// Longest validator that is kept, in bytes.
-const LONGEST_VALIDATOR: usize = 256;
+/// Longest document: the draft's 5 KB (§6.6).
+pub const DOCUMENT_BYTES_MAX: usize = 5 * 1024;
+/// Longest validator that is kept.
+const VALIDATOR_BYTES_MAX: usize = 256;
 
-/// Nobody makes us fetch more often than this, whatever their headers say.
-const FRESH_AT_LEAST: Duration = Duration::from_mins(5);
-/// When the headers say nothing.
-const FRESH_UNSAID: Duration = Duration::from_hours(1);
-/// A document decides where codes are sent: a withdrawn redirect URI is forgotten within a day.
-const FRESH_AT_MOST: Duration = Duration::from_hours(24);
+/// No headers make us fetch a document more often than this.
+const FRESH_MIN: Duration = Duration::from_mins(5);
+/// Without a `Cache-Control` that says otherwise.
+const FRESH_DEFAULT: Duration = Duration::from_hours(1);
+/// A document decides where codes are sent: a redirect URI that was removed must stop working within a day.
+const FRESH_MAX: Duration = Duration::from_hours(24);
 
-/// What lets the origin say "not modified" next time (RFC 9110 §8.8).
+/// With these in the next request, the origin can respond "not modified" (RFC 9110 §8.8).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Validators {
-    /// `ETag`, as it came.
+    /// `ETag`, unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// `Last-Modified`, as it came.
+    /// `Last-Modified`, unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_modified: Option<String>,
 }
@@ -40,7 +40,7 @@ impl Validators {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let read = |name| {
             let text = headers.get(name)?.to_str().ok()?;
-            (1..=LONGEST_VALIDATOR)
+            (1..=VALIDATOR_BYTES_MAX)
                 .contains(&text.len())
                 .then(|| text.to_owned())
         };
@@ -50,7 +50,7 @@ impl Validators {
         }
     }
 
-    /// The headers of a conditional request; none when there is nothing to ask by.
+    /// The headers of a conditional request; none without validators.
     pub(super) fn conditions(&self) -> HeaderMap {
         let pairs: [(HeaderName, &Option<String>); 2] = [
             (IF_NONE_MATCH, &self.etag),
@@ -65,24 +65,24 @@ impl Validators {
     }
 }
 
-/// What the head of an answer promises.
+/// What an accepted response brings.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Head {
-    /// A body to read.
+pub enum Accepted {
+    /// A document, in the body.
     Document,
-    /// The kept copy still holds.
+    /// The copy that we have is still valid.
     NotModified,
 }
 
-/// Judges status and headers; `conditional` is whether a 304 was asked for.
-pub fn judge(
+/// Checks status code and headers; `conditional` is whether the request was.
+pub fn check(
     status: StatusCode,
     headers: &HeaderMap,
     conditional: bool,
-) -> Result<Head, FetchError> {
+) -> Result<Accepted, FetchError> {
     match status.as_u16() {
         200 => {}
-        304 if conditional => return Ok(Head::NotModified),
+        304 if conditional => return Ok(Accepted::NotModified),
         301 | 302 | 303 | 307 | 308 => return Err(FetchError::Redirect),
         other => return Err(FetchError::Status(other)),
     }
@@ -91,7 +91,7 @@ pub fn judge(
         .iter()
         .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
     {
-        return Err(FetchError::Encoded);
+        return Err(FetchError::Compressed);
     }
     if !is_json(headers) {
         return Err(FetchError::ContentType);
@@ -99,13 +99,13 @@ pub fn judge(
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length: u64| length > LONGEST_BODY as u64) {
+    if announced.is_some_and(|length: u64| length > DOCUMENT_BYTES_MAX as u64) {
         return Err(FetchError::TooLarge);
     }
-    Ok(Head::Document)
+    Ok(Accepted::Document)
 }
 
-/// `application/json` or `application/<something>+json` (RFC 6839 §3.1), said once.
+/// `application/json` or `application/<something>+json` (RFC 6839 §3.1), in exactly one header.
 fn is_json(headers: &HeaderMap) -> bool {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let (Some(one), None) = (types.next(), types.next()) else {
@@ -124,7 +124,7 @@ fn is_json(headers: &HeaderMap) -> bool {
             .is_some_and(|name| !name.is_empty() && name.bytes().all(token))
 }
 
-/// How long an answer is fresh (RFC 9111 §4.2), as a private cache sees it, within our bounds.
+/// How long a response is fresh for a private cache (RFC 9111 §4.2), within our limits.
 pub fn fresh_for(headers: &HeaderMap) -> Duration {
     let directives = || {
         headers
@@ -141,24 +141,24 @@ pub fn fresh_for(headers: &HeaderMap) -> Duration {
             })
     };
     if directives().any(|(name, _)| name == "no-store" || name == "no-cache") {
-        return FRESH_AT_LEAST;
+        return FRESH_MIN;
     }
-    // Said twice, the shorter counts; said unreadably, it is stale (RFC 9111 §4.2.1).
+    // Of several the shortest counts, and an invalid one means stale (RFC 9111 §4.2.1).
     let max_age = directives()
         .filter(|(name, _)| name == "max-age")
         .map(|(_, value)| delta_seconds(value).unwrap_or(0))
         .min();
     let Some(max_age) = max_age else {
-        return FRESH_UNSAID;
+        return FRESH_DEFAULT;
     };
     let age = headers
         .get(AGE)
         .and_then(|age| delta_seconds(age.to_str().ok()?))
         .unwrap_or(0);
-    Duration::from_secs(max_age.saturating_sub(age)).clamp(FRESH_AT_LEAST, FRESH_AT_MOST)
+    Duration::from_secs(max_age.saturating_sub(age)).clamp(FRESH_MIN, FRESH_MAX)
 }
 
-/// A number of seconds (RFC 9111 §1.2.2): digits, and too many of them mean "very long".
+/// A number of seconds (RFC 9111 §1.2.2). One that is too large for us means "very long".
 fn delta_seconds(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX))
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn only_json_types_are_believed() {
+    fn only_json_types_are_accepted() {
         for value in [
             "application/json",
             "Application/JSON",
@@ -218,39 +218,42 @@ mod tests {
     }
 
     #[test]
-    fn statuses_other_than_200_and_an_asked_for_304_are_refused() {
-        let judge = |status, conditional| {
+    fn statuses_other_than_200_and_a_requested_304_are_refused() {
+        let checked = |status, conditional| {
             let headers = headers(&[("content-type", "application/json")]);
-            judge(StatusCode::from_u16(status).unwrap(), &headers, conditional)
+            check(StatusCode::from_u16(status).unwrap(), &headers, conditional)
         };
-        assert_eq!(judge(200, false), Ok(Head::Document));
-        assert_eq!(judge(200, true), Ok(Head::Document));
-        assert_eq!(judge(304, true), Ok(Head::NotModified));
-        assert_eq!(judge(304, false), Err(FetchError::Status(304)));
+        assert_eq!(checked(200, false), Ok(Accepted::Document));
+        assert_eq!(checked(200, true), Ok(Accepted::Document));
+        assert_eq!(checked(304, true), Ok(Accepted::NotModified));
+        assert_eq!(checked(304, false), Err(FetchError::Status(304)));
         for status in [301, 302, 303, 307, 308] {
-            assert_eq!(judge(status, true), Err(FetchError::Redirect));
+            assert_eq!(checked(status, true), Err(FetchError::Redirect));
         }
         for status in [201, 204, 206, 300, 400, 401, 403, 404, 410, 429, 500, 503] {
-            assert_eq!(judge(status, true), Err(FetchError::Status(status)));
+            assert_eq!(checked(status, true), Err(FetchError::Status(status)));
         }
     }
 
     #[test]
-    fn what_is_encoded_or_announced_as_too_long_is_not_read() {
+    fn what_is_compressed_or_announced_as_too_large_is_refused() {
         let with = |name, value: &str| {
             let headers = headers(&[("content-type", "application/json"), (name, value)]);
-            judge(StatusCode::OK, &headers, false)
+            check(StatusCode::OK, &headers, false)
         };
-        assert_eq!(with("content-encoding", "identity"), Ok(Head::Document));
+        assert_eq!(with("content-encoding", "identity"), Ok(Accepted::Document));
         for coding in ["gzip", "br", "identity, gzip", "x", ""] {
-            assert_eq!(with("content-encoding", coding), Err(FetchError::Encoded));
+            assert_eq!(
+                with("content-encoding", coding),
+                Err(FetchError::Compressed)
+            );
         }
-        assert_eq!(with("content-length", "5120"), Ok(Head::Document));
+        assert_eq!(with("content-length", "5120"), Ok(Accepted::Document));
         assert_eq!(with("content-length", "5121"), Err(FetchError::TooLarge));
     }
 
     #[test]
-    fn freshness_follows_the_headers_within_bounds() {
+    fn freshness_follows_the_headers_within_limits() {
         for (lines, seconds) in [
             (vec![], 3600),
             (vec![("cache-control", "public")], 3600),
@@ -292,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn validators_come_back_as_conditions_and_absurd_ones_are_dropped() {
+    fn validators_become_conditions_and_too_long_ones_are_dropped() {
         let kept = Validators::of(&headers(&[
             ("etag", "W/\"a\""),
             ("last-modified", "Mon, 02 Nov 2026 10:00:00 GMT"),
@@ -304,10 +307,10 @@ mod tests {
             "Mon, 02 Nov 2026 10:00:00 GMT"
         );
 
-        let absurd = headers(&[("etag", &"a".repeat(257)), ("last-modified", "")]);
-        assert_eq!(Validators::of(&absurd), Validators::default());
+        let invalid = headers(&[("etag", &"a".repeat(257)), ("last-modified", "")]);
+        assert_eq!(Validators::of(&invalid), Validators::default());
 
-        // A kept validator that no header can carry is left out, not an error.
+        // A stored validator that no header can carry is left out. It is not an error.
         let split = Validators {
             etag: Some("a\r\nx: y".to_owned()),
             last_modified: None,
