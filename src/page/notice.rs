@@ -32,11 +32,11 @@ impl Notice {
         match self {
             Self::WrongPin { tries_left: 0 } => "That PIN is wrong.".to_owned(),
             Self::WrongPin { tries_left: 1 } => {
-                "That PIN is wrong. You have one more try before you must wait.".to_owned()
+                "That PIN is wrong. You have one try left before you must wait.".to_owned()
             }
             Self::WrongPin { tries_left } => {
                 format!(
-                    "That PIN is wrong. You have {tries_left} more tries before you must wait."
+                    "That PIN is wrong. You have {tries_left} tries left before you must wait."
                 )
             }
             Self::Wait { seconds } => {

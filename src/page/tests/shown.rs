@@ -83,7 +83,7 @@ fn a_wrong_pin_is_said_where_the_field_points_to() {
     ] {
         assert!(html.contains("<title>Wrong PIN – "));
         assert!(
-            html.contains("id=\"notice\" role=\"alert\">That PIN is wrong. You have 3 more tries")
+            html.contains("id=\"notice\" role=\"alert\">That PIN is wrong. You have 3 tries left")
         );
         assert!(html.contains("autofocus aria-describedby=\"notice\" aria-invalid=\"true\">"));
     }
