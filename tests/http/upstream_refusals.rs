@@ -90,6 +90,149 @@ fn plain(response: &crate::support::world::Response, what: &str) -> String {
     json["error_description"].as_str().unwrap().to_owned()
 }
 
+const FORBIDDEN: &str = "The owner of this proxy should check the permissions of the access token for that server, \
+     and single sign-on: some organizations must authorize a token first. Your sign-in to this proxy is fine";
+const NOT_FOUND: &str = "The owner of this proxy should check UPSTREAM_MCP, set UPSTREAM_TRANSPORT=sse if that server \
+     speaks HTTP+SSE only, and check the permissions of the access token for that server: some servers hide what a \
+     token may not see";
+const NOT_MCP: &str = "The owner of this proxy should check UPSTREAM_MCP, set UPSTREAM_TRANSPORT=sse if that server \
+     speaks HTTP+SSE only, and check that the access token for that server is valid, with its permissions and single \
+     sign-on";
+const PAGE: (&str, &str) = (
+    "text/html",
+    "<title>Sign in</title><h1>Not here</h1>\n<p>Please <b>sign</b> in<br>first.</p>",
+);
+const PLAIN_NO: (&str, &str) = ("text/plain", "no");
+const EMPTY: (&str, &str) = ("", "");
+
+/// Method, message, and the upstream's status, content type and body; then what the client is told, and the advice.
+type Told = (
+    (&'static str, &'static str),
+    u16,
+    (&'static str, &'static str),
+    &'static str,
+    &'static str,
+);
+
+const TOLD: [Told; 10] = {
+    use upstream_cases::{INITIALIZE, INITIALIZED, TOOL_CALL};
+    [
+        (
+            ("POST", TOOL_CALL),
+            403,
+            ("text/plain", "not licensed.\n"),
+            "refused this call with status 403: “not licensed”",
+            FORBIDDEN,
+        ),
+        (
+            ("POST", TOOL_CALL),
+            403,
+            EMPTY,
+            "refused this call with status 403",
+            FORBIDDEN,
+        ),
+        (
+            ("POST", INITIALIZED),
+            403,
+            PLAIN_NO,
+            "refused this message with status 403: “no”",
+            FORBIDDEN,
+        ),
+        (
+            ("DELETE", ""),
+            403,
+            PLAIN_NO,
+            "refused this request with status 403: “no”",
+            FORBIDDEN,
+        ),
+        (
+            ("GET", ""),
+            403,
+            PLAIN_NO,
+            "refused this request with status 403: “no”",
+            FORBIDDEN,
+        ),
+        (
+            ("POST", TOOL_CALL),
+            403,
+            (
+                "application/json",
+                r#"{"documentation_url":"https://docs.example/","message":"Not accessible.","status":"403"}"#,
+            ),
+            "refused this call with status 403: “Not accessible”",
+            FORBIDDEN,
+        ),
+        (
+            ("POST", INITIALIZE),
+            404,
+            PAGE,
+            "responded to the first call with status 404: “Sign in Not here Please sign in first”",
+            NOT_FOUND,
+        ),
+        (
+            ("POST", INITIALIZE),
+            405,
+            EMPTY,
+            "responded to the first call with status 405",
+            NOT_FOUND,
+        ),
+        (
+            ("POST", INITIALIZE),
+            200,
+            PAGE,
+            "responded to the first call with status 200 and text/html instead of an MCP message: “Sign in Not here Please sign in first”",
+            NOT_MCP,
+        ),
+        (
+            ("POST", INITIALIZE),
+            204,
+            EMPTY,
+            "responded to the first call with status 204 instead of an MCP message",
+            NOT_MCP,
+        ),
+    ]
+};
+
+/// The message of a response's error, with or without JSON-RPC, without its reference.
+fn message_without_reference(answer: &crate::support::world::Answer) -> String {
+    let json = answer.json();
+    let message = json["error"]["message"]
+        .as_str()
+        .or(json["error_description"].as_str())
+        .unwrap();
+    message.split_once(" (reference ").unwrap().0.to_owned()
+}
+
+#[tokio::test]
+async fn a_refusal_says_who_refused_then_why_then_what_to_do_and_last_that_the_sign_in_is_fine() {
+    let w = World::with(&[("GET_STREAMS", "on")]).await;
+    let client = w.connect().await;
+    for ((method, message), status, (content_type, body), says, advice) in TOLD {
+        w.upstream.answers(move |_| {
+            let mut response = axum::response::Response::new(body.into());
+            *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+            if !content_type.is_empty() {
+                let value = content_type.parse().unwrap();
+                response.headers_mut().insert("content-type", value);
+            }
+            response
+        });
+        let answer = answered(&w, &client, (method, "/mcp", message)).await;
+        let message = message_without_reference(&answer);
+        assert_eq!(
+            message,
+            format!("the MCP server at 127.0.0.1 {says}. {advice}")
+        );
+        // Codex shows about 150 characters on its screen, and may cut just behind "Your sign-in".
+        let shown = message.replace("127.0.0.1", "mcp.example.com");
+        let shown: String = format!("Mcp error: -32000: {shown}")
+            .chars()
+            .take(150)
+            .collect();
+        assert!(!shown.contains("sign-in"), "{shown}");
+    }
+}
+
 #[tokio::test]
 async fn a_get_stream_that_is_forbidden_is_a_plain_error_and_one_that_is_not_offered_passes() {
     let w = World::with_settings(&[("GET_STREAMS", "on")]).await;

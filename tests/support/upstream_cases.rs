@@ -277,7 +277,11 @@ fn forbidden() -> Vec<Case> {
         Case::to("a step-up that is not ours", TOOL_CALL, 403)
             .says(JSON, r#"{"message":"Resource not accessible by personal access token"}"#)
             .header("www-authenticate", r#"Bearer error="insufficient_scope", scope="repo""#)
-            .becomes_error("7", &with("Resource not accessible", PERMISSIONS)),
+            .becomes_error("7", &with(": “Resource not accessible by personal access token”. The owner", PERMISSIONS)),
+        Case::to("GitHub's error as JSON", TOOL_CALL, 403)
+            .says(JSON, r#"{"documentation_url":"https://docs.example/","error":{"message":"Not licensed."},"status":"403"}"#)
+            .becomes_error("7", &with(": “Not licensed”. The owner", PERMISSIONS))
+            .never_says(&["documentation_url"]),
         Case::to("403 with the call's own error", r#"{"jsonrpc":"2.0","id":"a-1","method":"tools/call"}"#, 403)
             .says(JSON, r#"{"jsonrpc":"2.0","id":"a-1","error":{"code":-32003,"message":"the organization forbids classic tokens"}}"#)
             .becomes_error("\"a-1\"", &with("the organization forbids classic tokens", PERMISSIONS)),
@@ -293,7 +297,7 @@ fn forbidden() -> Vec<Case> {
         Case::to("403 in a session", TOOL_CALL, 403).in_session().becomes_error("7", &PERMISSIONS),
         Case::to("403 to a notification", INITIALIZED, 403)
             .says(TEXT, "no licence")
-            .becomes_plain_error(&with("no licence", PERMISSIONS)),
+            .becomes_plain_error(&with("refused this message with status 403: “no licence”. The owner", PERMISSIONS)),
         Case::to("403 to a response of the client", RESULT, 403).becomes_plain_error(&PERMISSIONS),
         Case::to("403 to what is no JSON-RPC", "hello", 403).becomes_plain_error(&PERMISSIONS),
         Case::to("403 to DELETE", "", 403).by("DELETE").becomes_plain_error(&PERMISSIONS),
@@ -316,6 +320,10 @@ fn told() -> Vec<Case> {
             .says(JSON, r#"{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"{token} has expired"}}"#)
             .becomes_error("7", &PERMISSIONS)
             .never_says(&["has expired"]),
+        Case::to("403 that repeats the token in another member", TOOL_CALL, 403)
+            .says(JSON, r#"{"message":"it has expired","token":"{token}"}"#)
+            .becomes_error("7", &PERMISSIONS)
+            .never_says(&["it has expired"]),
         Case::to("403 that repeats the token within markup", TOOL_CALL, 403)
             .says(HTML, "<p>{token}</p><p>is no good</p>")
             .becomes_error("7", &PERMISSIONS)
@@ -368,7 +376,7 @@ fn first_calls() -> Vec<Case> {
             .becomes_error("0", &SETTINGS),
         Case::to("a page that claims to be JSON", INITIALIZE, 200)
             .says(JSON, "<html><body>Please wait…</body></html>")
-            .becomes_error("0", &with("Please wait…", SETTINGS)),
+            .becomes_error("0", &with(": “Please wait…”. The owner", SETTINGS)),
         Case::to("plain text at discovery", DISCOVER, 200)
             .says(TEXT, "OK")
             .chunked()
