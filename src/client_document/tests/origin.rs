@@ -21,14 +21,14 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-/// What the origin does once it has read a request.
+/// What the origin does after it has read a request.
 #[derive(Clone)]
 pub enum Script {
-    /// Sends this and hangs up.
+    /// Sends this and closes the connection.
     Answer(Vec<u8>),
-    /// Sends this and then nothing more, until the other side hangs up.
+    /// Sends this and then nothing more, until the other side closes the connection.
     Hang(Vec<u8>),
-    /// Sends the first and then the second for ever, until the other side hangs up.
+    /// Sends the first and then the second for ever, until the other side closes the connection.
     Endless(Vec<u8>, Vec<u8>),
 }
 
@@ -36,12 +36,12 @@ pub enum Script {
 pub struct Origin {
     /// Where it listens.
     pub address: SocketAddr,
-    /// A client side that trusts its authority.
+    /// A client configuration that trusts its certificate authority.
     pub tls: ClientConfig,
     script: Arc<Mutex<Script>>,
-    /// The heads of the requests it read.
+    /// The headers of the requests that it read.
     pub requests: Arc<Mutex<Vec<String>>>,
-    /// How many connections came, with a request or without.
+    /// How many connections were made, with a request or without.
     pub connections: Arc<AtomicUsize>,
     /// How many of them have ended.
     #[allow(dead_code, reason = "only the unit tests wait for it")]
@@ -54,7 +54,7 @@ impl Origin {
         Self::named("client.example", script).await
     }
 
-    /// An origin whose certificate bears this name.
+    /// An origin whose certificate is for this name.
     pub async fn named(name: &str, script: Script) -> Self {
         let (server, tls) = certificates(name);
         let acceptor = TlsAcceptor::from(Arc::new(server));
@@ -94,7 +94,7 @@ impl Origin {
         *self.script.lock().unwrap() = script;
     }
 
-    /// How many connections came.
+    /// How many connections were made.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -117,7 +117,7 @@ async fn converse(
         .unwrap()
         .push(String::from_utf8(head).unwrap());
     let (Script::Answer(first) | Script::Hang(first) | Script::Endless(first, _)) = script;
-    // A client that has seen enough hangs up: then writing fails, and that is as it should be.
+    // Writing fails when the client closes the connection because it has read enough.
     if stream.write_all(first).await.is_err() || stream.flush().await.is_err() {
         return;
     }
