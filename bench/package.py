@@ -28,7 +28,7 @@ class Aws(BaseHTTPRequestHandler):
 
     def do_GET(self):
         polled.set()
-        over.wait()  # no invocation ever comes
+        over.wait()  # there is never an invocation
 
     def do_POST(self):
         self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -85,7 +85,7 @@ def main():
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"127.0.0.1:{server.server_port}"
-    first_poll(binary, address)  # from the disk
+    first_poll(binary, address)  # not measured: the file comes from the disk
     times = sorted(first_poll(binary, address) for _ in range(runs))
     over.set()
     server.shutdown()

@@ -35,7 +35,7 @@ const LARGE: usize = 10 * 1024 * 1024;
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
-/// The proxy, ended with its owner.
+/// The proxy, killed when it is dropped.
 struct Proxy {
     child: Child,
     url: String,
@@ -63,7 +63,7 @@ impl Proxy {
         Self { child, url, pin }
     }
 
-    /// Most memory it ever had, in KiB.
+    /// The most memory it has used, in KiB.
     fn peak(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status
@@ -167,7 +167,7 @@ fn post(http: &reqwest::Client, url: &str, pairs: &[(&str, &str)]) -> reqwest::R
 
 /// What the upstream is asked for is the last segment of the path.
 async fn upstream(begin: Instant, ahead: Arc<AtomicU64>) -> String {
-    let answer = move |request: Request| async move {
+    let response = move |request: Request| async move {
         let wanted = request
             .uri()
             .path()
@@ -224,7 +224,7 @@ async fn upstream(begin: Instant, ahead: Arc<AtomicU64>) -> String {
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(response)).await });
     format!("http://{address}/mcp")
 }
 
@@ -296,7 +296,7 @@ async fn main() {
     ];
 
     let (mut latencies, mut firsts) = ([vec![], vec![]], [vec![], vec![]]);
-    // In turns, so that the machine's moods are shared.
+    // In turns, so that changes in the load of the machine affect both.
     for _ in 0..ROUNDS {
         for (n, side) in sides.iter().enumerate() {
             side.events(begin, &mut latencies[n], &mut firsts[n]).await;

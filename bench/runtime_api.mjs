@@ -1,12 +1,12 @@
 #!/usr/bin/env node
-// What the Lambda host adds to a call, and when it first polls: two builds of examples/function.rs side by side, in
-// turns, against a Runtime API on loopback.
+// Measures how much time the Lambda host adds to a call, and when it first polls: two builds of examples/function.rs in turns,
+// with a Runtime API on loopback.
 //
 //     bench/runtime_api.mjs OLD NEW [calls]
 //
-// A call is a tools/call through a Function URL to an upstream on loopback that responds at once, one after the other on
-// each of one and of eight instances. The first poll is timed from the start of the process, with an upstream that
-// accepts connections and never says anything. Everything is on one machine: compare only the two columns.
+// A call is a tools/call through a Function URL to an upstream on loopback that responds immediately. Calls run one after the
+// other on one instance, and then on each of eight. The first poll is measured from the start of the process, with an upstream
+// that accepts connections and never sends anything. Everything runs on one machine: compare only the two columns.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { Agent, createServer, request } from 'node:http';
@@ -48,7 +48,7 @@ function call(url, token, agent) {
   });
 }
 
-/** So many callers, each with a connection of its own and one call after the other. */
+/** This many callers, each with its own connection and one call after the other. */
 async function calls(side, callers, each) {
   const agent = new Agent({ keepAlive: true, maxSockets: callers });
   const begin = performance.now();
@@ -87,7 +87,7 @@ function row(name, [before, after]) {
 }
 
 const sides = [];
-// An older build may send empty bodies, and both are timed without the cost of stopping and continuing a process.
+// An older build may send empty bodies, and for both the cost of stopping and continuing a process is left out.
 const options = { freeze: false, endEmptyBodies: true };
 for (const binary of [OLD, NEW]) {
   const server = await lambda({ UPSTREAM_MCP: upstreamUrl, UPSTREAM_TOKEN: 't', RUST_LOG: 'error' }, { ...options, command: [binary] });
@@ -98,7 +98,7 @@ console.log(`${''.padEnd(34)}${'old'.padStart(12)}${'new'.padStart(12)}${'old/ne
 for (const callers of [1, 8]) {
   const figures = sides.map(() => ({ times: [], seconds: 0 }));
   for (const side of sides) await calls(side, callers, WARM_UP_CALLS);
-  // In turns, so that what else the machine does concerns both.
+  // In turns, so that other load on the machine affects both.
   for (let round = 0; round < ROUNDS; round += 1) {
     for (const [at, side] of sides.entries()) {
       const { times, seconds } = await calls(side, callers, Math.ceil(Number(CALLS) / ROUNDS / callers));

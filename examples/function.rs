@@ -3,7 +3,7 @@
 //!     cargo run --example function -- table        a table for several instances; prints its URL
 //!     cargo run --example function -- serve URL    one instance on that table; the settings and the two secrets
 //!                                                  from the environment, as for `serve` on one machine;
-//!                                                  ORIGIN_SECRET too, if a distribution stands in front
+//!                                                  ORIGIN_SECRET too, if there is a distribution in front
 //!
 //! Not what is deployed: that takes its table and its secret from AWS, and is tested in `tests/lambda`.
 
@@ -16,7 +16,7 @@ use lambda_oauth_mcp_proxy::{
     app::App,
     client_document::Fetcher,
     clock::Clock,
-    config::{Config, Host, LogFormat},
+    config::{Config, HostKind, LogFormat},
     credential::Randomness,
     host::{aws, engine, lambda, log},
     http_client::{HttpClient, tls},
@@ -49,7 +49,7 @@ async fn serve_table() -> Result<ExitCode, Failure> {
 #[expect(clippy::disallowed_methods, reason = "a main function of its own")]
 async fn serve_function(state: &str) -> Result<ExitCode, Failure> {
     let lookup = |name: &str| env::var(name).ok();
-    let config = Config::read(Host::Local, lookup).map_err(|problems| problems.join("; "))?;
+    let config = Config::read(HostKind::Local, lookup).map_err(|problems| problems.join("; "))?;
     log::start(LogFormat::Json, None, None);
     let (clock, randomness) = (Clock::system(), Randomness::system());
     let http = HttpClient::new(tls(), clock.clone());
@@ -62,7 +62,8 @@ async fn serve_function(state: &str) -> Result<ExitCode, Failure> {
         pin: Pin::parse(&lookup("AUTH_PIN").ok_or("AUTH_PIN is not set")?)?,
         upstream_headers: Vec::new(),
         clients: Vec::new(),
-        origin_secret: lookup("ORIGIN_SECRET").map(lambda_oauth_mcp_proxy::credential::Plain::new),
+        origin_secret: lookup("ORIGIN_SECRET")
+            .map(lambda_oauth_mcp_proxy::credential::SecretString::new),
     };
     let app = App::new(
         config,

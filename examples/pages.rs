@@ -10,9 +10,8 @@ use lambda_oauth_mcp_proxy::page::{
     Timestamp, WrongTries,
 };
 
-const READ_ONLY: &str = "read-only (X-MCP-Readonly: true)";
-const TOOLSETS: &str =
-    "only the toolsets issues, pull_requests (X-MCP-Toolsets: issues,pull_requests)";
+const READ_ONLY: &str = "read-only";
+const TOOLSETS: &str = "only these toolsets: issues, pull_requests";
 const HOSTILE: &str = "\u{202e}\"'--></style></title><script>window.__pwned=1</script>\
     <img src=x onerror=\"window.__pwned=1\">\u{2067}\u{200b}\u{0301}\u{0301}\u{0301}\u{0301}\u{0301}\u{0301}";
 
@@ -24,8 +23,9 @@ fn main() -> io::Result<()> {
     fs::create_dir_all(directory)?;
     for (state, page) in consents()
         .into_iter()
-        .chain(refused())
-        .chain(others())
+        .chain(refusals())
+        .chain(messages())
+        .chain(landings())
         .chain(lists())
     {
         fs::write(directory.join(state).with_extension("html"), page.html)?;
@@ -145,7 +145,7 @@ fn consents() -> Vec<(&'static str, Page)> {
     ]
 }
 
-fn refused() -> Vec<(&'static str, Page)> {
+fn refusals() -> Vec<(&'static str, Page)> {
     let notice = |notice| {
         Consent {
             notice: Some(notice),
@@ -163,29 +163,82 @@ fn refused() -> Vec<(&'static str, Page)> {
     ]
 }
 
-fn others() -> Vec<(&'static str, Page)> {
+fn messages() -> Vec<(&'static str, Page)> {
     vec![
         (
             "error",
             ErrorPage {
-                title: "This client is not known here",
-                what: "The app that sent you here registered long ago or with another server, and is no longer on file.",
-                todo: "Remove the connector from the app and add it again.",
-                details: Some("unknown client_id 0b7f6f0e-6f0a-4a51-9d4b-0c7d5a0f3c11"),
+                title: "Unknown app",
+                what: "The app that sent you here is not known to this server, or no longer.",
+                todo: "Remove the connector in the app and add it again.",
+                details: Some("client_id is not registered here."),
                 reference: "1-6742c1f0-3a5c9d2e7b",
             }
             .render(),
         ),
         (
             "error-hostile",
-            ErrorPage { title: HOSTILE, what: HOSTILE, todo: HOSTILE, details: Some(HOSTILE), reference: HOSTILE }.render(),
+            ErrorPage {
+                title: HOSTILE,
+                what: HOSTILE,
+                todo: HOSTILE,
+                details: Some(HOSTILE),
+                reference: HOSTILE,
+            }
+            .render(),
         ),
-        ("connected", Connected { client_name: Some("Claude") }.render()),
-        ("sign-in", SignIn { notice: None, message: None }.render()),
-        ("sign-in-signed-out", SignIn { notice: None, message: Some("You are signed out.") }.render()),
-        ("sign-in-wrong-pin", SignIn { notice: Some(Notice::WrongPin { tries_left: 1 }), message: None }.render()),
-        ("sign-in-wait", SignIn { notice: Some(Notice::Wait { seconds: 30 }), message: None }.render()),
-        ("sign-in-closed", SignIn { notice: Some(Notice::ClosedForToday), message: None }.render()),
+        (
+            "connected",
+            Connected {
+                client_name: Some("Claude"),
+            }
+            .render(),
+        ),
+        (
+            "sign-in",
+            SignIn {
+                notice: None,
+                message: None,
+            }
+            .render(),
+        ),
+        (
+            "sign-in-session-ended",
+            SignIn {
+                notice: None,
+                message: Some("Your session has ended. Please sign in again."),
+            }
+            .render(),
+        ),
+        (
+            "sign-in-wrong-pin",
+            SignIn {
+                notice: Some(Notice::WrongPin { tries_left: 1 }),
+                message: None,
+            }
+            .render(),
+        ),
+        (
+            "sign-in-wait",
+            SignIn {
+                notice: Some(Notice::Wait { seconds: 30 }),
+                message: None,
+            }
+            .render(),
+        ),
+        (
+            "sign-in-closed",
+            SignIn {
+                notice: Some(Notice::ClosedForToday),
+                message: None,
+            }
+            .render(),
+        ),
+    ]
+}
+
+fn landings() -> Vec<(&'static str, Page)> {
+    vec![
         (
             "landing",
             Landing {
@@ -193,7 +246,6 @@ fn others() -> Vec<(&'static str, Page)> {
                 connector_name: "github",
                 upstream_host: "api.githubcopilot.com",
                 only_this_machine: false,
-                show_connections_link: true,
             }
             .render(),
         ),
@@ -204,13 +256,18 @@ fn others() -> Vec<(&'static str, Page)> {
                 connector_name: "demo",
                 upstream_host: "127.0.0.1",
                 only_this_machine: true,
-                show_connections_link: true,
             }
             .render(),
         ),
         (
             "landing-hostile",
-            Landing { connector_url: HOSTILE, connector_name: HOSTILE, upstream_host: HOSTILE, only_this_machine: true, show_connections_link: false }.render(),
+            Landing {
+                connector_url: HOSTILE,
+                connector_name: HOSTILE,
+                upstream_host: HOSTILE,
+                only_this_machine: true,
+            }
+            .render(),
         ),
     ]
 }
@@ -290,7 +347,7 @@ fn lists() -> Vec<(&'static str, Page)> {
         ("connections", list(&rows, &tries, None)),
         (
             "connections-ended",
-            list(&rows[..2], &[], Some("The connection of Cursor was ended.")),
+            list(&rows[..2], &[], Some("The connection was ended.")),
         ),
         ("connections-empty", list(&[], &[], None)),
         ("connections-hostile", list(&hostile, &tries, Some(HOSTILE))),

@@ -1,5 +1,5 @@
-//! Mutated input for everything that reads what a stranger wrote: nothing panics, and what is accepted keeps its
-//! promise. A part of `cargo test`, the same each time; longer, and different each time:
+//! Random input for every parser of untrusted text: nothing panics, and accepted input is valid. As a part of
+//! `cargo test` it is the same each time. Longer, and different each time:
 //!
 //!     FUZZ_SECONDS=60 cargo test --test fuzz --release
 
@@ -12,7 +12,7 @@ use lambda_oauth_mcp_proxy::{
     client_document::DocumentUrl,
     credential::{AccessToken, Code, RefreshToken},
     oauth::{
-        bearer::{self, Presented},
+        bearer::{self, PresentedBearer},
         client::ClientMetadata,
         params::Params,
         redirect_uri::RedirectUri,
@@ -24,7 +24,7 @@ use lambda_oauth_mcp_proxy::{
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
-/// What mutations begin with: sound values, and pieces that attacks are made of.
+/// What the mutations start from: valid values, and pieces that attacks are made of.
 const SEEDS: &[&str] = &[
     "https://client.example/callback",
     "http://127.0.0.1:8000/callback?x=1",
@@ -69,13 +69,13 @@ const SEEDS: &[&str] = &[
     "é",
 ];
 
-/// Chance from a seed: blocks of a hash.
-struct Chance {
+/// Random numbers from a seed: blocks of a hash.
+struct RandomInput {
     seed: u64,
     used: u64,
 }
 
-impl Chance {
+impl RandomInput {
     fn next(&mut self) -> u64 {
         self.used += 1;
         let digest = Sha256::digest([self.seed.to_be_bytes(), self.used.to_be_bytes()].concat());
@@ -123,12 +123,12 @@ fn text(input: &[u8]) {
         ));
         assert!(url.scheme() != "http" || uri.is_loopback(), "{text:?}");
         assert!(url.username().is_empty() && url.password().is_none() && url.fragment().is_none());
-        let answer = Url::parse(&uri.with(&[("code", "a&b=#c")])).unwrap();
+        let response = Url::parse(&uri.with_query_params(&[("code", "a&b=#c")])).unwrap();
         assert_eq!(
-            (answer.scheme(), answer.host_str(), answer.port()),
+            (response.scheme(), response.host_str(), response.port()),
             (url.scheme(), url.host_str(), url.port())
         );
-        assert_eq!(answer.query_pairs().last().unwrap().1, "a&b=#c");
+        assert_eq!(response.query_pairs().last().unwrap().1, "a&b=#c");
     }
     if let Some(path) = McpPath::parse(text) {
         let upstream = Url::parse("https://up.example/base/mcp?key=ours").unwrap();
@@ -180,7 +180,7 @@ fn bytes(input: &[u8]) {
     if let Ok(value) = HeaderValue::from_bytes(input) {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, value);
-        if let Presented::Token(token) = bearer::presented(&headers) {
+        if let PresentedBearer::Token(token) = bearer::presented(&headers) {
             assert!(token.bytes().all(|b| b.is_ascii_graphic()));
         }
     }
@@ -191,19 +191,19 @@ fn bytes(input: &[u8]) {
     clippy::disallowed_methods,
     reason = "a longer run is asked for in the environment"
 )]
-fn nothing_panics_and_what_is_accepted_keeps_its_promise() {
+fn no_input_causes_a_panic_and_accepted_input_is_valid() {
     let seconds = std::env::var("FUZZ_SECONDS")
         .ok()
         .and_then(|text| text.parse().ok());
     let until = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let seed = until.map_or(1, |_| {
-        let drawn = lambda_oauth_mcp_proxy::credential::Randomness::system().bytes();
-        u64::from_be_bytes(drawn)
+        let bytes = lambda_oauth_mcp_proxy::credential::Randomness::system().bytes();
+        u64::from_be_bytes(bytes)
     });
-    let mut chance = Chance { seed, used: 0 };
+    let mut random = RandomInput { seed, used: 0 };
     let mut rounds = 0_u32;
     while until.map_or(rounds < 20_000, |until| Instant::now() < until) {
-        let input = chance.input();
+        let input = random.input();
         let shown = String::from_utf8_lossy(&input).into_owned();
         let held = std::panic::catch_unwind(|| {
             text(&input);

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Puts CloudFront in front of the function (infra/edge.yaml), or takes it away again. docs/custom-domain.md explains it.
+# Puts CloudFront in front of the function (infra/edge.yaml), or removes it again. docs/custom-domain.md explains it.
 #
-# Each step looks at what is there and does only what is missing, so that it can be run again at any time: after an
-# interruption, to change an option, or to bring a changed edge.yaml out. No secret stands on a command line.
+# Each step looks at what exists and does only what is missing. So you can run it again at any time: after an interruption,
+# to change an option, or to deploy a changed edge.yaml. No secret is on a command line.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Certificates, firewalls and access logs of a distribution exist only here, wherever the function is.
+# Certificates, firewalls and access logs of a distribution exist only here, whatever the function's region is.
 readonly EDGE_REGION=us-east-1
 
 usage() {
@@ -16,18 +16,18 @@ usage: infra/edge.sh [OPTION…]
   --stack NAME             the function's stack (mcp-github)
   --region REGION          the function's region (AWS_REGION, AWS_DEFAULT_REGION, or the AWS CLI's configuration)
   --config-env NAME        the environment of samconfig.toml, if the function is not deployed yet (default)
-  --edge-stack NAME        the stack of the distribution (the function's, with -edge)
+  --edge-stack NAME        the stack of the distribution (the name of the function's stack with -edge)
   --domain HOST            your own host name
-  --hosted-zone ID         its Route 53 zone: records and certificate are made there
-  --certificate ARN        a certificate that you have, in us-east-1
+  --hosted-zone ID         its Route 53 zone: records and certificate are created there
+  --certificate ARN        your certificate for it, in us-east-1
   --read-timeout SECONDS   how long the function may be silent (60)
-  --access-logs on|off     one line per request, without query strings (off)
-  --rate-limit N|off       requests per address in five minutes, by AWS WAF (off; $6 a month)
-  --print                  show what would be changed, and change nothing
-  --remove                 take the distribution away; clients use the Function URL again
+  --access-logs on|off     one line for each request, without query strings (off)
+  --rate-limit N|off       requests of an IP address in five minutes, by AWS WAF (off; $6 a month)
+  --print                  show what would be changed, but change nothing
+  --remove                 remove the distribution; clients use the Function URL again
   --help
 
-An option that is not given stays as it was at the last run.
+An option that you leave out stays as it was.
 END
 }
 
@@ -44,7 +44,7 @@ config_env=default
 edge_stack=
 print=false
 remove=false
-# Parameters of edge.yaml that were asked for, as Name=Value.
+# The parameters of edge.yaml that the options set, as Name=Value.
 asked=()
 
 while [ $# -gt 0 ]; do
@@ -83,7 +83,7 @@ while [ $# -gt 0 ]; do
 done
 
 for program in aws python3; do
-    command -v "$program" > /dev/null || die "$program is needed, and is not on PATH"
+    command -v "$program" > /dev/null || die "$program is required, and is not on PATH"
 done
 export AWS_PAGER=
 if [ -z "$region" ]; then
@@ -93,26 +93,26 @@ fi
 : "${edge_stack:=$stack-edge}"
 errors=$(mktemp)
 trap 'rm -f "$errors"' EXIT
-# What --print shows, also where a command's own output is not wanted.
+# For what --print shows, also where a command's own output is discarded.
 exec 3>&1
 
-# --- looking ---------------------------------------------------------------------------------------------------------
+# --- reading ---------------------------------------------------------------------------------------------------------
 
-# The description of a stack as JSON; nothing if there is none. Any other error ends the script.
+# Prints the description of a stack as JSON, or nothing if there is no such stack. Any other error ends the script.
 describe() { # region, stack
     if ! aws cloudformation describe-stacks --region "$1" --stack-name "$2" --output json 2> "$errors"; then
         grep -q 'does not exist' "$errors" || die "$(cat "$errors")"
     fi
 }
 
-# From a stack's description on standard input: its status, an output, a parameter.
+# These read a stack's description from standard input and print its status, an output, or a parameter.
 status_of() { python3 -c 'import json,sys; t=sys.stdin.read(); print(json.loads(t)["Stacks"][0]["StackStatus"] if t.strip() else "")'; }
 output_of() { python3 -c 'import json,sys; print({o["OutputKey"]: o["OutputValue"] for o in json.load(sys.stdin)["Stacks"][0].get("Outputs", [])}.get(sys.argv[1], ""))' "$1"; }
 parameter_of() { python3 -c 'import json,sys; print({p["ParameterKey"]: p["ParameterValue"] for p in json.load(sys.stdin)["Stacks"][0].get("Parameters", [])}.get(sys.argv[1], ""))' "$1"; }
 
 # --- changing --------------------------------------------------------------------------------------------------------
 
-# Runs a command that changes something, or shows it. What it reads from standard input is never shown: secrets go there.
+# Runs a command that changes something, or with --print shows it. Its standard input is never shown: it contains secrets.
 change() {
     if $print; then
         [ -t 0 ] || cat > /dev/null
@@ -126,18 +126,18 @@ change() {
     fi
 }
 
-# Waits for a stack; if that fails, says why.
+# Waits for a stack. If that fails, prints the reasons.
 await() { # region, stack, what to wait for
     $print && return
     say "   waiting for $2 (a distribution takes some minutes)"
     if ! aws cloudformation wait "stack-$3-complete" --region "$1" --stack-name "$2"; then
         aws cloudformation describe-stack-events --region "$1" --stack-name "$2" --output text \
             --query "StackEvents[?ends_with(ResourceStatus, '_FAILED')].[LogicalResourceId, ResourceStatusReason]" >&2 || true
-        die "$2 in $1 did not get there; the reasons are above, and in the console under CloudFormation"
+        die "$2 in $1 failed; the reasons are above, and in the console under CloudFormation"
     fi
 }
 
-# Updates a stack; that there is nothing to change is no error.
+# Updates a stack. It is not an error if there is nothing to change.
 update() { # region, stack, further arguments; parameters on standard input
     local at=$1 name=$2
     shift 2
@@ -151,7 +151,7 @@ update() { # region, stack, further arguments; parameters on standard input
     fi
 }
 
-# A stack that is on its way is waited for; one whose creation failed can only be removed.
+# Waits for a stack that is being changed. Removes one whose creation failed, because it cannot be updated.
 settle() { # region, stack
     local found status
     found=$(describe "$1" "$2")
@@ -161,16 +161,16 @@ settle() { # region, stack
         UPDATE_IN_PROGRESS | UPDATE_COMPLETE_CLEANUP_IN_PROGRESS) await "$1" "$2" update ;;
         DELETE_IN_PROGRESS) await "$1" "$2" delete ;;
         REVIEW_IN_PROGRESS | ROLLBACK_COMPLETE | ROLLBACK_FAILED | CREATE_FAILED | DELETE_FAILED)
-            say "   removing $2, which was not made or not removed completely"
+            say "   removing $2, which was not created or not removed completely"
             change aws cloudformation delete-stack --region "$1" --stack-name "$2" < /dev/null
             await "$1" "$2" delete
             ;;
-        *_IN_PROGRESS) die "$2 in $1 is busy ($status); run this again when that is over" ;;
+        *_IN_PROGRESS) die "$2 in $1 is busy ($status); run this again when it is not" ;;
     esac
 }
 
-# Edits the function's secret in one breath: read, change, write. The rest of it stays as it is.
-edit_secret() { # Python that changes `s`; it may read one line, `given`, from standard input
+# Reads the function's secret, changes one member and writes it back. The rest does not change.
+edit_secret() { # Python that changes `s`; it may use `given`, a line from standard input
     local given now new
     given=$(cat)
     now=$(aws secretsmanager get-secret-value --region "$region" --secret-id "$secret_arn" --query SecretString --output text)
@@ -184,8 +184,8 @@ print(json.dumps(s) if s != json.loads(now) else "")' "$1")
         --secret-string file:///dev/stdin > /dev/null
 }
 
-# The parameters of an update of the function's stack as JSON: two are new, all others stay.
-function_parameters() { # base URL, further base URLs
+# Prints the parameters for an update of the function's stack as JSON: two are new, all others keep their value.
+function_parameters() { # base URL, other base URLs
     printf '%s' "$function_stack" | python3 -c '
 import json, sys
 new = {"BaseUrl": sys.argv[1], "AlsoBaseUrls": sys.argv[2]}
@@ -193,13 +193,13 @@ keys = [p["ParameterKey"] for p in json.load(sys.stdin)["Stacks"][0]["Parameters
 print(json.dumps([{"ParameterKey": k, **({"ParameterValue": new[k]} if k in new else {"UsePreviousValue": True})} for k in keys]))' "$1" "$2"
 }
 
-update_function() { # base URL, further base URLs
+update_function() { # base URL, other base URLs
     if [ "$(printf '%s' "$function_stack" | parameter_of BaseUrl)" = "$1" ] &&
         [ "$(printf '%s' "$function_stack" | parameter_of AlsoBaseUrls)" = "$2" ]; then
         say "   $stack is as it should be"
         return
     fi
-    # AUTO_EXPAND: the template names the SAM transform.
+    # AUTO_EXPAND: the template uses the SAM transform.
     function_parameters "$1" "$2" |
         update "$region" "$stack" --use-previous-template --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND
 }
@@ -211,7 +211,7 @@ find_function() {
     if [ -z "$function_stack" ]; then
         $remove && die "there is no stack $stack in $region"
         say "1. The function: $stack is not in $region yet"
-        command -v sam > /dev/null || die "deploy it first (docs/deployment-sam.md), or name another stack or region"
+        command -v sam > /dev/null || die "deploy it first (docs/deploy/sam.md), or name another stack or region"
         change sam build --config-env "$config_env"
         change sam deploy --config-env "$config_env" --stack-name "$stack" --region "$region"
         $print && exit 0
@@ -222,13 +222,13 @@ find_function() {
     by_sam=true
     function_name=$(printf '%s' "$function_stack" | output_of FunctionName)
     if [ -z "$function_url" ] && [ -n "$(printf '%s' "$function_stack" | output_of InvokeModeCommand)" ]; then
-        # infra/backing.yaml: cargo-lambda makes the function and its URL.
+        # infra/backing.yaml: cargo-lambda created the function and its URL.
         by_sam=false
         function_name=$(printf '%s' "$function_stack" | parameter_of FunctionName)
         function_url=$(aws lambda get-function-url-config --region "$region" --function-name "$function_name" --query FunctionUrl --output text)
     fi
-    [ -n "$secret_arn" ] || die "$stack in $region has no output SecretArn: it is no stack of this project"
-    [ -n "$function_url" ] || die "$stack has no output FunctionUrl: deploy this version of template.yaml first (docs/operations.md, Updating)"
+    [ -n "$secret_arn" ] || die "$stack in $region has no output SecretArn: it is not a stack of this project"
+    [ -n "$function_url" ] || die "$stack has no output FunctionUrl: deploy this version of template.yaml first (docs/operate/operations.md, Updating)"
     say "1. The function: $stack in $region, $function_url"
 }
 
@@ -239,7 +239,7 @@ ensure_edge() {
     settle "$EDGE_REGION" "$edge_stack"
     existing=$(describe "$EDGE_REGION" "$edge_stack")
     [ -z "$existing" ] || action=update
-    # The secret comes by standard input, before the existing stack; everything else may stand on a command line.
+    # The secret is on standard input, before the description of the existing stack. The rest may be on a command line.
     parameters=$(printf '%s\n%s' "$origin_secret" "$existing" | python3 -c '
 import json, sys
 secret, existing = sys.stdin.read().split("\n", 1)
@@ -261,15 +261,15 @@ print(json.dumps(new + [{"ParameterKey": k, "UsePreviousValue": True} for k in k
 
 # --- third pass: the function again ----------------------------------------------------------------------------------
 
-# Origins whose tokens stay valid: what there was, and every other name that this function has had.
-further_base_urls() { # the new base URL; then origins
+# Prints the origins whose tokens stay valid: the current ones, and every other name that this function has had.
+further_base_urls() { # the new base URL, and then origins
     python3 -c '
 import sys
 base, *others = [url.rstrip("/") for text in sys.argv[1:] for url in text.split(",")]
 print(",".join(dict.fromkeys(url for url in others if url and url != base)))' "$@"
 }
 
-# Looks from outside. Nothing is changed, so what is wrong here is a hint and no failure.
+# Checks the result from outside. A problem is only reported, because nothing is changed here.
 check() { # base URL
     command -v curl > /dev/null || return 0
     local head
@@ -277,13 +277,13 @@ check() { # base URL
     if grep -qi "^www-authenticate: bearer resource_metadata=\"$1/" <<< "$head"; then
         say "   $1/mcp asks for a token, and says where to get one"
     else
-        say "   $1/mcp does not answer as it should yet: ${head%%$'\n'*}"
-        [ -z "$domain" ] || say "   If its DNS record is not there yet: make $domain an alias (or CNAME) of ${distribution_url#https://}"
+        say "   $1/mcp does not respond as expected yet: ${head%%$'\n'*}"
+        [ -z "$domain" ] || say "   If it has no DNS record yet: make $domain an alias (or CNAME) of ${distribution_url#https://}"
     fi
     if [ "$(curl -sS --max-time 20 -o /dev/null -w '%{http_code}' -X POST "${function_url%/}/mcp" 2> /dev/null || true)" = 403 ]; then
-        say "   ${function_url%/}/mcp is refused: everything comes through the distribution"
+        say "   ${function_url%/}/mcp is refused: all requests must come through the distribution"
     else
-        say "   ${function_url%/}/mcp still answers. Instances that run take up to five minutes to read the secret again"
+        say "   ${function_url%/}/mcp still accepts requests. Running instances read the secret again within five minutes"
     fi
 }
 
@@ -304,7 +304,7 @@ put_in_front() {
         origin_secret=$(python3 -c 'import secrets; print(secrets.token_hex(32))')
     fi
     [[ $origin_secret =~ ^[A-Za-z0-9]{32,128}$ ]] ||
-        die "origin_secret in the function's secret must be 32 to 128 letters and digits; take it out there, and run this again"
+        die "origin_secret in the function's secret must be 32 to 128 letters and digits; remove it there, and run this again"
 
     ensure_edge
     local edge base_url
@@ -317,8 +317,8 @@ put_in_front() {
     distribution_url=$(printf '%s' "$edge" | output_of DistributionUrl)
     domain=$(printf '%s' "$edge" | parameter_of DomainName)
 
-    say "3. The function again: $base_url is its base URL, and only the distribution reaches it"
-    # The distribution sends the secret already, so that nothing is refused in between.
+    say "3. The function again: its base URL is $base_url, and only the distribution may call it"
+    # The distribution already sends the secret, so no request is refused in between.
     $had_secret || printf '%s' "$origin_secret" | edit_secret 's["origin_secret"] = given'
     local also
     if $by_sam; then
@@ -327,7 +327,7 @@ put_in_front() {
         update_function "$base_url" "$also"
     else
         also=$(further_base_urls "$base_url" "$function_url" "$distribution_url")
-        say "   Put these two lines into $function_name.env and deploy once more (docs/deployment-cargo-lambda.md, step 3):"
+        say "   Put these two lines into $function_name.env and deploy once more (docs/deploy/cargo-lambda.md, step 3):"
         say "BASE_URL=$base_url"
         say "ALSO_BASE_URLS=$also"
     fi
@@ -338,13 +338,13 @@ put_in_front() {
 
 take_away() {
     find_function
-    # The other way round: first the function answers directly again, then the distribution goes.
-    say "2. The function answers directly again"
+    # In the opposite order: first the function accepts direct requests again, then the distribution is removed.
+    say "2. The function accepts direct requests again"
     edit_secret 's.pop("origin_secret", None)' < /dev/null
     if $by_sam; then
         update_function "" "$(printf '%s' "$function_stack" | parameter_of AlsoBaseUrls)"
     else
-        say "   Take BASE_URL and ALSO_BASE_URLS out of $function_name.env and deploy once more"
+        say "   Remove BASE_URL and ALSO_BASE_URLS from $function_name.env and deploy once more"
     fi
     local edge
     edge=$(describe "$EDGE_REGION" "$edge_stack")
@@ -353,7 +353,7 @@ take_away() {
         change aws cloudformation delete-stack --region "$EDGE_REGION" --stack-name "$edge_stack" < /dev/null
         await "$EDGE_REGION" "$edge_stack" delete
     else
-        say "3. The distribution is gone"
+        say "3. The distribution is already removed"
     fi
     say "Connector URL: ${function_url%/}/mcp"
 }

@@ -1,4 +1,4 @@
-//! What every endpoint is given.
+//! The state that every endpoint gets.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -17,30 +17,30 @@ use crate::{
     write_limits::{self, WriteLimits},
 };
 
-/// The application: configuration and everything that acts. Cheap to clone.
+/// The application: its configuration and the services that it uses. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct App {
     /// The configuration, read once.
     pub config: Arc<Config>,
-    /// DynamoDB.
+    /// The store, in DynamoDB.
     pub store: Store,
-    /// The MCP server behind us.
+    /// The MCP server to which requests are forwarded.
     pub upstream: Upstream,
     /// Fetches client-id documents.
     pub documents: Fetcher,
-    /// How often an address may make us write.
+    /// Limits on how often an IP address can cause writes.
     pub write_limits: WriteLimits,
-    /// The upstream's credential and the PIN.
+    /// The credential of the upstream, and the PIN.
     pub secrets: Secrets,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// Where every random value comes from.
+    /// The source of every random value.
     pub randomness: Randomness,
 }
 
 impl App {
-    /// Joins everything together. `http_client` is for the upstream, `documents` fetches what strangers name and so has
-    /// a client of its own.
+    /// Assembles the application. `http_client` is for the upstream. `documents` has an HTTP client of its own, because it
+    /// fetches URLs that strangers choose.
     #[must_use]
     pub fn new(
         config: Config,
@@ -63,7 +63,7 @@ impl App {
         }
     }
 
-    /// Every base URL that is ours at this request.
+    /// Every base URL of this server that is valid for this request.
     pub fn bases<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = &'a BaseUrl> + Clone {
         let configured = self
             .config
@@ -76,23 +76,23 @@ impl App {
     }
 }
 
-/// Who calls, and under which name: what the host knows of a request and no client can choose.
+/// What the host knows about the sender and the origin of a request. Clients cannot choose any of it.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// Our origin for this request.
+    /// The origin of this server for this request.
     pub base: BaseUrl,
-    /// Further names of the same origin: the three spellings of a loopback listener.
+    /// Other names of the same origin: the three spellings of a loopback address.
     pub aliases: Vec<BaseUrl>,
-    /// The caller's address, if it is known.
+    /// The caller's IP address, if known.
     pub address: Option<IpAddr>,
-    /// The id that log lines and error pages share.
+    /// The request id, in log lines and on error pages.
     pub request_id: String,
-    /// When the host will end this request, if it will.
+    /// When the host ends this request, if it has a limit.
     pub deadline: Option<Instant>,
 }
 
 impl Caller {
-    /// The address as text for logs and records.
+    /// The IP address as text, for logs and records.
     #[must_use]
     pub fn address_text(&self) -> String {
         self.address.map_or_else(
@@ -101,10 +101,85 @@ impl Caller {
         )
     }
 
-    /// How long a stream may last here: until `margin` before the deadline.
+    /// When a stream must end: `margin` before the deadline.
     #[must_use]
     pub fn ends_at(&self, margin: Duration) -> Option<Instant> {
         self.deadline
             .and_then(|deadline| deadline.checked_sub(margin))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+    use super::*;
+    use crate::{
+        config::HostKind,
+        credential::SecretString,
+        http_client::tls,
+        pin::Pin,
+        secrets::{PreRegistered, Secret, TokenForm},
+    };
+
+    /// Part of every secret in this test.
+    const SECRET: &str = "hunter2hunter2";
+
+    #[test]
+    fn nothing_that_endpoints_are_given_prints_a_secret() {
+        let config = Config::read(HostKind::Local, |name| match name {
+            "UPSTREAM_MCP" => Some(format!("https://mcp.example.com/mcp?key={SECRET}")),
+            "UPSTREAM_HEADERS" => Some(format!(r#"{{"X-Key":"{SECRET}"}}"#)),
+            _ => None,
+        })
+        .unwrap();
+        let pinned = crate::config::parse_headers(&format!(r#"{{"X-Second":"{SECRET}"}}"#));
+        let secret = Secret {
+            upstream_token: TokenForm::default().read(SECRET).unwrap(),
+            pin: Pin::parse(SECRET).unwrap(),
+            upstream_headers: pinned.unwrap(),
+            clients: vec![PreRegistered {
+                client_id: "a".to_owned(),
+                client_secret: Some(SecretString::new(SECRET.to_owned())),
+                client_name: None,
+                redirect_uris: Vec::new(),
+            }],
+            origin_secret: Some(SecretString::new(SECRET.to_owned())),
+        };
+        let mut printed = vec![
+            format!("{:#?}", secret.upstream_headers),
+            format!("{:#?}", secret.clients),
+            format!("{:#?}", secret.upstream_token),
+            format!("{:#?}", secret.pin),
+            format!("{secret:#?}"),
+            format!("{config:#?}"),
+        ];
+        let http_client = HttpClient::new(tls(), Clock::from_fn(|| 0));
+        let dynamodb = unused_dynamodb(http_client.for_sdk());
+        let app = App::new(
+            config,
+            dynamodb,
+            http_client,
+            Fetcher::new(tls()),
+            Secrets::fixed(secret),
+            Clock::from_fn(|| 0),
+            Randomness::system(),
+        );
+        printed.push(format!("{:#?}", app.upstream));
+        printed.push(format!("{:#?}", app.secrets));
+        printed.push(format!("{app:#?}"));
+        for text in printed {
+            assert!(!text.contains(SECRET), "{text}");
+        }
+    }
+
+    fn unused_dynamodb(http: SharedHttpClient) -> DynamoDb {
+        use aws_config::{BehaviorVersion, Region, SdkConfig};
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("local"))
+            .http_client(http)
+            .build();
+        DynamoDb::new(&config)
     }
 }

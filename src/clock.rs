@@ -1,4 +1,4 @@
-//! The wall clock, as an argument.
+//! The wall clock, passed as an argument.
 
 use std::{
     fmt,
@@ -6,7 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// Tells the time in Unix seconds. Tests set it.
+/// Returns the time in unix seconds. Tests use a clock that they set.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> u64 + Send + Sync>);
 
@@ -15,7 +15,7 @@ impl Clock {
     #[must_use]
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place that reads the system clock"
+        reason = "the only place that reads the system clock"
     )]
     pub fn system() -> Self {
         Self::from_fn(|| {
@@ -25,7 +25,7 @@ impl Clock {
         })
     }
 
-    /// A clock that returns what `now` returns.
+    /// A clock that calls `now`.
     #[must_use]
     pub fn from_fn(now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))

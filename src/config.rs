@@ -1,136 +1,154 @@
-//! Configuration: read once and whole from the environment; every problem is named, not just the first.
+//! The configuration, read once from the environment. An error names every invalid setting, not just the first.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use url::Url;
 
 use crate::oauth::resource::BaseUrl;
 
-/// The upstream unless `UPSTREAM_MCP` says otherwise: GitHub's MCP server.
-pub const DEFAULT_UPSTREAM: &str = "https://api.githubcopilot.com/mcp/";
+/// The default of `UPSTREAM_MCP`: GitHub's MCP server.
+const DEFAULT_UPSTREAM_URL: &str = "https://api.githubcopilot.com/mcp/";
 
-/// Which host reads the configuration.
+/// Where the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Host {
-    /// The Lambda function.
+pub enum HostKind {
+    /// In AWS Lambda.
     Lambda,
-    /// The command line.
+    /// On one machine, from the command line.
     Local,
 }
 
-/// Everything that can be set.
+/// Every setting.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `BASE_URL`: the origin that clients use; `None` lets the host decide per request.
+    /// `BASE_URL`: the origin that clients use. If `None`, the host determines it for each request.
     pub base_url: Option<BaseUrl>,
     /// `ALSO_BASE_URLS`: further origins whose tokens stay valid.
     pub also_base_urls: Vec<BaseUrl>,
-    /// The outgoing side.
+    /// The settings of the upstream.
     pub upstream: UpstreamConfig,
-    /// How long things live.
+    /// The lifetimes of tokens.
     pub lifetimes: Lifetimes,
     /// `GET_STREAMS`: whether GET on the MCP endpoint reaches the upstream.
     pub get_streams: bool,
-    /// `STREAM_MAX_SECONDS`: when a stream is ended between two events.
+    /// `STREAM_MAX_SECONDS`: the time after which a stream is ended between two events.
     pub stream_max: Option<Duration>,
-    /// `REGISTRATION`.
+    /// `REGISTRATION`: which clients can register.
     pub registration: Registration,
     /// `LANDING_PAGE`: whether `/` shows browsers how to connect.
     pub landing_page: bool,
-    /// `LOG_FORMAT`.
+    /// `LOG_FORMAT`: the format of log lines.
     pub log_format: LogFormat,
-    /// `TRUSTED_PROXY_HEADER`: names the client's address, local host only.
+    /// `TRUSTED_PROXY_HEADER`: the header in which a reverse proxy sends the client's IP address; only on one machine.
     pub trusted_proxy_header: Option<HeaderName>,
-    /// `TABLE_NAME`.
+    /// `TABLE_NAME`: the DynamoDB table.
     pub table_name: String,
-    /// `SECRET_ARN`; empty on the local host.
+    /// `SECRET_ARN`: the secret in AWS Secrets Manager; empty on one machine.
     pub secret_arn: String,
 }
 
-/// The outgoing side.
-#[derive(Clone, Debug)]
+/// The settings of the upstream, the MCP server to which requests are forwarded.
+#[derive(Clone)]
 pub struct UpstreamConfig {
-    /// `UPSTREAM_MCP`.
+    /// `UPSTREAM_MCP`: its URL.
     pub url: Url,
-    /// `UPSTREAM_TRANSPORT`.
+    /// `UPSTREAM_TRANSPORT`: the MCP transport that it uses.
     pub transport: Transport,
-    /// `UPSTREAM_AUTH_HEADER`.
+    /// `UPSTREAM_AUTH_HEADER`: the header that carries the credential.
     pub auth_header: HeaderName,
-    /// `UPSTREAM_AUTH_SCHEME`.
+    /// `UPSTREAM_AUTH_SCHEME`: how the credential is written into that header.
     pub auth_scheme: AuthScheme,
-    /// `UPSTREAM_HEADERS`: pinned, they win over what a client sends.
+    /// `UPSTREAM_HEADERS`: pinned headers, which replace those that a client sends.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// `FORWARD_HEADERS`: further client headers to pass on.
+    /// `FORWARD_HEADERS`: additional client headers to forward.
     pub forward_headers: Vec<HeaderName>,
-    /// `UPSTREAM_FIRST_BYTE_SECONDS`.
+    /// `UPSTREAM_FIRST_BYTE_SECONDS`: how long to wait for the first byte of a response.
     pub first_byte: Duration,
 }
 
-/// How the upstream speaks MCP.
+/// Omits the query of the URL and the values of the pinned headers, because they may contain keys.
+impl fmt::Debug for UpstreamConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pinned: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("UpstreamConfig")
+            .field("host", &self.url.host_str())
+            .field("path", &self.url.path())
+            .field("transport", &self.transport)
+            .field("auth_header", &self.auth_header)
+            .field("auth_scheme", &self.auth_scheme)
+            .field("pinned_headers", &pinned)
+            .field("forward_headers", &self.forward_headers)
+            .field("first_byte", &self.first_byte)
+            .finish()
+    }
+}
+
+/// The MCP transport of the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// Streamable HTTP.
     StreamableHttp,
-    /// HTTP+SSE of the 2024-11-05 revision.
+    /// HTTP+SSE of MCP revision 2024-11-05.
     Sse,
 }
 
-/// How the upstream's credential is written into its header.
+/// How the credential of the upstream is written into its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthScheme {
     /// `Bearer <token>`.
     Bearer,
-    /// `Basic <base64>`; a token with a colon is encoded first.
+    /// `Basic <base64>`; a token that contains a colon is base64-encoded first.
     Basic,
-    /// The token alone.
+    /// The token without a scheme.
     None,
 }
 
-/// How long things live, in seconds.
+/// The lifetimes of tokens, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Lifetimes {
-    /// `ACCESS_TOKEN_SECONDS`.
+    /// `ACCESS_TOKEN_SECONDS`: the lifetime of an access token.
     pub access_token: u64,
-    /// `REFRESH_TOKEN_SECONDS`: a connection unused for that long ends.
+    /// `REFRESH_TOKEN_SECONDS`: a connection that is not used for this long expires.
     pub refresh_token: u64,
-    /// `REFRESH_GRACE_SECONDS`.
+    /// `REFRESH_GRACE_SECONDS`: how long the previous refresh token may be used again after a rotation.
     pub refresh_grace: u64,
 }
 
-/// Which clients may introduce themselves.
+/// Which clients can register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registration {
-    /// By `/register` and by document.
+    /// Every client, at `/register` or with a client-id document.
     Open,
-    /// By document only.
+    /// Only clients with a client-id document.
     Documents,
-    /// Only those in the secret.
+    /// None: only the clients in the secret are known.
     Closed,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// For a person.
+    /// Text for people.
     Human,
 }
 
-/// The name with every character but letters and digits as `-`. Servers that make variables of header names (RFC 3875
-/// §4.1.18) read all of these spellings as one header: two names that are the same here may be the same upstream.
+/// The name with every character except letters and digits replaced by `-`. Servers that turn header names into variables
+/// (RFC 3875 §4.1.18) treat all these spellings as one header, so two names that are equal here may be one header for the
+/// upstream.
 #[must_use]
-pub fn folded(name: &HeaderName) -> String {
-    let fold = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-    name.as_str().chars().map(fold).collect()
+pub fn normalized_header_name(name: &HeaderName) -> String {
+    let normalize = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    name.as_str().chars().map(normalize).collect()
 }
 
-/// Headers which no configuration may forward or pin: identity, hop-by-hop, and those that carry the client's
-/// credential or its way to us. In every spelling that an upstream could take for one of them.
+/// Whether no setting may forward or pin this header: identity headers, hop-by-hop headers, and headers with the client's
+/// credential or the route of the request. This includes every spelling that an upstream could treat as one of them.
 #[must_use]
 pub fn is_reserved_header(name: &HeaderName) -> bool {
-    let name = folded(name);
+    let name = normalized_header_name(name);
     matches!(
         name.as_str(),
         "authorization"
@@ -164,11 +182,14 @@ pub fn is_reserved_header(name: &HeaderName) -> bool {
 }
 
 impl Config {
-    /// Reads the configuration through `lookup`; an empty value counts as absent.
+    /// Reads the settings through `lookup`; an empty value counts as absent.
     ///
     /// # Errors
-    /// One sentence per bad setting, each with how to mend it.
-    pub fn read(host: Host, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<String>> {
+    /// One sentence for each invalid setting, which says how to fix it.
+    pub fn read(
+        host: HostKind,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Vec<String>> {
         let mut reader = Reader {
             lookup,
             problems: Vec::new(),
@@ -231,11 +252,11 @@ impl Config {
             ),
             landing_page: reader.choice("LANDING_PAGE", &[("on", true), ("off", false)]),
             log_format: match host {
-                Host::Lambda => reader.choice(
+                HostKind::Lambda => reader.choice(
                     "LOG_FORMAT",
                     &[("json", LogFormat::Json), ("human", LogFormat::Human)],
                 ),
-                Host::Local => reader.choice(
+                HostKind::Local => reader.choice(
                     "LOG_FORMAT",
                     &[("human", LogFormat::Human), ("json", LogFormat::Json)],
                 ),
@@ -254,10 +275,10 @@ impl Config {
                 .unwrap_or_else(|| "lambda-oauth-mcp-proxy".to_owned()),
             secret_arn: reader.text("SECRET_ARN").unwrap_or_default(),
         };
-        if host == Host::Lambda {
+        if host == HostKind::Lambda {
             for name in ["TABLE_NAME", "SECRET_ARN"] {
                 if reader.text(name).is_none() {
-                    reader.problem(name, "is not set; the template sets it to the stack's own");
+                    reader.problem(name, "is not set; on AWS the template sets it");
                 }
             }
         }
@@ -300,7 +321,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         })
     }
 
-    /// One of several words; the first is the default.
+    /// One of several values; the first is the default.
     fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> T {
         let find = |text: &str| {
             choices
@@ -319,8 +340,8 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         self.parsed(name, |text| number(text, range), default)
     }
 
-    fn upstream_url(&mut self, host: Host) -> Url {
-        let default = Url::parse(DEFAULT_UPSTREAM).expect("the default is a URL");
+    fn upstream_url(&mut self, host: HostKind) -> Url {
+        let default = Url::parse(DEFAULT_UPSTREAM_URL).expect("the default is a URL");
         self.parsed("UPSTREAM_MCP", |text| upstream_url(text, host), default)
     }
 }
@@ -338,7 +359,7 @@ fn number(text: &str, range: std::ops::RangeInclusive<u64>) -> Result<u64, Strin
         })
 }
 
-fn upstream_url(text: &str, host: Host) -> Result<Url, String> {
+fn upstream_url(text: &str, host: HostKind) -> Result<Url, String> {
     let url = Url::parse(text)
         .map_err(|_| "is not a URL; an example: https://api.githubcopilot.com/mcp/")?;
     let loopback = match url.host() {
@@ -348,16 +369,16 @@ fn upstream_url(text: &str, host: Host) -> Result<Url, String> {
         None => false,
     };
     let secure =
-        url.scheme() == "https" || (url.scheme() == "http" && loopback && host == Host::Local);
+        url.scheme() == "https" || (url.scheme() == "http" && loopback && host == HostKind::Local);
     if !secure {
         return Err(
-            "must begin with https://, because the credential travels there \
-                    (http only to a loopback address, on one machine)"
+            "must begin with https://, because the credential is sent there \
+                    (http is allowed only to a loopback address, on one machine)"
                 .to_owned(),
         );
     }
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-        return Err("must not hold a user name, a password or a fragment".to_owned());
+        return Err("must not contain a user name, a password or a fragment".to_owned());
     }
     Ok(url)
 }
@@ -371,7 +392,7 @@ fn base_urls(text: &str) -> Result<Vec<BaseUrl>, String> {
 fn auth_header(text: &str) -> Result<HeaderName, String> {
     let name: HeaderName = text.parse().map_err(|_| "must be the name of a header")?;
     if name != http::header::AUTHORIZATION && is_reserved_header(&name) {
-        return Err("names a header that cannot carry a credential".to_owned());
+        return Err("must not name a header that is reserved for other purposes; use Authorization or a header of the MCP server".to_owned());
     }
     Ok(name)
 }
@@ -380,20 +401,20 @@ fn forward_headers(text: &str) -> Result<Vec<HeaderName>, String> {
     list(text)
         .map(|text| match text.parse::<HeaderName>() {
             Err(_) => Err(format!(
-                "holds something that is not the name of a header ({text})"
+                "must be a list of header names, but contains {text}"
             )),
-            Ok(name) if is_reserved_header(&name) => {
-                Err(format!("must not name {name}: it never goes upstream"))
-            }
+            Ok(name) if is_reserved_header(&name) => Err(format!(
+                "must not name {name}: this header is never forwarded"
+            )),
             Ok(name) => Ok(name),
         })
         .collect()
 }
 
-/// Reads pinned headers from a JSON object: from `UPSTREAM_HEADERS`, or from the secret.
+/// Parses pinned headers from the JSON object in `UPSTREAM_HEADERS` or in the secret.
 ///
 /// # Errors
-/// A sentence that names the header but not its value.
+/// A sentence that names the header but not its value, which may be a key.
 pub fn parse_headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     let map: BTreeMap<String, String> = serde_json::from_str(text)
         .map_err(|_| "must be a JSON object of strings, such as {\"X-MCP-Readonly\":\"true\"}")?;
@@ -401,12 +422,14 @@ pub fn parse_headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, Strin
         .map(|(name, value)| {
             let parsed: HeaderName = name
                 .parse()
-                .map_err(|_| format!("has a bad header name ({name})"))?;
+                .map_err(|_| format!("contains an invalid header name ({name})"))?;
             if is_reserved_header(&parsed) {
                 return Err(format!("must not set {parsed}"));
             }
-            let value = HeaderValue::from_str(&value)
-                .map_err(|_| format!("has a bad value for {parsed}"))?;
+            let mut value = HeaderValue::from_str(&value)
+                .map_err(|_| format!("contains an invalid value for {parsed}"))?;
+            // The value may be a key.
+            value.set_sensitive(true);
             Ok((parsed, value))
         })
         .collect()
@@ -422,7 +445,7 @@ fn list(text: &str) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
 
-    fn read(host: Host, settings: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    fn read(host: HostKind, settings: &[(&str, &str)]) -> Result<Config, Vec<String>> {
         Config::read(host, |name| {
             settings
                 .iter()
@@ -433,8 +456,8 @@ mod tests {
 
     #[test]
     fn nothing_set_is_github_with_the_documented_defaults() {
-        let config = read(Host::Local, &[("UPSTREAM_MCP", "  ")]).unwrap();
-        assert_eq!(config.upstream.url.as_str(), DEFAULT_UPSTREAM);
+        let config = read(HostKind::Local, &[("UPSTREAM_MCP", "  ")]).unwrap();
+        assert_eq!(config.upstream.url.as_str(), DEFAULT_UPSTREAM_URL);
         assert_eq!(config.lifetimes.access_token, 86_400);
         assert!(!config.get_streams);
         assert_eq!(config.registration, Registration::Open);
@@ -443,7 +466,7 @@ mod tests {
     #[test]
     fn every_problem_is_named() {
         let problems = read(
-            Host::Lambda,
+            HostKind::Lambda,
             &[
                 ("BASE_URL", "mcp.example.com"),
                 ("UPSTREAM_MCP", "http://127.0.0.1:1/mcp"),
@@ -477,7 +500,13 @@ mod tests {
 
     #[test]
     fn an_upstream_without_tls_is_only_for_loopback_on_one_machine() {
-        assert!(read(Host::Local, &[("UPSTREAM_MCP", "http://127.0.0.1:1/mcp")]).is_ok());
+        assert!(
+            read(
+                HostKind::Local,
+                &[("UPSTREAM_MCP", "http://127.0.0.1:1/mcp")]
+            )
+            .is_ok()
+        );
         for bad in [
             "http://mcp.example.com/",
             "https://user@mcp.example.com/",
@@ -485,7 +514,7 @@ mod tests {
             "mcp",
         ] {
             assert!(
-                read(Host::Local, &[("UPSTREAM_MCP", bad)]).is_err(),
+                read(HostKind::Local, &[("UPSTREAM_MCP", bad)]).is_err(),
                 "{bad}"
             );
         }

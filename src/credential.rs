@@ -1,9 +1,8 @@
-//! Codes, access tokens and refresh tokens: drawing, deriving, parsing and fingerprinting them.
+//! Codes, access tokens and refresh tokens: how they are generated, derived, parsed and fingerprinted.
 //!
-//! On the wire a credential is `mcp_ac_<id>.<secret>` (code), `mcp_at_<id>.<secret>` (access token) or
-//! `mcp_rt_<id>.<family>.<secret>` (refresh token). The id finds the connection with one read, the secret
-//! proves possession, and the prefix lets secret scanners recognise a leaked one. Only [`Fingerprint`]s are
-//! ever stored.
+//! A credential is sent as `mcp_ac_<id>.<secret>` (code), `mcp_at_<id>.<secret>` (access token) or
+//! `mcp_rt_<id>.<family>.<secret>` (refresh token). With the id the connection is found in one read, the secret proves
+//! possession, and secret scanners recognise a leaked credential by its prefix. Only [`Fingerprint`]s are stored.
 
 use std::{fmt, sync::Arc};
 
@@ -13,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// Where every random value of the program comes from. An argument, so that tests may choose.
+/// The source of every random value. It is passed as an argument, so that tests can replace it.
 #[derive(Clone)]
 pub struct Randomness(Arc<Fill>);
 
@@ -23,25 +22,25 @@ impl Randomness {
     /// The operating system's generator.
     ///
     /// # Panics
-    /// When drawing, if the operating system cannot give randomness: nothing safe can be done without it.
+    /// When a value is generated and the operating system returns no random bytes: nothing is safe without them.
     #[must_use]
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place that asks the machine"
+        reason = "the only place that calls the operating system's generator"
     )]
     pub fn system() -> Self {
         Self::from_fn(|bytes| {
-            getrandom::fill(bytes).expect("the operating system gives randomness");
+            getrandom::fill(bytes).expect("the operating system returns random bytes");
         })
     }
 
-    /// A generator of the caller's choice.
+    /// A source that calls `fill`.
     #[must_use]
     pub fn from_fn(fill: impl Fn(&mut [u8]) + Send + Sync + 'static) -> Self {
         Self(Arc::new(fill))
     }
 
-    /// `N` fresh bytes.
+    /// `N` random bytes.
     #[must_use]
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
@@ -49,7 +48,7 @@ impl Randomness {
         bytes
     }
 
-    /// 128 fresh bits as 22 characters of base64url: ids, attempt ids, page ids.
+    /// 128 random bits as 22 characters of base64url, for ids.
     #[must_use]
     pub fn id(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.bytes::<16>())
@@ -62,19 +61,19 @@ impl fmt::Debug for Randomness {
     }
 }
 
-/// The id of a connection: 128 random bits. Not a secret, but not guessable either.
+/// The id of a connection: 128 random bits. It is not a secret, but nobody can guess it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ConnectionId(String);
 
 impl ConnectionId {
-    /// A fresh id.
+    /// A new id.
     #[must_use]
-    pub fn draw(randomness: &Randomness) -> Self {
+    pub fn generate(randomness: &Randomness) -> Self {
         Self(randomness.id())
     }
 
-    /// Reads an id; `None` unless it is exactly 16 bytes of canonical base64url.
+    /// Parses an id; `None` unless it is exactly 16 bytes of canonical base64url.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         decode::<16>(text).map(|_| Self(text.to_owned()))
@@ -93,9 +92,9 @@ impl fmt::Display for ConnectionId {
     }
 }
 
-/// SHA-256 of a secret value, as base64url: all that the store ever holds of one.
+/// The SHA-256 hash of a secret value, in base64url. The store keeps only this.
 ///
-/// The values have 128 or more random bits, so a fast hash is right: there is nothing to guess.
+/// A fast hash is sufficient, because the values have at least 128 random bits and cannot be guessed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(String);
@@ -114,7 +113,7 @@ impl Fingerprint {
     }
 }
 
-/// In constant time, though a fingerprint alone opens nothing.
+/// Compares in constant time, although a fingerprint gives no access.
 impl PartialEq for Fingerprint {
     fn eq(&self, other: &Self) -> bool {
         self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
@@ -123,39 +122,39 @@ impl PartialEq for Fingerprint {
 
 impl Eq for Fingerprint {}
 
-/// A value shown once to its holder and never again: no `Display`, and `Debug` says nothing.
+/// A secret text. It has no `Display`, and its `Debug` output does not contain it.
 #[derive(Clone)]
-pub struct Plain(String);
+pub struct SecretString(String);
 
-impl Plain {
-    /// Takes a secret value in.
+impl SecretString {
+    /// Wraps a secret text.
     #[must_use]
     pub fn new(secret: String) -> Self {
         Self(secret)
     }
 
-    /// 256 fresh bits behind a prefix.
+    /// A new secret: the prefix and 256 random bits.
     #[must_use]
-    pub fn draw(prefix: &str, randomness: &Randomness) -> Self {
+    pub fn generate(prefix: &str, randomness: &Randomness) -> Self {
         Self(format!(
             "{prefix}{}",
             URL_SAFE_NO_PAD.encode(randomness.bytes::<32>())
         ))
     }
 
-    /// The secret itself: only for the answer that issues it, the header that carries it, or a comparison.
+    /// The secret itself. Use it only in the response that issues it, in the header that carries it, or in a comparison.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// What may be stored of it.
+    /// Its fingerprint, which may be stored.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.0)
     }
 
-    /// Compares in constant time over the digests, so that not even the length shows.
+    /// Whether the presented text is this secret. Compares the hashes in constant time, so that not even the length leaks.
     #[must_use]
     pub fn is(&self, presented: &str) -> bool {
         Sha256::digest(&self.0)
@@ -164,7 +163,7 @@ impl Plain {
     }
 }
 
-impl fmt::Debug for Plain {
+impl fmt::Debug for SecretString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
     }
@@ -177,45 +176,45 @@ macro_rules! credential {
         #[derive(Clone, Debug)]
         pub struct $name {
             id: ConnectionId,
-            plain: Plain,
+            plain: SecretString,
         }
 
         impl $name {
             const PREFIX: &str = $prefix;
 
             fn from_secret(id: &ConnectionId, secret: [u8; 32]) -> Self {
-                let plain = Plain(format!("{}{id}.{}", Self::PREFIX, URL_SAFE_NO_PAD.encode(secret)));
+                let plain = SecretString(format!("{}{id}.{}", Self::PREFIX, URL_SAFE_NO_PAD.encode(secret)));
                 Self { id: id.clone(), plain }
             }
 
-            /// A fresh one for the connection.
+            /// A new credential of the connection.
             #[must_use]
-            pub fn draw(id: &ConnectionId, randomness: &Randomness) -> Self {
+            pub fn generate(id: &ConnectionId, randomness: &Randomness) -> Self {
                 Self::from_secret(id, randomness.bytes())
             }
 
-            /// Reads a presented one; `None` unless it has exactly the form in which we issue them.
+            /// Parses a presented credential; `None` unless it has exactly the form in which they are issued.
             #[must_use]
             pub fn parse(presented: &str) -> Option<Self> {
                 let (id, secret) = presented.strip_prefix(Self::PREFIX)?.split_once('.')?;
                 let id = ConnectionId::parse(id)?;
                 decode::<32>(secret)?;
-                Some(Self { id, plain: Plain(presented.to_owned()) })
+                Some(Self { id, plain: SecretString(presented.to_owned()) })
             }
 
-            /// The connection it names.
+            /// The id of its connection.
             #[must_use]
             pub fn id(&self) -> &ConnectionId {
                 &self.id
             }
 
-            /// The credential itself, for the answer that issues it.
+            /// The credential itself. Use it only in the response that issues it.
             #[must_use]
             pub fn expose(&self) -> &str {
                 self.plain.expose()
             }
 
-            /// What may be stored of it.
+            /// Its fingerprint, which may be stored.
             #[must_use]
             pub fn fingerprint(&self) -> Fingerprint {
                 self.plain.fingerprint()
@@ -230,13 +229,13 @@ credential!(
     "mcp_ac_"
 );
 credential!(
-    /// An access token (RFC 6749 §1.4): opaque to everyone but us.
+    /// An access token (RFC 6749 §1.4). It is opaque to clients.
     AccessToken,
     "mcp_at_"
 );
 
-/// A refresh token (RFC 6749 §1.5). Its family part stays the same for the life of a connection, so that an
-/// old member of the family can be told from a guess.
+/// A refresh token (RFC 6749 §1.5). Its family stays the same for the lifetime of a connection, so that an old refresh
+/// token can be distinguished from a guess.
 #[derive(Clone)]
 pub struct RefreshToken {
     id: ConnectionId,
@@ -255,9 +254,9 @@ impl fmt::Debug for RefreshToken {
 impl RefreshToken {
     const PREFIX: &str = "mcp_rt_";
 
-    /// The first of a new family.
+    /// The first refresh token of a new family.
     #[must_use]
-    pub fn draw(id: &ConnectionId, randomness: &Randomness) -> Self {
+    pub fn generate(id: &ConnectionId, randomness: &Randomness) -> Self {
         Self {
             id: id.clone(),
             family: randomness.bytes(),
@@ -265,7 +264,7 @@ impl RefreshToken {
         }
     }
 
-    /// Reads a presented one; `None` unless it has exactly the form in which we issue them.
+    /// Parses a presented credential; `None` unless it has exactly the form in which they are issued.
     #[must_use]
     pub fn parse(presented: &str) -> Option<Self> {
         let (id, rest) = presented.strip_prefix(Self::PREFIX)?.split_once('.')?;
@@ -277,11 +276,11 @@ impl RefreshToken {
         })
     }
 
-    /// The pair that follows this token: always the same for the same nonce and generation, so that a
-    /// repeated refresh gets the answer which was lost, and the store still holds no token (RFC 5869).
+    /// The pair of tokens that follows this token, derived with HKDF (RFC 5869). It is always the same for the same nonce
+    /// and generation: a client that repeats a refresh gets the response that was lost, and the store keeps no token.
     ///
     /// # Panics
-    /// Never: HKDF gives 32 bytes at any time.
+    /// Never: HKDF-SHA256 can always output 32 bytes.
     #[must_use]
     pub fn successors(&self, nonce: &Nonce, generation: u64) -> (AccessToken, Self) {
         let hkdf = Hkdf::<Sha256>::new(Some(&nonce.0), &self.secret);
@@ -291,7 +290,7 @@ impl RefreshToken {
                 format!("{kind}|{}|{generation}", self.id).as_bytes(),
                 &mut secret,
             )
-            .expect("32 bytes are within what HKDF-SHA256 gives");
+            .expect("HKDF-SHA256 can output 32 bytes");
             secret
         };
         let access = AccessToken::from_secret(&self.id, derive("access"));
@@ -303,13 +302,13 @@ impl RefreshToken {
         (access, refresh)
     }
 
-    /// The connection it names.
+    /// The id of its connection.
     #[must_use]
     pub fn id(&self) -> &ConnectionId {
         &self.id
     }
 
-    /// The token itself, for the answer that issues it.
+    /// The token itself. Use it only in the response that issues it.
     #[must_use]
     pub fn expose(&self) -> String {
         let (family, secret) = (
@@ -319,20 +318,20 @@ impl RefreshToken {
         format!("{}{}.{family}.{secret}", Self::PREFIX, self.id)
     }
 
-    /// What may be stored of it.
+    /// Its fingerprint, which may be stored.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.expose())
     }
 
-    /// What may be stored of its family.
+    /// The fingerprint of its family, which may be stored.
     #[must_use]
     pub fn family(&self) -> Fingerprint {
         Fingerprint::of(&URL_SAFE_NO_PAD.encode(self.family))
     }
 }
 
-/// A token of either kind, as presented for revocation.
+/// A token of either kind, presented for revocation.
 #[derive(Clone, Debug)]
 pub enum IssuedToken {
     /// An access token.
@@ -342,7 +341,7 @@ pub enum IssuedToken {
 }
 
 impl IssuedToken {
-    /// Reads a presented one; `None` unless it has exactly the form in which we issue them.
+    /// Parses a presented credential; `None` unless it has exactly the form in which they are issued.
     #[must_use]
     pub fn parse(presented: &str) -> Option<Self> {
         AccessToken::parse(presented)
@@ -350,7 +349,7 @@ impl IssuedToken {
             .or_else(|| RefreshToken::parse(presented).map(Self::Refresh))
     }
 
-    /// The connection it names.
+    /// The id of its connection.
     #[must_use]
     pub fn connection_id(&self) -> &ConnectionId {
         match self {
@@ -360,7 +359,7 @@ impl IssuedToken {
     }
 }
 
-/// The stored random salt of one rotation. Worthless without the refresh token it is combined with.
+/// The random salt of one rotation. It is stored, and useless without the refresh token.
 #[derive(Clone)]
 pub struct Nonce([u8; 32]);
 
@@ -371,34 +370,34 @@ impl fmt::Debug for Nonce {
 }
 
 impl Nonce {
-    /// A fresh nonce.
+    /// A new nonce.
     #[must_use]
-    pub fn draw(randomness: &Randomness) -> Self {
+    pub fn generate(randomness: &Randomness) -> Self {
         Self(randomness.bytes())
     }
 
-    /// Reads a stored nonce.
+    /// Parses a stored nonce.
     #[must_use]
     pub fn parse(stored: &str) -> Option<Self> {
         decode(stored).map(Self)
     }
 
-    /// The nonce as it is stored.
+    /// The nonce in the form in which it is stored.
     #[must_use]
     pub fn to_text(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 }
 
-/// The key under which a connection's message URLs are sealed, for HTTP+SSE upstreams. It never leaves the store.
+/// The key with which the message URLs of a connection are sealed, for HTTP+SSE upstreams. Clients never get it.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SealingKey([u8; 32]);
 
 impl SealingKey {
-    /// A fresh key.
+    /// A new key.
     #[must_use]
-    pub fn draw(randomness: &Randomness) -> Self {
+    pub fn generate(randomness: &Randomness) -> Self {
         Self(randomness.bytes())
     }
 
@@ -431,7 +430,7 @@ impl TryFrom<String> for SealingKey {
 
 /// Exactly `N` bytes of canonical base64url without padding.
 fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
-    // The length first: a hostile megabyte is not worth decoding.
+    // Checks the length first, so that very long input is not decoded.
     (text.len() == (N * 4).div_ceil(3)).then_some(())?;
     URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
 }
@@ -450,13 +449,13 @@ mod tests {
     #[test]
     fn what_is_issued_parses_back_to_the_same_fingerprint() {
         let randomness = Randomness::system();
-        let id = ConnectionId::draw(&randomness);
-        let code = Code::draw(&id, &randomness);
+        let id = ConnectionId::generate(&randomness);
+        let code = Code::generate(&id, &randomness);
         assert_eq!(
             Code::parse(code.expose()).unwrap().fingerprint(),
             code.fingerprint()
         );
-        let refresh = RefreshToken::draw(&id, &randomness);
+        let refresh = RefreshToken::generate(&id, &randomness);
         let parsed = RefreshToken::parse(&refresh.expose()).unwrap();
         assert_eq!(parsed.fingerprint(), refresh.fingerprint());
         assert_eq!(parsed.family(), refresh.family());
@@ -466,8 +465,8 @@ mod tests {
     #[test]
     fn one_kind_is_never_taken_for_another() {
         let randomness = Randomness::system();
-        let id = ConnectionId::draw(&randomness);
-        let code = Code::draw(&id, &randomness);
+        let id = ConnectionId::generate(&randomness);
+        let code = Code::generate(&id, &randomness);
         assert!(AccessToken::parse(code.expose()).is_none());
         assert!(RefreshToken::parse(code.expose()).is_none());
     }
@@ -475,8 +474,8 @@ mod tests {
     #[test]
     fn only_the_exact_form_is_read() {
         let randomness = counting();
-        let id = ConnectionId::draw(&randomness);
-        let good = AccessToken::draw(&id, &randomness).expose().to_owned();
+        let id = ConnectionId::generate(&randomness);
+        let good = AccessToken::generate(&id, &randomness).expose().to_owned();
         for bad in [
             String::new(),
             "mcp_at_".to_owned(),
@@ -496,9 +495,9 @@ mod tests {
     #[test]
     fn successors_repeat_for_the_same_nonce_and_differ_for_every_other_input() {
         let randomness = Randomness::system();
-        let id = ConnectionId::draw(&randomness);
-        let token = RefreshToken::draw(&id, &randomness);
-        let nonce = Nonce::draw(&randomness);
+        let id = ConnectionId::generate(&randomness);
+        let token = RefreshToken::generate(&id, &randomness);
+        let nonce = Nonce::generate(&randomness);
         let (access, refresh) = token.successors(&nonce, 1);
         let again = token.successors(&Nonce::parse(&nonce.to_text()).unwrap(), 1);
         assert_eq!(access.expose(), again.0.expose());
@@ -506,20 +505,37 @@ mod tests {
         assert_eq!(refresh.family(), token.family());
         assert_ne!(token.successors(&nonce, 2).0.expose(), access.expose());
         assert_ne!(
-            token.successors(&Nonce::draw(&randomness), 1).0.expose(),
+            token
+                .successors(&Nonce::generate(&randomness), 1)
+                .0
+                .expose(),
             access.expose()
         );
-        let stranger = RefreshToken::draw(&id, &randomness);
+        let stranger = RefreshToken::generate(&id, &randomness);
         assert_ne!(stranger.successors(&nonce, 1).0.expose(), access.expose());
     }
 
+    /// Random bytes are all 0xAB here, so a secret is found in whatever form it is printed.
     #[test]
     fn debug_output_shows_no_secret() {
-        let randomness = Randomness::system();
-        let id = ConnectionId::draw(&randomness);
-        let code = Code::draw(&id, &randomness);
-        let secret = code.expose().split_once('.').unwrap().1;
-        assert!(!format!("{code:?}").contains(secret));
-        assert_eq!(format!("{:?}", Plain::new("hunter2".into())), "[secret]");
+        let randomness = Randomness::from_fn(|bytes| bytes.fill(0xAB));
+        let id = ConnectionId::parse("AAAAAAAAAAAAAAAAAAAAAA").unwrap();
+        let refresh = RefreshToken::generate(&id, &randomness);
+        let printed = [
+            format!("{:#?}", Code::generate(&id, &randomness)),
+            format!("{:#?}", AccessToken::generate(&id, &randomness)),
+            format!("{:#?}", IssuedToken::Refresh(refresh.clone())),
+            format!("{refresh:#?}"),
+            format!("{:#?}", Nonce::generate(&randomness)),
+            format!("{:#?}", SealingKey::generate(&randomness)),
+            format!("{:#?}", SecretString::generate("mcp_cs_", &randomness)),
+            format!("{randomness:#?}"),
+        ];
+        let secret = URL_SAFE_NO_PAD.encode([0xAB; 16]);
+        for text in printed {
+            for form in [&secret[..20], "171", "ab, ab", "0xab", "AB, AB"] {
+                assert!(!text.contains(form), "{text}");
+            }
+        }
     }
 }

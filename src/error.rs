@@ -1,16 +1,16 @@
-//! Errors on our side. Errors of the client are in `oauth::error`.
+//! Errors of the server itself. Errors of clients are in `oauth::error`.
 
 use std::{borrow::Cow, error::Error, fmt, iter};
 
-/// Something that we need is not available, or its configuration is invalid. Clients get a 503 and may try again (never a
-/// 401, which would make them drop their session). The detail is only logged.
+/// A service that a request needs is unavailable or has invalid settings. Clients get a 503 and can retry. They never get a
+/// 401, which would make them discard their tokens. Only the log contains the detail.
 #[derive(Debug)]
 pub struct Unavailable {
-    /// What is not available: `store`, `secret`.
+    /// The unavailable service: `store`, `secret`.
     pub what: &'static str,
-    /// Whether only the operator can fix it, so that a page should say so.
+    /// Whether only the operator can fix it, so that pages say so.
     pub operator: bool,
-    /// For the log. Never holds a secret.
+    /// The detail for the log. It never contains a secret.
     pub detail: Cow<'static, str>,
 }
 
@@ -22,7 +22,7 @@ impl fmt::Display for Unavailable {
 
 impl Error for Unavailable {}
 
-/// An error and its causes, outermost first. Only their `Display`: a `Debug` form may hold a whole response.
+/// The messages of an error and its causes, outermost first. `Display` only: `Debug` output may contain a whole response.
 #[must_use]
 pub fn causes(error: &(dyn Error + 'static)) -> String {
     let errors = iter::successors(Some(error), |&error| error.source());

@@ -1,17 +1,19 @@
-//! OAuth 2.1 in front of an MCP server that only takes a personal access token.
+//! OAuth 2.1 in front of an MCP server that accepts only a personal access token.
 //!
-//! Not an identity provider and not a general proxy: one owner, one upstream, one credential, and a PIN.
+//! It is not an identity provider and not a general proxy: it has one owner with a PIN, and one upstream with one
+//! credential.
 //!
-//! * [`host`] – what stands between the router and the world
-//! * [`endpoint`] – one file per endpoint, and the router
-//! * [`page`] – what people see
-//! * [`app`] – what every endpoint is given
-//! * [`store`] – DynamoDB, behind verbs of the protocol
-//! * [`upstream`] – the outgoing side
-//! * [`client_document`] – fetching client-id metadata documents
-//! * [`secrets`], [`pin`], [`write_limits`] – the secret, the throttle of the PIN, and how often an address may make us write
-//! * [`oauth`] – the protocol, pure
-//! * [`credential`], [`clock`], [`config`], [`error`] – the ground
+//! * [`host`] – runs the router in AWS Lambda or on one machine
+//! * [`endpoint`] – the router, and one module per endpoint
+//! * [`page`] – the HTML pages
+//! * [`app`] – the state that every endpoint gets
+//! * [`store`] – DynamoDB, with one method for each operation of the protocol
+//! * [`upstream`] – forwards requests to the MCP server
+//! * [`client_document`] – fetches client-id metadata documents
+//! * [`secrets`], [`pin`], [`write_limits`] – the secret, PIN tries, and limits on writes by unauthenticated clients
+//! * [`http_client`] – the HTTP client of all outgoing requests
+//! * [`oauth`] – the rules of the protocol, without I/O
+//! * [`credential`], [`clock`], [`config`], [`error`] – types that all other modules use
 
 pub mod app;
 pub mod client_document;
@@ -22,8 +24,6 @@ pub mod endpoint;
 pub mod error;
 pub mod host;
 pub mod http_client;
-#[cfg(test)]
-mod layers;
 pub mod oauth;
 pub mod page;
 pub mod pin;

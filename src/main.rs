@@ -1,4 +1,4 @@
-//! The binary: the Lambda function where a Runtime API is, else the command line on one machine.
+//! The binary: the Lambda function if the Runtime API is available, otherwise the command line.
 
 use std::process::ExitCode;
 
@@ -8,9 +8,9 @@ use lambda_oauth_mcp_proxy::{host, http_client::tls};
 async fn main() -> ExitCode {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place that reads the environment"
+        reason = "the only place that reads the environment"
     )]
-    // A value that is no Unicode becomes one with replacement characters, so that it is refused and not taken for absent.
+    // A value that is not Unicode gets replacement characters, so that it is rejected and does not count as absent.
     let lookup = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
     if lookup("AWS_LAMBDA_RUNTIME_API").is_some() {
         return Box::pin(host::lambda::run(lookup, tls())).await;
@@ -24,8 +24,8 @@ async fn command_line(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
 }
 
 #[cfg(not(feature = "local"))]
-#[expect(clippy::unused_async, reason = "reads as the other does")]
-#[expect(clippy::print_stderr, reason = "nothing else would hear it")]
+#[expect(clippy::unused_async, reason = "has the signature of the other one")]
+#[expect(clippy::print_stderr, reason = "there is no log yet")]
 async fn command_line(_: impl Fn(&str) -> Option<String>) -> ExitCode {
     eprintln!(
         "This build runs on AWS Lambda only: AWS_LAMBDA_RUNTIME_API is not set. \

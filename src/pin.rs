@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::credential::{Plain, Randomness};
+use crate::credential::{Randomness, SecretString};
 
 /// Wrong tries from one address before it is blocked for the first time.
 const TRIES_BEFORE_BLOCK: u64 = 5;
@@ -73,7 +73,7 @@ impl Pin {
 
     /// A new PIN: ten characters without look-alikes, 49 bits.
     #[must_use]
-    pub fn generate(randomness: &Randomness) -> Plain {
+    pub fn generate(randomness: &Randomness) -> SecretString {
         const ALPHABET: &[u8; 31] = b"23456789abcdefghjkmnpqrstuvwxyz";
         let mut pin = String::with_capacity(10);
         while pin.len() < 10 {
@@ -83,7 +83,7 @@ impl Pin {
                 pin.push(char::from(ALPHABET[usize::from(byte) % ALPHABET.len()]));
             }
         }
-        Plain::new(pin)
+        SecretString::new(pin)
     }
 
     /// Compares in constant time. White space around the PIN, which pasting may add, is ignored.

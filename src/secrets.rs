@@ -23,7 +23,7 @@ pub use token::{TokenForm, UpstreamToken};
 use crate::{
     clock::Clock,
     config::parse_headers,
-    credential::Plain,
+    credential::SecretString,
     error::{Unavailable, causes},
     oauth::redirect_uri::RedirectUri,
     pin::Pin,
@@ -47,7 +47,7 @@ pub struct Secret {
     /// Clients registered by hand.
     pub clients: Vec<PreRegistered>,
     /// What a CloudFront distribution in front of the function must send.
-    pub origin_secret: Option<Plain>,
+    pub origin_secret: Option<SecretString>,
 }
 
 /// Shows nothing: the pinned headers may be keys as well.
@@ -63,7 +63,7 @@ pub struct PreRegistered {
     /// Its id.
     pub client_id: String,
     /// Its secret. A client without one is public.
-    pub client_secret: Option<Plain>,
+    pub client_secret: Option<SecretString>,
     /// Its name for the consent page.
     pub client_name: Option<String>,
     /// Its redirect URIs.
@@ -128,7 +128,7 @@ impl Secret {
                     client_secret: client
                         .client_secret
                         .filter(|secret| !secret.is_empty())
-                        .map(Plain::new),
+                        .map(SecretString::new),
                     client_name: client.client_name.filter(|name| !name.is_empty()),
                     redirect_uris,
                 })
@@ -143,7 +143,7 @@ impl Secret {
             origin_secret: raw
                 .origin_secret
                 .filter(|secret| !secret.is_empty())
-                .map(Plain::new),
+                .map(SecretString::new),
         })
     }
 }

@@ -31,7 +31,7 @@ use super::{
 };
 
 /// Tells the origin who sends the request. Nothing else about us is sent.
-const USER_AGENT: &str = concat!("lambda-oauth-mcp-proxy/", env!("CARGO_PKG_VERSION"));
+pub const USER_AGENT: &str = concat!("lambda-oauth-mcp-proxy/", env!("CARGO_PKG_VERSION"));
 /// For a whole fetch, from name resolution to the last byte: a person is waiting for the page.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Fetches at a time. Each needs a connection and up to a few hundred KB, and anybody can cause them.

@@ -19,12 +19,10 @@ mod document_url;
 mod error;
 mod fetch;
 mod response;
-#[cfg(test)]
-mod tests;
 
 pub use address::is_public;
 pub use bundled::bundled;
 pub use document_url::{DocumentUrl, is_document_url};
 pub use error::FetchError;
-pub use fetch::{Fetched, Fetcher, Policy};
+pub use fetch::{Fetched, Fetcher, Policy, USER_AGENT};
 pub use response::Validators;

@@ -12,7 +12,7 @@ use crate::oauth::{error::OAuthError, params::Params};
 
 /// Longest body outside the proxied path.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
-/// What is still read and thrown away of a body that is too long, so that the client can read our answer
+/// What is still read and discarded of a body that is too long, so that the client can read our response
 /// instead of seeing its connection cut.
 const MAX_DRAINED_BYTES: usize = 4 * 1024 * 1024;
 /// A body must have arrived by then.

@@ -38,7 +38,7 @@ pub fn cookie_or_new(app: &App, caller: &Caller, headers: &HeaderMap, kind: &str
 
 /// Sets our cookie for so many seconds; zero removes it. `Lax`, because the page is opened by a link from
 /// the client's site.
-pub fn set_cookie(answer: &mut Response, caller: &Caller, kind: &str, value: &str, seconds: u64) {
+pub fn set_cookie(response: &mut Response, caller: &Caller, kind: &str, value: &str, seconds: u64) {
     let secure = if caller.base.is_https() {
         "; Secure"
     } else {
@@ -48,7 +48,7 @@ pub fn set_cookie(answer: &mut Response, caller: &Caller, kind: &str, value: &st
     let cookie =
         format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-        answer.headers_mut().append(SET_COOKIE, cookie);
+        response.headers_mut().append(SET_COOKIE, cookie);
     }
 }
 

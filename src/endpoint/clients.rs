@@ -4,16 +4,16 @@ use subtle::ConstantTimeEq as _;
 
 use super::{documents, error::ApiError};
 use crate::{
-    app::App,
+    app::{App, Caller},
     config::Registration,
-    credential::{Fingerprint, Plain},
+    credential::{Fingerprint, SecretString},
     error::Unavailable,
     oauth::{
         client_auth::{AuthMethod, PresentedClient},
         error::{ErrorCode, OAuthError},
     },
     secrets::PreRegistered,
-    store::record::{Client, NOT_STORED},
+    store::record::{Client, NEVER_EXPIRES, StoredDocument},
 };
 
 /// Seconds for which a client is kept from its last grant or refresh. Claude Desktop cannot recover when its client is
@@ -55,10 +55,10 @@ fn by_hand(client: &PreRegistered) -> Client {
         } else {
             AuthMethod::None
         },
-        secret: client.client_secret.as_ref().map(Plain::fingerprint),
+        secret: client.client_secret.as_ref().map(SecretString::fingerprint),
         refresh: true,
         verified_host: None,
-        expires_at: NOT_STORED,
+        expires_at: NEVER_EXPIRES,
     }
 }
 
@@ -82,7 +82,7 @@ pub fn authenticate(
         // A public client that sends a secret, or a confidential one without.
         _ => false,
     };
-    if right && registered.admits(presented.method) {
+    if right && registered.allows(presented.method) {
         Ok(())
     } else {
         Err(OAuthError::new(
@@ -120,6 +120,8 @@ pub enum Unknown {
     NotFetched,
     /// Its document cannot be had or is not acceptable; a sentence for the page.
     Document(String),
+    /// This address has made us fetch too many documents; the seconds until the next.
+    TooManyFetches(u64),
     /// We, or the operator, must act.
     Unavailable(Unavailable),
 }
@@ -140,14 +142,39 @@ pub enum Lookup {
 }
 
 /// The client with this id, wherever it is known from.
-pub async fn find(app: &App, client_id: &str, lookup: Lookup) -> Result<Client, Unknown> {
+pub async fn find(
+    app: &App,
+    caller: &Caller,
+    client_id: &str,
+    lookup: Lookup,
+) -> Result<Found, Unknown> {
     if is_document(client_id) && app.config.registration != Registration::Closed {
         return match lookup {
-            Lookup::Fetch => documents::client(app, client_id).await,
-            Lookup::Keep => documents::kept_client(app, client_id).await,
+            Lookup::Fetch => documents::client(app, caller, client_id).await,
+            Lookup::Keep => documents::kept_client(app, client_id)
+                .await
+                .map(Found::from),
         };
     }
     registered(app, client_id)
         .await?
+        .map(Found::from)
         .ok_or(Unknown::NotRegistered)
+}
+
+/// A client, and its document if that was fetched for it and is not kept yet.
+pub struct Found {
+    /// The client.
+    pub client: Client,
+    /// For [`documents::keep`].
+    pub fetched: Option<StoredDocument>,
+}
+
+impl From<Client> for Found {
+    fn from(client: Client) -> Self {
+        Self {
+            client,
+            fetched: None,
+        }
+    }
 }

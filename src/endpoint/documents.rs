@@ -1,27 +1,38 @@
 //! Clients that describe themselves in a document at their id (draft-ietf-oauth-client-id-metadata-document).
 
-use super::clients::Unknown;
+use super::clients::{Found, Unknown};
 use crate::{
-    app::App,
+    app::{App, Caller},
     client_document::{DocumentUrl, FetchError, Fetched, Validators, bundled},
-    oauth::client::ClientMetadata,
-    store::record::{Client, Document, NOT_STORED},
+    error::Unavailable,
+    oauth::{client::ClientMetadata, resource::BaseUrl},
+    store::record::{Client, NEVER_EXPIRES, StoredDocument},
 };
 
-/// Seconds for which a good copy serves while its origin fails.
-const GOOD: u64 = 7 * 86_400;
+/// Seconds for which the last valid copy is used while its origin fails.
+const COPY_LIFETIME_SECONDS: u64 = 7 * 86_400;
 
 /// The client that the document at this URL describes: a fresh copy, else the origin's, else the last good
 /// copy, else the one that ships with the program. A document that is gone, or was read and is not acceptable, ends
 /// the search: its publisher may mean it.
-pub async fn client(app: &App, client_id: &str) -> Result<Client, Unknown> {
+///
+/// Anybody can make us fetch: each fetch takes from the caller's write limit, and what was fetched is only kept by
+/// [`keep`], after the redirect URI was proven against it.
+pub async fn client(app: &App, caller: &Caller, client_id: &str) -> Result<Found, Unknown> {
     let url =
         DocumentUrl::parse(client_id).map_err(|error| Unknown::Document(error.to_string()))?;
+    if app.bases(caller).any(|base| is_below(client_id, base)) {
+        let reason = "The client id is an address of this server.";
+        return Err(Unknown::Document(reason.to_owned()));
+    }
     let now = app.clock.now();
     let copy = app.store.document(client_id, now).await?;
     if let Some(copy) = copy.as_ref().filter(|copy| now < copy.fresh_until) {
-        return described(client_id, &url, &copy.body);
+        return described(client_id, &url, &copy.body).map(Found::from);
     }
+    app.write_limits
+        .take(caller.address, now)
+        .map_err(Unknown::TooManyFetches)?;
     let known = copy.as_ref().map(|copy| Validators {
         etag: copy.etag.clone(),
         last_modified: copy.last_modified.clone(),
@@ -30,10 +41,12 @@ pub async fn client(app: &App, client_id: &str) -> Result<Client, Unknown> {
         Ok(fetched) => {
             let copy = renewed(fetched, copy, now)
                 .ok_or_else(|| Unknown::Document(FetchError::Status(304).to_string()))?;
-            // Judged before it is kept: a bad one must not take a good one's place.
+            // Checked before it is kept: an invalid one must not replace a valid one.
             let client = described(client_id, &url, &copy.body)?;
-            app.store.put_document(client_id, &copy).await?;
-            Ok(client)
+            Ok(Found {
+                client,
+                fetched: Some(copy),
+            })
         }
         // Gone is gone: its publisher took it back.
         Err(error @ FetchError::Status(404 | 410)) => Err(Unknown::Document(error.to_string())),
@@ -48,9 +61,28 @@ pub async fn client(app: &App, client_id: &str) -> Result<Client, Unknown> {
                 detail = %error,
                 "a copy of the client's document is used"
             );
-            described(client_id, &url, body)
+            described(client_id, &url, body).map(Found::from)
         }
     }
+}
+
+/// Keeps a document that was fetched, now that it has proven to be worth it.
+pub async fn keep(
+    app: &App,
+    client_id: &str,
+    fetched: Option<StoredDocument>,
+) -> Result<(), Unavailable> {
+    match fetched {
+        Some(document) => app.store.put_document(client_id, &document).await,
+        None => Ok(()),
+    }
+}
+
+/// A fetch of our own address would make us call ourselves, again and again.
+fn is_below(client_id: &str, base: &BaseUrl) -> bool {
+    client_id
+        .strip_prefix(base.as_str())
+        .is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The same from the copy that there is, for who may not make us fetch or write anything.
@@ -65,23 +97,23 @@ pub async fn kept_client(app: &App, client_id: &str) -> Result<Client, Unknown> 
     }
 }
 
-fn renewed(fetched: Fetched, copy: Option<Document>, now: u64) -> Option<Document> {
+fn renewed(fetched: Fetched, copy: Option<StoredDocument>, now: u64) -> Option<StoredDocument> {
     let until = |fresh_for: std::time::Duration| now + fresh_for.as_secs();
     match fetched {
         Fetched::Fresh {
             body,
             validators,
             fresh_for,
-        } => Some(Document {
+        } => Some(StoredDocument {
             body,
             etag: validators.etag,
             last_modified: validators.last_modified,
             fresh_until: until(fresh_for),
-            expires_at: now + GOOD,
+            expires_at: now + COPY_LIFETIME_SECONDS,
         }),
-        Fetched::NotModified { fresh_for } => copy.map(|copy| Document {
+        Fetched::NotModified { fresh_for } => copy.map(|copy| StoredDocument {
             fresh_until: until(fresh_for),
-            expires_at: now + GOOD,
+            expires_at: now + COPY_LIFETIME_SECONDS,
             ..copy
         }),
     }
@@ -98,6 +130,6 @@ fn described(client_id: &str, url: &DocumentUrl, body: &str) -> Result<Client, U
         secret: None,
         refresh: metadata.refresh,
         verified_host: Some(url.host().to_owned()),
-        expires_at: NOT_STORED,
+        expires_at: NEVER_EXPIRES,
     })
 }

@@ -34,7 +34,6 @@ pub fn get(app: &App, caller: &Caller) -> Response {
         upstream_host,
         // Without TLS it is a loopback address: nothing else is configured or listened on.
         only_this_machine: !caller.base.is_https(),
-        show_connections_link: true,
     };
     response::page(StatusCode::OK, page.render())
 }

@@ -32,7 +32,7 @@ pub struct KnownBrowser {
 }
 
 impl KnownBrowser {
-    /// Lets the browser show next time that it is known.
+    /// Sets the cookie by which the browser is known next time.
     pub fn set_cookie(&self, response: &mut Response, caller: &Caller) {
         if let Some(cookie) = &self.cookie {
             let seconds = KNOWN_BROWSER_SECONDS;
@@ -45,7 +45,7 @@ impl KnownBrowser {
 pub struct RefusedPin {
     /// 403 for a wrong PIN, 429 for one that was not compared.
     pub status: StatusCode,
-    /// What stands above the field.
+    /// What the page says above the field.
     pub notice: Notice,
     /// Seconds until the next try is compared.
     wait: Option<u64>,

@@ -6,7 +6,7 @@ use http::{Request, StatusCode};
 use super::{body, error::ApiError, response};
 use crate::{
     app::{App, Caller},
-    credential::Plain,
+    credential::SecretString,
     oauth::{client::ClientMetadata, client_auth::AuthMethod},
     store::record::Client,
 };
@@ -25,21 +25,21 @@ pub async fn post(
     let metadata = ClientMetadata::from_registration(&body)?;
 
     let now = app.clock.now();
-    // Each registration is a write that a stranger makes us pay for. One that is refused costs nothing.
+    // Each registration is a write, which anybody can make us pay for. An invalid one costs nothing.
     app.write_limits
         .take(caller.address, now)
         .map_err(|wait| too_many_registrations(caller, wait))?;
     let client_id = uuid::Builder::from_random_bytes(app.randomness.bytes())
         .into_uuid()
         .to_string();
-    let secret =
-        (metadata.auth_method != AuthMethod::None).then(|| Plain::draw("mcp_cs_", &app.randomness));
+    let secret = (metadata.auth_method != AuthMethod::None)
+        .then(|| SecretString::generate("mcp_cs_", &app.randomness));
     let client = Client {
         client_id,
         client_name: metadata.client_name.clone(),
         redirect_uris: metadata.redirect_uris.clone(),
         auth_method: metadata.auth_method,
-        secret: secret.as_ref().map(Plain::fingerprint),
+        secret: secret.as_ref().map(SecretString::fingerprint),
         refresh: metadata.refresh,
         verified_host: None,
         expires_at: now + UNUSED_CLIENT_LIFETIME_SECONDS,
@@ -53,8 +53,11 @@ pub async fn post(
         address = caller.address_text(),
         "a client registered"
     );
-    let registration =
-        metadata.to_registration_answer(&client.client_id, now, secret.as_ref().map(Plain::expose));
+    let registration = metadata.to_registration_response(
+        &client.client_id,
+        now,
+        secret.as_ref().map(SecretString::expose),
+    );
     Ok(response::json(StatusCode::CREATED, &registration))
 }
 

@@ -93,7 +93,7 @@ impl<'a> Route<'a> {
         )
     }
 
-    /// The kind of path, not the path: for the log a label by which lines can be grouped, and nothing a stranger chose.
+    /// The kind of path, not the path: a label by which log lines can be grouped, and nothing that a client chose.
     pub fn label(self) -> &'static str {
         match self {
             Self::Register => "/register",
@@ -150,7 +150,7 @@ impl<'a> Document<'a> {
     }
 }
 
-/// What stands before and behind the first segment `.well-known` of a path below the root or the MCP endpoint.
+/// What is in front of and behind the first segment `.well-known` of a path below the root or the MCP endpoint.
 fn split_well_known(path: &str) -> Option<(&str, &str)> {
     let (below, name) = path.match_indices(WELL_KNOWN).find_map(|(at, found)| {
         let (below, name) = (path[..at].strip_suffix('/')?, &path[at + found.len()..]);

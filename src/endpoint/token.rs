@@ -17,10 +17,10 @@ use crate::{
         client_auth::PresentedClient,
         error::{ErrorCode, OAuthError},
         params::Params,
-        token::{self, MOST_REPEATS, TokenRequest, Verdict},
+        token::{self, MAX_COUNTED_REPEATS, RefreshTokenStatus, TokenRequest},
     },
     store::{
-        NewTokens, Redeemed, Rotated,
+        NewTokens, RedeemOutcome, RotationOutcome,
         record::{Connection, Stage},
     },
 };
@@ -171,10 +171,10 @@ async fn redeem(
     code: &Code,
 ) -> Result<Response, ApiError> {
     let now = app.clock.now();
-    let access = AccessToken::draw(&connection.id, &app.randomness);
+    let access = AccessToken::generate(&connection.id, &app.randomness);
     let refresh = connection
         .refreshable
-        .then(|| RefreshToken::draw(&connection.id, &app.randomness));
+        .then(|| RefreshToken::generate(&connection.id, &app.randomness));
     let lifetimes = app.config.lifetimes;
     // A client that cannot refresh would otherwise ask the person every day.
     let access_lifetime = if connection.refreshable {
@@ -202,13 +202,13 @@ async fn redeem(
         )
         .await?;
     match redeemed {
-        Redeemed::Done => {}
-        Redeemed::Lost(Some(winner))
+        RedeemOutcome::Done => {}
+        RedeemOutcome::Lost(Some(winner))
             if winner.stage == Stage::Live && winner.code == connection.code =>
         {
             return Err(replay(app, caller, connection, "code").await);
         }
-        Redeemed::Lost(_) => return Err(invalid_grant("the code is no longer valid").into()),
+        RedeemOutcome::Lost(_) => return Err(invalid_grant("the code is no longer valid").into()),
     }
     audit(caller, connection, "issued");
     let refresh = refresh.map(|refresh| refresh.expose());
@@ -228,11 +228,11 @@ async fn refresh(
 ) -> Result<Response, ApiError> {
     let now = app.clock.now();
     for _ in 0..ROTATION_ATTEMPTS {
-        let Some(state) = connection.rotation() else {
+        let Some(state) = connection.refresh_state() else {
             break;
         };
-        match state.judge(presented, now, app.config.lifetimes.refresh_grace) {
-            Verdict::Current => match rotate(app, &connection, presented, now).await? {
+        match state.classify(presented, now, app.config.lifetimes.refresh_grace) {
+            RefreshTokenStatus::Current => match rotate(app, &connection, presented, now).await? {
                 Rotation::Done(response) => {
                     audit(caller, &connection, "refreshed");
                     return Ok(response);
@@ -240,15 +240,20 @@ async fn refresh(
                 Rotation::Lost(Some(winner)) => connection = *winner,
                 Rotation::Lost(None) => break,
             },
-            Verdict::Repeat { counted } => {
-                if counted && !app.store.count_repeat(&connection, MOST_REPEATS).await? {
+            RefreshTokenStatus::Repeat { counted } => {
+                if counted
+                    && !app
+                        .store
+                        .count_repeat(&connection, MAX_COUNTED_REPEATS)
+                        .await?
+                {
                     break;
                 }
                 audit(caller, &connection, "refresh_repeated");
                 return repeat(&connection, presented, now).ok_or_else(unknown_refresh_token);
             }
-            Verdict::Refused => break,
-            Verdict::Replay => {
+            RefreshTokenStatus::Refused => break,
+            RefreshTokenStatus::Replay => {
                 return Err(replay(app, caller, &connection, "refresh_token").await);
             }
         }
@@ -269,7 +274,7 @@ async fn rotate(
     presented: &RefreshToken,
     now: u64,
 ) -> Result<Rotation, ApiError> {
-    let nonce = Nonce::draw(&app.randomness);
+    let nonce = Nonce::generate(&app.randomness);
     let (access, refresh) = presented.successors(&nonce, connection.generation + 1);
     let lifetimes = app.config.lifetimes;
     let next = NewTokens {
@@ -287,13 +292,13 @@ async fn rotate(
         .rotate_refresh_token(&seen, &presented.fingerprint(), &next)
         .await?;
     Ok(match rotated {
-        Rotated::Done => Rotation::Done(token_response(
+        RotationOutcome::Done => Rotation::Done(token_response(
             connection,
             access.expose(),
             lifetimes.access_token,
             Some(&refresh.expose()),
         )),
-        Rotated::Lost(winner) => Rotation::Lost(winner),
+        RotationOutcome::Lost(winner) => Rotation::Lost(winner),
     })
 }
 
@@ -366,7 +371,7 @@ fn token_response(
     expires_in: u64,
     refresh_token: Option<&str>,
 ) -> Response {
-    let body = token::answer(access_token, expires_in, refresh_token, &connection.scope);
+    let body = token::response_body(access_token, expires_in, refresh_token, &connection.scope);
     let mut response = response::json(StatusCode::OK, &body);
     response.extensions_mut().insert(RequestLog {
         connection: Some(connection.id.to_string()),

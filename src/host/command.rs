@@ -16,8 +16,8 @@ use crate::{
     app::App,
     client_document::Fetcher,
     clock::Clock,
-    config::{Config, Host, LogFormat},
-    credential::{Plain, Randomness},
+    config::{Config, HostKind, LogFormat},
+    credential::{Randomness, SecretString},
     http_client::{HttpClient, tls},
     pin::Pin,
     secrets::{Secret, Secrets, TokenForm, UpstreamToken},
@@ -42,13 +42,13 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The proxy before a small MCP server of its own: nothing to set, nothing kept.
+    /// Run the proxy in front of a small MCP server of its own: nothing to configure, nothing kept.
     Demo {
         /// Where to listen; a loopback address.
         #[arg(long, default_value = "127.0.0.1:8787", value_name = "ADDRESS:PORT")]
         listen: SocketAddr,
     },
-    /// The proxy for an upstream of yours, set by the environment.
+    /// Run the proxy in front of your MCP server, configured by environment variables.
     Serve {
         /// Where to listen; anything but a loopback address needs `BASE_URL` with https.
         #[arg(long, default_value = "127.0.0.1:8787", value_name = "ADDRESS:PORT")]
@@ -56,19 +56,21 @@ enum Command {
         /// Where connections are kept: a file, `memory`, or the URL of a DynamoDB endpoint.
         #[arg(long, value_name = "PATH|memory|URL")]
         state: Option<String>,
-        /// Where the token is that the upstream takes, instead of in `UPSTREAM_TOKEN`.
+        /// A file with the token that your MCP server takes, instead of `UPSTREAM_TOKEN`.
         #[arg(long, value_name = "PATH")]
         token_file: Option<PathBuf>,
     },
 }
 
-/// What went wrong before serving: every problem, for exit code 2; or one failure, for exit code 1.
-enum Trouble {
+/// Why serving did not begin.
+enum StartError {
+    /// Invalid settings or arguments, all of them: exit code 2.
     Settings(Vec<String>),
+    /// Something failed: exit code 1.
     Failure(String),
 }
 
-/// Runs the command line. Exit code 0 after an orderly stop, 1 for a failure, 2 for bad arguments or settings.
+/// Runs the command line. Exit code 0 after an orderly stop, 1 for a failure, 2 for invalid arguments or settings.
 pub async fn run(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
@@ -81,40 +83,43 @@ pub async fn run(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Trouble::Settings(problems)) => {
+        Err(StartError::Settings(problems)) => {
             say_error(&format!(
-                "These settings need mending:\n  * {}\n",
+                "These settings are invalid:\n  * {}\n",
                 problems.join("\n  * ")
             ));
             ExitCode::from(2)
         }
-        Err(Trouble::Failure(what)) => {
+        Err(StartError::Failure(what)) => {
             say_error(&format!("{what}\n"));
             ExitCode::FAILURE
         }
     }
 }
 
-async fn demo(listen: SocketAddr, lookup: impl Fn(&str) -> Option<String>) -> Result<(), Trouble> {
+async fn demo(
+    listen: SocketAddr,
+    lookup: impl Fn(&str) -> Option<String>,
+) -> Result<(), StartError> {
     if !listen.ip().is_loopback() {
-        return Err(Trouble::Settings(vec![format!(
+        return Err(StartError::Settings(vec![format!(
             "--listen {listen} is not a loopback address, and the demo is for this machine only"
         )]));
     }
     let upstream = bind(([127, 0, 0, 1], 0).into()).await?;
     let upstream_url = format!("http://{}/mcp", address(&upstream)?);
     let randomness = Randomness::system();
-    let token = Plain::draw("demo_", &randomness);
+    let token = SecretString::generate("demo_", &randomness);
     let pin = lookup("AUTH_PIN").filter(|pin| !pin.is_empty());
-    let config = Config::read(Host::Local, |name| match name {
+    let config = Config::read(HostKind::Local, |name| match name {
         "UPSTREAM_MCP" => Some(upstream_url.clone()),
         "LOG_FORMAT" | "GET_STREAMS" => lookup(name),
         _ => None,
     })
-    .map_err(Trouble::Settings)?;
+    .map_err(StartError::Settings)?;
     let upstream_token = TokenForm::from(&config.upstream)
         .read(token.expose())
-        .map_err(Trouble::Failure)?;
+        .map_err(StartError::Failure)?;
     log::start(config.log_format, lookup("RUST_LOG").as_deref(), None);
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -132,7 +137,7 @@ async fn demo(listen: SocketAddr, lookup: impl Fn(&str) -> Option<String>) -> Re
     .start(randomness)
     .await;
     drop(stop);
-    // Its streams were cancelled; a client that holds its connection open is no reason to stay.
+    // Its streams were cancelled; a client that keeps its connection open is not waited for.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(2), served).await;
     done
 }
@@ -142,10 +147,10 @@ async fn serve(
     state: Option<String>,
     token_file: Option<PathBuf>,
     lookup: impl Fn(&str) -> Option<String>,
-) -> Result<(), Trouble> {
+) -> Result<(), StartError> {
     let set = |name| lookup(name).filter(|text: &String| !text.trim().is_empty());
     let mut problems = Vec::new();
-    let config = Config::read(Host::Local, &lookup)
+    let config = Config::read(HostKind::Local, &lookup)
         .map_err(|found| problems.extend(found))
         .ok();
     let form = config
@@ -185,7 +190,7 @@ async fn serve(
     let (Some(config), Some(upstream_token), Some(state), true) =
         (config, upstream_token, state, problems.is_empty())
     else {
-        return Err(Trouble::Settings(problems));
+        return Err(StartError::Settings(problems));
     };
     log::start(config.log_format, lookup("RUST_LOG").as_deref(), None);
     upstream_token.warn(if token_file.is_some() {
@@ -233,14 +238,14 @@ fn upstream_token(
     }
 }
 
-/// Longest file that is looked at, in bytes: no header holds more.
-const LONGEST_TOKEN_FILE_BYTES: u64 = 64 * 1024;
+/// No header holds more.
+const MAX_TOKEN_FILE_BYTES: u64 = 64 * 1024;
 
 /// The text of a small file: UTF-8, or UTF-16 with its byte order mark, as some shells write what is redirected.
 fn text_file(path: &Path) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?
-        .take(LONGEST_TOKEN_FILE_BYTES)
+        .take(MAX_TOKEN_FILE_BYTES)
         .read_to_end(&mut bytes)?;
     let units = |read: fn([u8; 2]) -> u16| -> Vec<u16> {
         let pairs = bytes.chunks_exact(2);
@@ -264,14 +269,14 @@ struct Run {
 }
 
 impl Run {
-    async fn start(self, randomness: Randomness) -> Result<(), Trouble> {
+    async fn start(self, randomness: Randomness) -> Result<(), StartError> {
         let clock = Clock::system();
         let http = HttpClient::new(tls(), clock.clone());
         let dynamodb = open_state(&self.state, &http)?;
         table::create(&dynamodb, &self.config.table_name)
             .await
             .map_err(|error| {
-                Trouble::Failure(format!(
+                StartError::Failure(format!(
                     "the state at {} cannot be used: {error}",
                     self.state
                 ))
@@ -282,7 +287,7 @@ impl Run {
             || self.pin.clone().unwrap_or_default(),
             |pin| pin.expose().to_owned(),
         );
-        let bad_pin = |what| Trouble::Settings(vec![format!("AUTH_PIN {what}")]);
+        let bad_pin = |what| StartError::Settings(vec![format!("AUTH_PIN {what}")]);
         let secret = Secret {
             upstream_token: self.upstream_token.clone(),
             pin: Pin::parse(&pin).map_err(bad_pin)?,
@@ -306,19 +311,19 @@ impl Run {
             clock,
             randomness,
         );
-        let stop = local::signal().map_err(|error| Trouble::Failure(error.to_string()))?;
-        self.greet(
+        let stop = local::signal().map_err(|error| StartError::Failure(error.to_string()))?;
+        self.print_greeting(
             &names,
             generated.is_some().then_some(pin.as_str()),
             &self.state,
         );
         local::serve(listener, local::router(app, names), stop)
             .await
-            .map_err(|error| Trouble::Failure(error.to_string()))
+            .map_err(|error| StartError::Failure(error.to_string()))
     }
 
-    /// What the person needs: the connector URL, the PIN, and the next step.
-    fn greet(&self, names: &local::Names, pin: Option<&str>, state: &str) {
+    /// Prints what the person needs: the connector URL, the PIN, and the next step.
+    fn print_greeting(&self, names: &local::Names, pin: Option<&str>, state: &str) {
         let base = match names {
             local::Names::Configured(base) | local::Names::Loopback([base, ..]) => base,
         };
@@ -335,13 +340,13 @@ impl Run {
                  \n  claude mcp add --transport http demo {url}      then /mcp in Claude Code\
                  \n  npx @modelcontextprotocol/inspector              transport: Streamable HTTP, URL as above\
                  \n\nA page opens in your browser: type the PIN there. {base} in a browser shows more ways.\n\
-                 Nothing is kept after the end. Ctrl-C stops.\n",
+                 Nothing is kept when you stop it. Ctrl-C stops.\n",
                 base = base.as_str(),
             );
         } else {
             text += &format!(
                 "Upstream: {}\nState: {state}\nAdd the connector URL to your MCP client; {} in a browser shows how. Ctrl-C stops.\n",
-                shown(&self.config.upstream.url),
+                without_query(&self.config.upstream.url),
                 base.as_str(),
             );
         }
@@ -353,18 +358,19 @@ impl Run {
 }
 
 /// The upstream without its query, which may hold a key.
-fn shown(url: &url::Url) -> String {
+fn without_query(url: &url::Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.to_string()
 }
 
-fn open_state(state: &str, http: &HttpClient) -> Result<aws_sdk_dynamodb::Client, Trouble> {
+fn open_state(state: &str, http: &HttpClient) -> Result<aws_sdk_dynamodb::Client, StartError> {
     if state.starts_with("http://") || state.starts_with("https://") {
         return Ok(aws::local_dynamodb(http.for_sdk(), state));
     }
-    let failure =
-        |error: String| Trouble::Failure(format!("the state at {state} cannot be opened: {error}"));
+    let failure = |error: String| {
+        StartError::Failure(format!("the state at {state} cannot be opened: {error}"))
+    };
     let database = if state == "memory" {
         Database::memory().map_err(|error| failure(error.to_string()))?
     } else {
@@ -378,7 +384,7 @@ fn open_state(state: &str, http: &HttpClient) -> Result<aws_sdk_dynamodb::Client
         private_file(path).map_err(|error| failure(error.to_string()))?;
         Database::new(state).map_err(|error| failure(error.to_string()))?
     };
-    // The endpoint is never contacted: the engine answers in memory.
+    // The endpoint is never contacted: requests go to the engine in memory.
     Ok(aws::local_dynamodb(
         engine::http_client(database),
         "http://127.0.0.1",
@@ -414,7 +420,7 @@ fn default_state(lookup: impl Fn(&str) -> Option<String>, config: &Config) -> Op
     )
 }
 
-/// The state holds who is connected; it is nobody else's business.
+/// The state says who is connected; other users of the machine must not read it.
 fn private_directory(path: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
@@ -423,7 +429,7 @@ fn private_directory(path: &Path) -> std::io::Result<()> {
     builder.create(path)
 }
 
-/// Made before the engine opens it, so that it is never readable by others.
+/// Created before the engine opens it, so that it is never readable by others.
 fn private_file(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.create(true).append(true);
@@ -432,23 +438,23 @@ fn private_file(path: &Path) -> std::io::Result<()> {
     options.open(path).map(drop)
 }
 
-async fn bind(listen: SocketAddr) -> Result<TcpListener, Trouble> {
+async fn bind(listen: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(listen).await.map_err(|error| {
-        Trouble::Failure(format!(
+        StartError::Failure(format!(
             "cannot listen on {listen}: {error}; choose another address with --listen"
         ))
     })
 }
 
-fn address(listener: &TcpListener) -> Result<SocketAddr, Trouble> {
+fn address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener
         .local_addr()
-        .map_err(|error| Trouble::Failure(error.to_string()))
+        .map_err(|error| StartError::Failure(error.to_string()))
 }
 
 fn say(text: &str) {
     let mut out = std::io::stdout().lock();
-    // Nobody reading is no reason to stop.
+    // If nobody reads it, serving goes on.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 

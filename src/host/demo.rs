@@ -35,7 +35,7 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 use tokio::net::TcpListener;
 
-use crate::credential::Plain;
+use crate::credential::SecretString;
 
 const WELCOME: &str = "demo://welcome";
 /// The longest `count`, so that no call runs on for hours.
@@ -48,7 +48,7 @@ const LONGEST_PAUSE_MS: u64 = 5_000;
 /// When the listener fails.
 pub async fn serve(
     listener: TcpListener,
-    token: Plain,
+    token: SecretString,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let config = StreamableHttpServerConfig::default();
@@ -68,7 +68,11 @@ pub async fn serve(
 }
 
 /// 401 for whoever does not bear the token.
-async fn insist(token: Plain, request: Request<Body>, next: Next) -> Result<Response, Infallible> {
+async fn insist(
+    token: SecretString,
+    request: Request<Body>,
+    next: Next,
+) -> Result<Response, Infallible> {
     let right = format!("Bearer {}", token.expose());
     let presented = request.headers().get(AUTHORIZATION);
     Ok(match presented {

@@ -60,11 +60,11 @@ impl HttpConnector for Engine {
                 .map(<[u8]>::to_vec)
                 .unwrap_or_default();
             // SQLite blocks.
-            let answered =
-                tokio::task::spawn_blocking(move || answer(&database, &operation, &body))
+            let executed =
+                tokio::task::spawn_blocking(move || execute(&database, &operation, &body))
                     .await
                     .map_err(|error| ConnectorError::other(error.into(), None))?;
-            let (status, body) = match answered {
+            let (status, body) = match executed {
                 Ok(body) => (200, body),
                 Err(error) => (error.status_code(), error.to_json()),
             };
@@ -90,11 +90,11 @@ pub fn router(database: Database) -> Router {
             .and_then(|target| target.rsplit('.').next())
             .unwrap_or_default()
             .to_owned();
-        let answered =
-            tokio::task::spawn_blocking(move || answer(&database, &operation, &body)).await;
+        let executed =
+            tokio::task::spawn_blocking(move || execute(&database, &operation, &body)).await;
         let kind = [("content-type", "application/x-amz-json-1.0")];
-        match answered {
-            Ok(Ok(answer)) => (kind, answer).into_response(),
+        match executed {
+            Ok(Ok(output)) => (kind, output).into_response(),
             Ok(Err(error)) => {
                 let status = StatusCode::from_u16(error.status_code()).unwrap_or_default();
                 (status, kind, error.to_json()).into_response()
@@ -106,7 +106,7 @@ pub fn router(database: Database) -> Router {
 }
 
 /// Answers one operation, of those that the store uses.
-fn answer(database: &Database, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
+fn execute(database: &Database, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
     match operation {
         "GetItem" => run(body, |request| database.get_item(request)),
         "PutItem" => run(body, |request| database.put_item(request)),
@@ -128,6 +128,6 @@ fn run<Q: DeserializeOwned, A: Serialize>(
 ) -> Result<String, DynoxideError> {
     let unreadable =
         |error: serde_json::Error| DynoxideError::SerializationException(error.to_string());
-    let answer = operation(serde_json::from_slice(body).map_err(unreadable)?)?;
-    serde_json::to_string(&answer).map_err(unreadable)
+    let output = operation(serde_json::from_slice(body).map_err(unreadable)?)?;
+    serde_json::to_string(&output).map_err(unreadable)
 }

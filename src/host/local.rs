@@ -1,4 +1,4 @@
-//! The host on one machine: a listener, who calls and under which name, and an orderly end.
+//! The host on one machine: a listener, who calls and at which base URL, and an orderly end.
 
 use std::{
     convert::Infallible,
@@ -20,20 +20,21 @@ use axum::{
 use http::{HeaderMap, HeaderName, Request, StatusCode, header::HOST};
 use tokio::net::TcpListener;
 
-use super::unread::Unread;
+use super::drain::DrainedBody;
 use crate::{
     app::{App, Caller},
     endpoint,
     oauth::resource::BaseUrl,
 };
 
-/// How long running answers may take to finish once the program was asked to stop.
-const DRAIN: Duration = Duration::from_secs(30);
+/// How long responses under way may take to finish once the program was asked to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Under which names this listener is reached.
+/// The base URLs of this listener.
 #[derive(Clone, Debug)]
 pub enum Names {
-    /// `BASE_URL` is set: that one, whatever the Host header says.
+    /// `BASE_URL` is set. An https one is reached through a tunnel or proxy, which may send any Host header; an http one
+    /// is a loopback address, and the Host header must name it, for the same reason as below.
     Configured(BaseUrl),
     /// A loopback listener: exactly these three, chosen by the Host header. Any other Host is refused, so that
     /// a web page cannot reach us under a name of its own (DNS rebinding).
@@ -47,8 +48,14 @@ impl Names {
     /// Never: the three are well-formed.
     #[must_use]
     pub fn of_loopback(port: u16) -> Self {
+        // An origin does not name the scheme's own port (RFC 6454 §6.1).
+        let port = if port == 80 {
+            String::new()
+        } else {
+            format!(":{port}")
+        };
         Self::Loopback(["127.0.0.1", "localhost", "[::1]"].map(|host| {
-            BaseUrl::parse(&format!("http://{host}:{port}"))
+            BaseUrl::parse(&format!("http://{host}{port}"))
                 .expect("a loopback origin is a base URL")
         }))
     }
@@ -56,13 +63,12 @@ impl Names {
     /// The name of this request, and the others; `None` when the Host header holds none of them.
     fn of_request(&self, headers: &HeaderMap) -> Option<(BaseUrl, Vec<BaseUrl>)> {
         match self {
-            Self::Configured(base) => Some((base.clone(), Vec::new())),
+            Self::Configured(base) if base.is_https() || is_named(base, headers) => {
+                Some((base.clone(), Vec::new()))
+            }
+            Self::Configured(_) => None,
             Self::Loopback(names) => {
-                let host = headers.get(HOST)?.to_str().ok()?.to_ascii_lowercase();
-                // Port 80 is not written by clients.
-                let name = names.iter().find(|name| {
-                    name.authority() == host || name.authority().strip_suffix(":80") == Some(&host)
-                })?;
+                let name = names.iter().find(|name| is_named(name, headers))?;
                 Some((
                     name.clone(),
                     names
@@ -74,6 +80,17 @@ impl Names {
             }
         }
     }
+}
+
+/// Whether the Host header has this base URL's authority, with or without port 80.
+fn is_named(base: &BaseUrl, headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = hosts.next().and_then(|host| host.to_str().ok());
+    let authority = base.authority();
+    host.is_some_and(|host| {
+        let host = host.strip_suffix(":80").unwrap_or(host);
+        host.eq_ignore_ascii_case(authority)
+    }) && hosts.next().is_none()
 }
 
 /// The whole service of one machine, ready for a listener.
@@ -97,7 +114,7 @@ struct Host {
 /// Adds the [`Caller`] to the request.
 async fn identify(host: Arc<Host>, request: Request<Body>, next: Next) -> Response {
     let Some((base, aliases)) = host.names.of_request(request.headers()) else {
-        let body = "This server answers under the address it was started with.\n";
+        let body = "This server responds only at the address that it was started with.\n";
         return (StatusCode::MISDIRECTED_REQUEST, body).into_response();
     };
     let socket = request
@@ -109,7 +126,7 @@ async fn identify(host: Arc<Host>, request: Request<Body>, next: Next) -> Respon
         None => socket,
     };
     let request_id = host.randomness.id();
-    let mut request = request.map(|body| Body::new(Unread::new(body)));
+    let mut request = request.map(|body| Body::new(DrainedBody::new(body)));
     request.extensions_mut().insert(Caller {
         base,
         aliases,
@@ -120,8 +137,8 @@ async fn identify(host: Arc<Host>, request: Request<Body>, next: Next) -> Respon
     next.run(request).await
 }
 
-/// The client's address as the trusted tunnel states it. Of a list the last entry counts: it is the one that
-/// the nearest proxy added, and those before it are the client's own words.
+/// The client's IP address, as the trusted tunnel states it. Of a list the last entry counts: the nearest proxy added
+/// it, and a client can write those in front of it.
 fn forwarded(headers: &HeaderMap, name: &HeaderName) -> Option<IpAddr> {
     let last = headers
         .get_all(name)
@@ -137,7 +154,7 @@ fn forwarded(headers: &HeaderMap, name: &HeaderName) -> Option<IpAddr> {
         .or_else(|| last.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
-/// Serves until `stop` resolves; then running answers may finish and new connections are refused.
+/// Serves until `stop` resolves; then responses under way may finish and new connections are refused.
 ///
 /// # Errors
 /// When the listener fails.
@@ -147,7 +164,7 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let (stopped, mut draining) = tokio::sync::watch::channel(false);
-    // An event shall not wait for the acknowledgement of the one before (Nagle's algorithm).
+    // An event should not wait for the acknowledgement of the one before (Nagle's algorithm).
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
     });
@@ -158,10 +175,10 @@ pub async fn serve(
     });
     tokio::select! {
         served = serving.into_future() => served,
-        // An event stream may never end by itself.
+        // An event stream may never end otherwise.
         () = async {
             let _ = draining.wait_for(|stopped| *stopped).await;
-            tokio::time::sleep(DRAIN).await;
+            tokio::time::sleep(DRAIN_TIMEOUT).await;
         } => Ok(()),
     }
 }
@@ -240,7 +257,34 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_proxys_word_counts() {
+    fn port_80_may_be_written_or_left_out() {
+        let names = Names::of_loopback(80);
+        for host in ["localhost", "localhost:80"] {
+            let (name, _) = names.of_request(&headers(&[("host", host)])).unwrap();
+            assert_eq!(name.as_str(), "http://localhost");
+        }
+        assert!(
+            names
+                .of_request(&headers(&[("host", "localhost:8080")]))
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn a_configured_http_base_url_is_checked_and_an_https_one_is_not() {
+        let named = |base: &str, host: &'static str| {
+            let names = Names::Configured(BaseUrl::parse(base).unwrap());
+            names.of_request(&headers(&[("host", host)])).is_some()
+        };
+        assert!(named("https://mcp.example.com", "tunnel.example:8787"));
+        assert!(named("http://localhost:8787", "LocalHost:8787"));
+        assert!(!named("http://localhost:8787", "evil.example:8787"));
+        assert!(!named("http://localhost:8787", "127.0.0.1:8787"));
+        assert!(named("http://127.0.0.1", "127.0.0.1:80"));
+    }
+
+    #[test]
+    fn the_address_that_the_nearest_proxy_added_counts() {
         let name = HeaderName::from_static("x-forwarded-for");
         let read = |value| {
             forwarded(&headers(&[("x-forwarded-for", value)]), &name).map(|a| a.to_string())

@@ -114,18 +114,6 @@ impl Visit for Seen {
     fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
 }
 
-/// What counts for an event with these fields.
-#[cfg(test)]
-pub(super) fn metric_of(event: &str, what: &str, status: u64) -> Option<&'static str> {
-    Seen {
-        event: event.to_owned(),
-        what: what.to_owned(),
-        status,
-        upstream_answered: false,
-    }
-    .metric()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::Value;

@@ -1,14 +1,12 @@
-//! The hosts: what stands between the router and the world.
+//! The hosts: what is between the router and the network.
 //!
-//! * `lambda` – the Lambda runtime: events in, streamed answers out
+//! * `lambda` – the Lambda runtime: events in, streamed responses out
 //! * `metrics` – what the alarms count
 //! * `local` – a listener on one machine, with the embedded engine
 //! * `command` – the command line
 //! * `demo` – an MCP server to try the proxy with
 
 pub mod aws;
-#[cfg(test)]
-mod documented;
 pub mod lambda;
 pub mod log;
 pub mod metrics;
@@ -18,8 +16,8 @@ pub mod command;
 #[cfg(feature = "local")]
 pub mod demo;
 #[cfg(feature = "local")]
+mod drain;
+#[cfg(feature = "local")]
 pub mod engine;
 #[cfg(feature = "local")]
 pub mod local;
-#[cfg(feature = "local")]
-mod unread;

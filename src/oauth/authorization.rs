@@ -1,7 +1,7 @@
-//! The authorization request (RFC 6749 §4.1.1 with RFC 7636, 8707, 9207) and the answers by redirect.
+//! The authorization request (RFC 6749 §4.1.1 with RFC 7636, 8707, 9207) and its response by redirect.
 //!
-//! A [`RedirectTarget`] is a value that exists only after client and redirect URI are proven, so an error
-//! found earlier *cannot* be sent anywhere.
+//! A [`RedirectTarget`] exists only after the client and its redirect URI have been validated, so an error found
+//! earlier *cannot* be sent to a redirect URI.
 
 use super::{
     error::{ErrorCode, OAuthError},
@@ -12,7 +12,7 @@ use super::{
     scope,
 };
 
-/// Where the answer goes: a redirect URI registered by the client that asks, and its state.
+/// Where the response goes: a redirect URI that the requesting client registered, and its state.
 #[derive(Clone)]
 pub struct RedirectTarget {
     redirect_uri: RedirectUri,
@@ -21,11 +21,11 @@ pub struct RedirectTarget {
 }
 
 impl RedirectTarget {
-    /// Proves the requested redirect URI against those registered (RFC 9700 §4.1: exact comparison).
+    /// Checks the requested redirect URI against the registered ones (RFC 9700 §4.1: exact comparison).
     ///
     /// # Errors
     /// A sentence for the error page: nothing may be redirected yet.
-    pub fn prove(
+    pub fn validate(
         registered: &[RedirectUri],
         params: &Params,
         issuer: &BaseUrl,
@@ -33,17 +33,15 @@ impl RedirectTarget {
         let redirect_uri = match (params.once("redirect_uri")?, registered) {
             (Some(requested), registered) => RedirectUri::parse(requested)
                 .ok()
-                .filter(|requested| registered.iter().any(|uri| uri.admits(requested)))
+                .filter(|requested| registered.iter().any(|uri| uri.matches(requested)))
                 .ok_or_else(|| {
-                    OAuthError::invalid_request(
-                        "redirect_uri is not one that the client registered",
-                    )
+                    OAuthError::invalid_request("redirect_uri is not registered for this client")
                 })?,
-            // RFC 6749 §3.1.2.3: may be left out only if there is no choice.
+            // RFC 6749 §3.1.2.3: it may be omitted only if exactly one is registered.
             (None, [only]) => only.clone(),
             (None, _) => return Err(OAuthError::invalid_request("redirect_uri is missing")),
         };
-        // A repeated state cannot be echoed faithfully: the request is refused later, without one.
+        // A repeated state cannot be returned unchanged: the request is refused later, without a state.
         let state = params.once("state").ok().flatten().map(str::to_owned);
         Ok(Self {
             redirect_uri,
@@ -52,9 +50,9 @@ impl RedirectTarget {
         })
     }
 
-    /// The same target again from what a consent page stands for; `redirect_uri` was proven then.
+    /// The target of a request whose consent page was shown earlier; `redirect_uri` was validated then.
     #[must_use]
-    pub fn restored(redirect_uri: RedirectUri, state: Option<String>, issuer: String) -> Self {
+    pub fn restore(redirect_uri: RedirectUri, state: Option<String>, issuer: String) -> Self {
         Self {
             redirect_uri,
             state,
@@ -62,7 +60,7 @@ impl RedirectTarget {
         }
     }
 
-    /// The proven URI.
+    /// The validated redirect URI.
     #[must_use]
     pub fn redirect_uri(&self) -> &RedirectUri {
         &self.redirect_uri
@@ -74,48 +72,48 @@ impl RedirectTarget {
         self.state.as_deref()
     }
 
-    /// The issuer named in the answer.
+    /// The issuer named in the response.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// The URL of a successful answer (RFC 6749 §4.1.2, RFC 9207 §2).
+    /// The URL of a successful response (RFC 6749 §4.1.2, RFC 9207 §2).
     #[must_use]
-    pub fn success(&self, code: &str) -> String {
-        self.with(&[("code", code)])
+    pub fn success_url(&self, code: &str) -> String {
+        self.response_url(&[("code", code)])
     }
 
-    /// The URL of an error answer (RFC 6749 §4.1.2.1, RFC 9207 §2).
+    /// The URL of an error response (RFC 6749 §4.1.2.1, RFC 9207 §2).
     #[must_use]
-    pub fn error(&self, error: &OAuthError) -> String {
-        self.with(&[
+    pub fn error_url(&self, error: &OAuthError) -> String {
+        self.response_url(&[
             ("error", error.code.as_str()),
             ("error_description", &error.description),
         ])
     }
 
-    fn with(&self, params: &[(&str, &str)]) -> String {
+    fn response_url(&self, params: &[(&str, &str)]) -> String {
         let mut all = params.to_vec();
         all.extend(self.state.as_deref().map(|state| ("state", state)));
         all.push(("iss", &self.issuer));
-        self.redirect_uri.with(&all)
+        self.redirect_uri.with_query_params(&all)
     }
 }
 
-/// What the client asks for, checked.
+/// An authorization request that has been checked.
 #[derive(Debug, PartialEq, Eq)]
 pub struct AuthorizationRequest {
     /// The challenge, always S256.
     pub code_challenge: CodeChallenge,
     /// The scope to be granted.
     pub scope: String,
-    /// The resource asked for, if any; it is ours.
+    /// The requested resource, if any; it is this server.
     pub resource: Option<String>,
 }
 
 impl AuthorizationRequest {
-    /// Reads everything but client and redirect URI. Unknown parameters are ignored (RFC 6749 §3.1).
+    /// Parses everything except the client and the redirect URI. Unknown parameters are ignored (RFC 6749 §3.1).
     ///
     /// # Errors
     /// An error to be reported by redirect.
@@ -148,14 +146,14 @@ impl AuthorizationRequest {
         {
             return Err(OAuthError::invalid_request("response_mode must be query"));
         }
-        // A person is asked every time, so a silent authorization is never possible.
+        // The owner is asked every time, so authorization without a page is never possible.
         if params
             .once("prompt")?
             .is_some_and(|prompt| prompt.split(' ').any(|value| value == "none"))
         {
             return Err(OAuthError::new(
                 ErrorCode::ConsentRequired,
-                "a person must consent each time",
+                "the owner must consent each time",
             ));
         }
         // RFC 7636 §4.3: a missing method means plain, which is refused as such.
@@ -176,7 +174,7 @@ impl AuthorizationRequest {
     }
 }
 
-/// The `resource` asked for, here or at the token endpoint: each one given must be ours (RFC 8707 §2).
+/// The requested `resource`, here or at the token endpoint: each one must be this server (RFC 8707 §2).
 ///
 /// # Errors
 /// `invalid_target`.
@@ -268,26 +266,28 @@ mod tests {
     #[test]
     fn only_a_registered_redirect_uri_becomes_a_target() {
         let registered = [RedirectUri::parse("https://client.example/cb").unwrap()];
-        let prove = |query: &str| {
-            RedirectTarget::prove(
+        let validate = |query: &str| {
+            RedirectTarget::validate(
                 &registered,
                 &Params::parse(query.as_bytes()).ok().unwrap(),
                 &base()[0],
             )
             .ok()
         };
-        assert!(prove("redirect_uri=https://client.example/cb2").is_none());
+        assert!(validate("redirect_uri=https://client.example/cb2").is_none());
         assert!(
-            prove("redirect_uri=https://client.example/cb&redirect_uri=https://client.example/cb")
-                .is_none()
+            validate(
+                "redirect_uri=https://client.example/cb&redirect_uri=https://client.example/cb"
+            )
+            .is_none()
         );
-        let target = prove("redirect_uri=https://client.example/cb&state=a%26b").unwrap();
+        let target = validate("redirect_uri=https://client.example/cb&state=a%26b").unwrap();
         assert_eq!(
-            target.success("c"),
+            target.success_url("c"),
             "https://client.example/cb?code=c&state=a%26b&iss=https%3A%2F%2Fmcp.example.com"
         );
         assert_eq!(
-            prove("").unwrap().success("c"),
+            validate("").unwrap().success_url("c"),
             "https://client.example/cb?code=c&iss=https%3A%2F%2Fmcp.example.com"
         );
     }

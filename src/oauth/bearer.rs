@@ -1,35 +1,35 @@
-//! Bearer tokens in requests and the challenge for those without (RFC 6750).
+//! Bearer tokens in requests, and the challenge in responses to requests without a valid one (RFC 6750).
 
 use http::{HeaderMap, header::AUTHORIZATION};
 
-/// What the `Authorization` header of a request holds.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Presented<'a> {
-    /// No header at all, or one of a scheme that is none of ours: the client did not know that a bearer token is
-    /// needed, and is told nothing but that (RFC 6750 §3.1).
-    Nothing,
-    /// A bearer token; not yet looked at.
+/// The content of the `Authorization` header of a request.
+#[derive(PartialEq, Eq)]
+pub enum PresentedBearer<'a> {
+    /// No header, or one with another scheme: the client did not know that a bearer token is required, so the response
+    /// has a challenge without an error code (RFC 6750 §3.1).
+    Missing,
+    /// A bearer token that has not been checked yet.
     Token(&'a str),
     /// A malformed header, or several headers.
     Malformed,
 }
 
-/// Reads the presented token. Only the header counts: tokens in queries or forms end up in logs (RFC 9700 §4.3.2).
+/// The presented token. Only the header counts: tokens in query strings or forms end up in logs (RFC 9700 §4.3.2).
 #[must_use]
-pub fn presented(headers: &HeaderMap) -> Presented<'_> {
+pub fn presented(headers: &HeaderMap) -> PresentedBearer<'_> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else {
-        return Presented::Nothing;
+        return PresentedBearer::Missing;
     };
     if values.next().is_some() {
-        return Presented::Malformed;
+        return PresentedBearer::Malformed;
     }
     let Ok(value) = value.to_str() else {
-        return Presented::Malformed;
+        return PresentedBearer::Malformed;
     };
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
     if !scheme.eq_ignore_ascii_case("Bearer") {
-        return Presented::Nothing;
+        return PresentedBearer::Missing;
     }
     let token = token.trim_matches(' ');
     // The alphabet of b68token, RFC 6750 §2.1.
@@ -38,9 +38,9 @@ pub fn presented(headers: &HeaderMap) -> Presented<'_> {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b));
     if well_formed {
-        Presented::Token(token)
+        PresentedBearer::Token(token)
     } else {
-        Presented::Malformed
+        PresentedBearer::Malformed
     }
 }
 
@@ -64,25 +64,29 @@ mod tests {
         for value in values {
             headers.append(AUTHORIZATION, HeaderValue::from_static(value));
         }
-        format!("{:?}", presented(&headers))
+        match presented(&headers) {
+            PresentedBearer::Missing => "missing".to_owned(),
+            PresentedBearer::Malformed => "malformed".to_owned(),
+            PresentedBearer::Token(token) => format!("token {token}"),
+        }
     }
 
     #[test]
     fn the_scheme_is_case_insensitive_and_the_token_is_not_touched() {
-        assert_eq!(read(&["Bearer aB1"]), "Token(\"aB1\")");
-        assert_eq!(read(&["bEARER  aB1"]), "Token(\"aB1\")");
+        assert_eq!(read(&["Bearer aB1"]), "token aB1");
+        assert_eq!(read(&["bEARER  aB1"]), "token aB1");
     }
 
     #[test]
     fn everything_else_is_malformed() {
         for value in ["Bearer", "Bearer ", "Bearer a b", "Bearer a\"b"] {
-            assert_eq!(read(&[value]), "Malformed", "{value}");
+            assert_eq!(read(&[value]), "malformed", "{value}");
         }
         for value in ["Basic aB1", "token", "BearerX aB1"] {
-            assert_eq!(read(&[value]), "Nothing", "{value}");
+            assert_eq!(read(&[value]), "missing", "{value}");
         }
-        assert_eq!(read(&["Bearer a", "Bearer a"]), "Malformed");
-        assert_eq!(read(&[]), "Nothing");
+        assert_eq!(read(&["Bearer a", "Bearer a"]), "malformed");
+        assert_eq!(read(&[]), "missing");
     }
 
     #[test]

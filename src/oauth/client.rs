@@ -1,4 +1,4 @@
-//! Metadata of clients: from registration (RFC 7591) or from a client-id document.
+//! Client metadata, from a registration request (RFC 7591) or from a client-id document.
 
 use serde_json::{Map, Value, json};
 
@@ -9,34 +9,34 @@ use super::{
     redirect_uri::RedirectUri,
 };
 
-/// Most redirect URIs of one client. Cursor registers five; the others one or two.
-const MOST_REDIRECT_URIS: usize = 32;
-/// Longest client name, in characters; the pages cut much earlier.
-const LONGEST_NAME: usize = 256;
+/// Most redirect URIs of one client. Cursor registers five, other clients one or two.
+const MAX_REDIRECT_URIS: usize = 32;
+/// Longest client name; the pages show much less of it.
+const MAX_CLIENT_NAME_CHARACTERS: usize = 256;
 
-/// Metadata of a client, checked: from a registration request or from a client-id document.
+/// Client metadata that has been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientMetadata {
-    /// `client_name`: chosen by whoever registers, so never to be trusted.
+    /// `client_name`: chosen by whoever registers the client, so it must not be trusted.
     pub client_name: Option<String>,
-    /// At least one.
+    /// At least one redirect URI.
     pub redirect_uris: Vec<RedirectUri>,
-    /// The effective method.
+    /// The authentication method that applies.
     pub auth_method: AuthMethod,
-    /// Whether it may use refresh tokens: unless it says otherwise, yes.
+    /// Whether it gets refresh tokens: yes, unless its `grant_types` say otherwise.
     pub refresh: bool,
 }
 
 impl ClientMetadata {
-    /// Reads a registration request (RFC 7591 §2). Unknown fields are ignored, as the RFC asks.
+    /// Parses a registration request (RFC 7591 §2). Unknown fields are ignored, as the RFC requires.
     ///
     /// # Errors
     /// `invalid_redirect_uri` or `invalid_client_metadata` with the reason.
     pub fn from_registration(body: &[u8]) -> Result<Self, OAuthError> {
         let metadata = object(body)?;
         let auth_method = match text(&metadata, "token_endpoint_auth_method")? {
-            // RFC 7591 §2 makes client_secret_basic the default; but a client that does not ask is in
-            // practice a public one, and it is told the effective value.
+            // RFC 7591 §2 makes client_secret_basic the default. In practice a client that names no method is a public
+            // one; the response tells it the method that applies.
             None => AuthMethod::None,
             Some(name) => AuthMethod::parse(name).ok_or_else(|| {
                 invalid("token_endpoint_auth_method must be none, client_secret_basic or client_secret_post")
@@ -45,10 +45,10 @@ impl ClientMetadata {
         Self::from_object(&metadata, auth_method)
     }
 
-    /// Reads a client-id metadata document (draft-ietf-oauth-client-id-metadata-document §4).
+    /// Parses a client-id metadata document (draft-ietf-oauth-client-id-metadata-document §4).
     ///
     /// # Errors
-    /// When it is not a document of that client, or one that we cannot serve.
+    /// When it is not the document of that client, or needs something that this server does not support.
     pub fn from_document(client_id: &str, body: &[u8]) -> Result<Self, OAuthError> {
         let metadata = object(body)?;
         if text(&metadata, "client_id")? != Some(client_id) {
@@ -59,17 +59,17 @@ impl ClientMetadata {
         if text(&metadata, "client_name")?.is_none() {
             return Err(invalid("the document has no client_name"));
         }
-        // §4.1: a document is public, so it can neither hold a shared secret nor rely on one.
+        // §4.1: a document is public, so it must neither contain nor rely on a shared secret.
         if metadata.contains_key("client_secret")
             || metadata.contains_key("client_secret_expires_at")
         {
             return Err(invalid(
-                "a client-id document must not hold a client secret",
+                "a client-id document must not contain a client secret",
             ));
         }
         if has_private_key(&metadata) {
             return Err(invalid(
-                "the document publishes a private key: whoever made it must replace that key",
+                "the document publishes a private key: replace that key and remove it from the document",
             ));
         }
         // A document that prefers another method but also offers `none` is taken as `none`
@@ -80,7 +80,7 @@ impl ClientMetadata {
                 .is_some_and(|methods| methods.contains(&"none"));
         if !offers_none {
             return Err(invalid(
-                "this server knows clients with a client-id document only by the method `none`, which this one does not offer",
+                "a client with a client-id document must support the authentication method `none`",
             ));
         }
         Self::from_object(&metadata, AuthMethod::None)
@@ -93,8 +93,8 @@ impl ClientMetadata {
         let invalid_uri = |reason| OAuthError::new(ErrorCode::InvalidRedirectUri, reason);
         let uris = strings(metadata, "redirect_uris")
             .map_err(|_| invalid_uri("redirect_uris must be an array of strings"))?
-            .ok_or_else(|| invalid_uri("at least one redirect URI is needed"))?;
-        if uris.len() > MOST_REDIRECT_URIS {
+            .ok_or_else(|| invalid_uri("at least one redirect URI is required"))?;
+        if uris.len() > MAX_REDIRECT_URIS {
             return Err(invalid_uri("more than 32 redirect URIs"));
         }
         let redirect_uris = uris
@@ -105,7 +105,7 @@ impl ClientMetadata {
 
         let client_name = text(metadata, "client_name")?;
         if client_name.is_some_and(|name| {
-            name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control)
+            name.chars().count() > MAX_CLIENT_NAME_CHARACTERS || name.chars().any(char::is_control)
         }) {
             return Err(invalid(
                 "client_name is longer than 256 characters or contains control characters",
@@ -129,15 +129,15 @@ impl ClientMetadata {
         })
     }
 
-    /// The answer to a registration (RFC 7591 §3.2.1): the effective values, and the secret this one time.
+    /// The response to a registration (RFC 7591 §3.2.1): the values that apply, and the secret, which is shown only here.
     #[must_use]
-    pub fn to_registration_answer(
+    pub fn to_registration_response(
         &self,
         client_id: &str,
         issued_at: u64,
         client_secret: Option<&str>,
     ) -> Value {
-        let mut answer = json!({
+        let mut response = json!({
             "client_id": client_id,
             "client_id_issued_at": issued_at,
             "redirect_uris": self.redirect_uris,
@@ -146,14 +146,14 @@ impl ClientMetadata {
             "response_types": ["code"],
         });
         if let Some(name) = &self.client_name {
-            answer["client_name"] = json!(name);
+            response["client_name"] = json!(name);
         }
         if let Some(secret) = client_secret {
-            answer["client_secret"] = json!(secret);
+            response["client_secret"] = json!(secret);
             // Zero: it does not expire (RFC 7591 §3.2.1).
-            answer["client_secret_expires_at"] = json!(0);
+            response["client_secret_expires_at"] = json!(0);
         }
-        answer
+        response
     }
 }
 
@@ -166,32 +166,31 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, OAuthError> {
         serde_json::from_slice(body).map_err(|_| invalid("the metadata is not a JSON object"))?;
     let count = entries.len();
     let map: Map<_, _> = entries.into_iter().collect();
-    // Which of two was meant? Readers differ, and an attacker picks the one that suits.
+    // Parsers differ on which of two values counts, and an attacker can use that.
     if map.len() < count {
         return Err(invalid("a field is given more than once"));
     }
-    Ok(given(map))
+    Ok(without_empty_members(map))
 }
 
-/// The members that are given. Serialisers write what their user left out in many ways: `null`, an empty string, an
-/// empty list, a list of such elements. None of them says anything, and the server may put a value in the place of what
-/// is not there (RFC 7591 §2).
-fn given(mut members: Map<String, Value>) -> Map<String, Value> {
-    fn says_nothing(value: &Value) -> bool {
+/// The members that have a value. Serialisers write absent values in many ways: `null`, an empty string, an empty list,
+/// a list of such elements. All of them count as absent, so the server's defaults apply (RFC 7591 §2).
+fn without_empty_members(mut members: Map<String, Value>) -> Map<String, Value> {
+    fn is_empty(value: &Value) -> bool {
         match value {
             Value::Null => true,
             Value::String(text) => text.trim().is_empty(),
-            Value::Array(values) => values.iter().all(says_nothing),
+            Value::Array(values) => values.iter().all(is_empty),
             _ => false,
         }
     }
-    members.retain(|_, value| !says_nothing(value));
+    members.retain(|_, value| !is_empty(value));
     for (name, value) in &mut members {
-        // A redirect URI is never guessed at: an empty one among others is a fault of the client.
+        // An empty redirect URI among others is an error of the client: nothing is guessed about redirect URIs.
         if name != "redirect_uris"
             && let Value::Array(values) = value
         {
-            values.retain(|value| !says_nothing(value));
+            values.retain(|value| !is_empty(value));
         }
     }
     members
@@ -209,7 +208,7 @@ fn text<'a>(metadata: &'a Map<String, Value>, name: &str) -> Result<Option<&'a s
     }
 }
 
-/// An array of strings, with at least one of them.
+/// A field that is an array of strings.
 fn strings<'a>(
     metadata: &'a Map<String, Value>,
     name: &str,
@@ -232,15 +231,15 @@ fn strings<'a>(
     }
 }
 
-/// Whether a published key set holds a private or symmetric key (RFC 7517 §9.3): one of the members that RFC 7518 §6,
-/// RFC 8037 §2 and the AKP key type keep for them, at any depth, so that a key set in the wrong shape is seen too.
+/// Whether a published key set contains a private or symmetric key (RFC 7517 §9.3): one of the members that RFC 7518 §6,
+/// RFC 8037 §2 and the AKP key type define for them, at any depth, so that a malformed key set is recognised too.
 fn has_private_key(metadata: &Map<String, Value>) -> bool {
-    const PRIVATE: [&str; 9] = ["d", "k", "p", "q", "dp", "dq", "qi", "oth", "priv"];
+    const PRIVATE_MEMBERS: [&str; 9] = ["d", "k", "p", "q", "dp", "dq", "qi", "oth", "priv"];
     fn holds(value: &Value) -> bool {
         match value {
             Value::Object(members) => members
                 .iter()
-                .any(|(name, value)| PRIVATE.contains(&&**name) || holds(value)),
+                .any(|(name, value)| PRIVATE_MEMBERS.contains(&&**name) || holds(value)),
             Value::Array(values) => values.iter().any(holds),
             _ => false,
         }
@@ -263,12 +262,12 @@ mod tests {
             register(&json!({"redirect_uris": ["https://example.com/cb"], "x": {"y": 1}})).unwrap();
         assert_eq!(client.auth_method, AuthMethod::None);
         assert!(client.refresh);
-        let answer = client.to_registration_answer("id", 7, None);
+        let response = client.to_registration_response("id", 7, None);
         assert_eq!(
-            answer["grant_types"],
+            response["grant_types"],
             json!(["authorization_code", "refresh_token"])
         );
-        assert_eq!(answer["token_endpoint_auth_method"], "none");
+        assert_eq!(response["token_endpoint_auth_method"], "none");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How a client proves itself at the token and revocation endpoints (RFC 6749 §2.3).
+//! Client authentication at the token and revocation endpoints (RFC 6749 §2.3).
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, header::AUTHORIZATION};
@@ -13,18 +13,18 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthMethod {
-    /// A public client: its id, and PKCE.
+    /// A public client: it sends only its id and relies on PKCE.
     None,
     /// Id and secret in an `Authorization: Basic` header.
     ClientSecretBasic,
     /// Id and secret in the form.
     ClientSecretPost,
-    /// Either of the two: for clients registered by hand, of whom nobody said which. Cannot be asked for.
+    /// Either of the two: for clients in the secret, where no method is given. No client can register it.
     ClientSecret,
 }
 
 impl AuthMethod {
-    /// Every method that a client may register, in the order in which the metadata lists them.
+    /// Every method that a client may register, in the order of the metadata document.
     pub const ALL: [Self; 3] = [Self::None, Self::ClientSecretBasic, Self::ClientSecretPost];
 
     /// The method's registered name.
@@ -39,7 +39,7 @@ impl AuthMethod {
 
     /// Whether a client registered with this method may use the presented one.
     #[must_use]
-    pub fn admits(self, presented: Self) -> bool {
+    pub fn allows(self, presented: Self) -> bool {
         self == presented || (self == Self::ClientSecret && presented != Self::None)
     }
 
@@ -50,12 +50,12 @@ impl AuthMethod {
     }
 }
 
-/// How a client presents itself at the token or revocation endpoint.
+/// The credentials that a client sent to the token or revocation endpoint.
 ///
 /// No `Debug`: it may hold a secret.
 #[derive(PartialEq, Eq)]
 pub struct PresentedClient {
-    /// The id.
+    /// The client id.
     pub client_id: String,
     /// The method it used.
     pub method: AuthMethod,
@@ -64,11 +64,11 @@ pub struct PresentedClient {
 }
 
 impl PresentedClient {
-    /// Reads the client's id and secret (RFC 6749 §2.3.1).
+    /// Reads the client id and secret (RFC 6749 §2.3.1).
     ///
     /// # Errors
     /// `invalid_request` when the id is missing or two methods are used at once, `invalid_client` when the
-    /// `Authorization` header is not readable.
+    /// `Authorization` header is invalid.
     pub fn read(headers: &HeaderMap, params: &Params) -> Result<Self, OAuthError> {
         let in_form = params.once("client_id")?;
         let secret_in_form = params.once("client_secret")?;
@@ -94,32 +94,32 @@ impl PresentedClient {
                 client_secret: secret_in_form.map(str::to_owned),
             });
         };
-        let unreadable = || {
+        let invalid_header = || {
             OAuthError::new(
                 ErrorCode::InvalidClient,
-                "the Authorization header is not valid",
+                "the Authorization header is invalid",
             )
         };
         if authorizations.next().is_some() {
-            return Err(unreadable());
+            return Err(invalid_header());
         }
         if secret_in_form.is_some() {
-            // RFC 6749 §2.3: not more than one method in a request.
+            // RFC 6749 §2.3: a request must not use more than one method.
             return Err(OAuthError::invalid_request(
-                "the client authenticates twice",
+                "the client uses two authentication methods",
             ));
         }
         let (client_id, secret) = header
             .to_str()
             .ok()
             .and_then(basic)
-            .ok_or_else(unreadable)?;
+            .ok_or_else(invalid_header)?;
         if in_form.is_some_and(|id| id != client_id) {
             return Err(OAuthError::invalid_request(
                 "client_id differs from the one in the Authorization header",
             ));
         }
-        // `id:` without a secret is how some libraries send a public client.
+        // Some libraries send `id:` with an empty secret for a public client.
         if secret.is_empty() {
             return Ok(Self {
                 client_id,
@@ -142,7 +142,7 @@ fn basic(header: &str) -> Option<(String, String)> {
     let decoded = String::from_utf8(STANDARD.decode(credentials.trim()).ok()?).ok()?;
     let (id, secret) = decoded.split_once(':')?;
     let decode = |text: &str| {
-        // Through the form parser, which is strict; `&` and `=` must not split a value here.
+        // Decoded by the strict form parser; `&` and `=` do not separate values here.
         let escaped = text.replace('&', "%26").replace('=', "%3D");
         Params::parse(format!("v={escaped}").as_bytes())
             .ok()?

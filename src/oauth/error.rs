@@ -1,8 +1,8 @@
-//! The error codes of the OAuth family, each with its section, and the one type that carries them.
+//! The error codes of OAuth and its extensions, each with its section, and the error type that carries them.
 
 use std::borrow::Cow;
 
-/// An error code as it goes over the wire.
+/// An error code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
     /// RFC 6749 §4.1.2.1, §5.2; RFC 6750 §3.1
@@ -38,7 +38,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// The code's spelling.
+    /// The code as it is sent.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -61,17 +61,17 @@ impl ErrorCode {
     }
 }
 
-/// What a client is told: a code and a sentence for the developer who reads it.
+/// An error response: a code, and a sentence for the developer of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OAuthError {
     /// The code.
     pub code: ErrorCode,
-    /// The sentence. Never holds anything the client sent: RFC 6749 §5.2 allows few characters here.
+    /// The sentence. It never repeats what the client sent, because RFC 6749 §5.2 allows few characters here.
     pub description: Cow<'static, str>,
 }
 
 impl OAuthError {
-    /// An error with its explanation.
+    /// An error with this code and description.
     pub fn new(code: ErrorCode, description: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
@@ -79,7 +79,7 @@ impl OAuthError {
         }
     }
 
-    /// The most common one.
+    /// An `invalid_request` error.
     pub fn invalid_request(description: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::InvalidRequest, description)
     }

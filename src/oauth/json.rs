@@ -1,4 +1,4 @@
-//! JSON objects read so that a repeated key is seen: `serde_json::Map` would silently keep the last.
+//! JSON objects with their repeated keys: `serde_json::Map` would silently keep only the last.
 
 use std::{fmt, marker::PhantomData};
 
@@ -7,13 +7,13 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 
-/// The members of an object, in order, repeated ones included.
+/// The members of an object in order, including repeated ones.
 pub(super) struct Entries<V>(pub Vec<(String, V)>);
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members<V>(PhantomData<V>);
-        impl<'de, V: Deserialize<'de>> Visitor<'de> for Members<V> {
+        struct EntriesVisitor<V>(PhantomData<V>);
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for EntriesVisitor<V> {
             type Value = Entries<V>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -26,6 +26,6 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
                 Ok(Entries(entries))
             }
         }
-        deserializer.deserialize_map(Members(PhantomData))
+        deserializer.deserialize_map(EntriesVisitor(PhantomData))
     }
 }

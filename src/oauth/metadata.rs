@@ -1,13 +1,13 @@
-//! The two discovery documents. They list what exists, and nothing else.
+//! The two discovery documents. They list only what this server supports.
 
 use serde_json::{Value, json};
 
 use super::{client_auth::AuthMethod, resource::BaseUrl, scope};
 
-/// Where the resource document is found, before the resource's path (RFC 9728 §3).
-const PROTECTED_RESOURCE: &str = "/.well-known/oauth-protected-resource";
+/// The path of the resource document, in front of the path of the resource (RFC 9728 §3).
+const PROTECTED_RESOURCE_PATH: &str = "/.well-known/oauth-protected-resource";
 
-/// What the authorization server can do, as far as it depends on configuration.
+/// The features of the authorization server that depend on the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Features {
     /// Whether `/register` is open.
@@ -16,7 +16,7 @@ pub struct Features {
     pub client_documents: bool,
 }
 
-/// The authorization server's document (RFC 8414 §2).
+/// The metadata of the authorization server (RFC 8414 §2).
 #[must_use]
 pub fn authorization_server(base: &BaseUrl, features: Features) -> Value {
     let methods: Vec<_> = AuthMethod::ALL
@@ -46,7 +46,7 @@ pub fn authorization_server(base: &BaseUrl, features: Features) -> Value {
     document
 }
 
-/// The document of the resource at `path` (RFC 9728 §2). It names exactly the URL it was asked about (§3.3).
+/// The metadata of the resource at `path` (RFC 9728 §2). It names exactly the requested URL (§3.3).
 #[must_use]
 pub fn protected_resource(base: &BaseUrl, path: &str, upstream: &str) -> Value {
     json!({
@@ -58,9 +58,9 @@ pub fn protected_resource(base: &BaseUrl, path: &str, upstream: &str) -> Value {
     })
 }
 
-/// The URL of the resource document for an MCP path: path-inserted (RFC 9728 §3.1).
+/// The URL of the resource document for an MCP path; the path follows the well-known prefix (RFC 9728 §3.1).
 #[must_use]
 pub fn protected_resource_url(base: &BaseUrl, path: &str) -> String {
     let path = if path == "/" { "" } else { path };
-    base.join(&format!("{PROTECTED_RESOURCE}{path}"))
+    base.join(&format!("{PROTECTED_RESOURCE_PATH}{path}"))
 }

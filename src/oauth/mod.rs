@@ -1,17 +1,19 @@
-//! The protocol, pure: no I/O, no clock, no randomness. Values move one way, from parameters as sent to
-//! requests as meant.
+//! The rules of OAuth as pure functions: no I/O, no clock, no randomness. Each module turns untrusted parameters into a
+//! checked type or an error.
 //!
-//! * [`params`] – query strings and forms, read strictly
-//! * [`client`] – client metadata, from registration or from a document
-//! * [`client_auth`] – how clients prove themselves
-//! * [`redirect_uri`] – where answers may go
-//! * [`authorization`] – the authorization request and the answers by redirect
-//! * [`token`] – the token request and the rules of refreshing
-//! * [`pkce`] – S256
-//! * [`resource`] – base URLs and the paths which are this one protected resource
-//! * [`bearer`] – presented tokens and the challenge
+//! * [`params`] – query strings and forms, parsed strictly
+//! * [`client`] – client metadata, from a registration or from a document
+//! * [`client_auth`] – client authentication
+//! * [`redirect_uri`] – redirect URIs: which are allowed, and which match
+//! * [`authorization`] – the authorization request and its response by redirect
+//! * [`token`] – the token request and the rotation of refresh tokens
+//! * [`pkce`] – PKCE with S256
+//! * [`resource`] – base URLs and the paths of the protected resource
+//! * [`scope`] – scopes
+//! * [`bearer`] – bearer tokens in requests, and the challenge
 //! * [`metadata`] – both discovery documents
-//! * [`error`] – the codes, each with its section
+//! * [`error`] – error codes, each with its RFC section
+//! * [`uri`] – rules about URIs that several modules share
 
 pub mod authorization;
 pub mod bearer;
@@ -26,3 +28,4 @@ pub mod redirect_uri;
 pub mod resource;
 pub mod scope;
 pub mod token;
+pub mod uri;

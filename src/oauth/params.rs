@@ -1,31 +1,32 @@
-//! Parameters as sent: a query string or a form, read strictly.
+//! The parameters of a query string or a form, parsed strictly.
 //!
-//! Every parameter may occur once (RFC 6749 §3.1, §3.2), except `resource` (RFC 8707 §2); one without a value
-//! counts as absent (RFC 6749 §3.1). Encoding errors refuse the whole request: a value that two parsers read
-//! differently is where attacks begin.
+//! Every parameter may occur once (RFC 6749 §3.1, §3.2), except `resource` (RFC 8707 §2). A parameter without a value
+//! counts as absent (RFC 6749 §3.1). One invalid encoding makes the whole request invalid: attackers use values that
+//! two parsers read differently.
 
-use super::error::OAuthError;
-use super::json::Entries;
+use percent_encoding::percent_decode;
 
-/// The parameters of one request, in the order in which they came.
+use super::{error::OAuthError, json::Entries, uri::has_valid_escapes};
+
+/// Most parameters in one request. No client sends that many, and each costs an allocation.
+const MAX_PARAMETERS: usize = 64;
+
+/// The parameters of one request, in the order in which they were sent.
 ///
 /// No `Debug`: it holds codes, tokens and PINs.
 #[derive(Clone, Default)]
 pub struct Params(Vec<(String, String)>);
 
-/// More than any client sends; each costs an allocation.
-const MOST: usize = 64;
-
 impl Params {
-    /// Reads `application/x-www-form-urlencoded` text.
+    /// Parses `application/x-www-form-urlencoded` text.
     ///
     /// # Errors
-    /// `invalid_request` for broken percent-encoding, text that is not UTF-8, control characters, or more
+    /// `invalid_request` for invalid percent-encoding, text that is not UTF-8, control characters, or more
     /// than 64 parameters.
     pub fn parse(text: &[u8]) -> Result<Self, OAuthError> {
         let mut params = Vec::new();
         for pair in text.split(|b| *b == b'&').filter(|pair| !pair.is_empty()) {
-            if params.len() == MOST {
+            if params.len() == MAX_PARAMETERS {
                 return Err(OAuthError::invalid_request("too many parameters"));
             }
             let (name, value) = match pair.iter().position(|b| *b == b'=') {
@@ -33,7 +34,7 @@ impl Params {
                 None => (pair, &pair[..0]),
             };
             let (name, value) = (decode(name)?, decode(value)?);
-            // A PIN is pasted from anywhere: white space at its ends is trimmed when it is compared.
+            // People paste PINs with white space around them; it is trimmed before the PIN is compared.
             let checked = if name == "pin" { value.trim() } else { &value };
             if has_control(&name) || has_control(checked) {
                 return Err(OAuthError::invalid_request(
@@ -45,20 +46,20 @@ impl Params {
         Ok(Self(params))
     }
 
-    /// Reads a flat JSON object of strings, as clients of an earlier worker send to the token endpoint.
+    /// Parses a flat JSON object of strings. Some clients send one to the token endpoint in place of a form.
     ///
     /// # Errors
-    /// `invalid_request` for anything else. A repeated key shows up as a repeated parameter.
+    /// `invalid_request` for anything else. A repeated key becomes a repeated parameter.
     pub fn parse_json(text: &[u8]) -> Result<Self, OAuthError> {
         let malformed = || OAuthError::invalid_request("the body is not a JSON object of strings");
         let Entries::<Option<String>>(entries) =
             serde_json::from_slice(text).map_err(|_| malformed())?;
-        // `null` is how some serialisers write an absent value.
+        // Some serialisers write `null` for an absent value.
         let params: Vec<_> = entries
             .into_iter()
             .filter_map(|(name, value)| Some((name, value?)))
             .collect();
-        if params.len() > MOST
+        if params.len() > MAX_PARAMETERS
             || params
                 .iter()
                 .any(|(name, value)| has_control(name) || has_control(value))
@@ -83,7 +84,7 @@ impl Params {
         Ok(value.filter(|value| !value.is_empty()))
     }
 
-    /// As [`Self::once`], and it must be there.
+    /// As [`Self::once`], but the parameter must be present.
     ///
     /// # Errors
     /// `invalid_request` when it is absent, empty or repeated.
@@ -100,7 +101,7 @@ impl Params {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Refuses repeated parameters, known or not.
+    /// Checks that no parameter is repeated, known or not.
     ///
     /// # Errors
     /// `invalid_request` when any but `resource` occurs twice.
@@ -116,7 +117,7 @@ impl Params {
         Ok(())
     }
 
-    /// The names that occur.
+    /// The name of every parameter, repeated ones included.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())
     }
@@ -126,24 +127,15 @@ fn has_control(text: &str) -> bool {
     text.chars().any(char::is_control)
 }
 
+/// Decodes a name or a value of `application/x-www-form-urlencoded`.
 fn decode(text: &[u8]) -> Result<String, OAuthError> {
-    let broken = |what: &'static str| OAuthError::invalid_request(what);
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.iter();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let mut digit = || rest.next().and_then(|b| char::from(*b).to_digit(16));
-                let (Some(high), Some(low)) = (digit(), digit()) else {
-                    return Err(broken("broken percent-encoding"));
-                };
-                u8::try_from(high * 16 + low).unwrap_or_default()
-            }
-            byte => *byte,
-        });
+    if !has_valid_escapes(text) {
+        return Err(OAuthError::invalid_request("invalid percent-encoding"));
     }
-    String::from_utf8(bytes).map_err(|_| broken("a parameter is not UTF-8"))
+    let plus_to_space = |byte: &u8| if *byte == b'+' { b' ' } else { *byte };
+    let spaced: Vec<u8> = text.iter().map(plus_to_space).collect();
+    String::from_utf8(percent_decode(&spaced).collect())
+        .map_err(|_| OAuthError::invalid_request("a parameter is not UTF-8"))
 }
 
 #[cfg(test)]

@@ -5,27 +5,27 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// A `code_challenge` made with S256 (RFC 7636 §4.2).
+/// A `code_challenge` of the method S256 (RFC 7636 §4.2).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CodeChallenge(String);
 
 impl CodeChallenge {
-    /// Reads a challenge; `None` unless it is the base64url of 32 bytes, which is what S256 yields.
+    /// Parses a challenge; `None` unless it is the base64url form of 32 bytes, the output of S256.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         (text.len() == 43 && URL_SAFE_NO_PAD.decode(text).is_ok()).then(|| Self(text.to_owned()))
     }
 
-    /// Whether the verifier is well-formed (RFC 7636 §4.1) and yields this challenge (§4.6).
+    /// Whether the verifier is well-formed (RFC 7636 §4.1) and matches this challenge (§4.6).
     #[must_use]
     pub fn verify(&self, code_verifier: &str) -> bool {
         let well_formed = (43..=128).contains(&code_verifier.len())
             && code_verifier
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
-        let yielded = URL_SAFE_NO_PAD.encode(Sha256::digest(code_verifier));
-        well_formed && bool::from(yielded.as_bytes().ct_eq(self.0.as_bytes()))
+        let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(code_verifier));
+        well_formed && bool::from(challenge.as_bytes().ct_eq(self.0.as_bytes()))
     }
 }
 

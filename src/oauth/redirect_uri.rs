@@ -1,16 +1,18 @@
-//! Redirect URIs: which may be registered, and which registered one a requested one is.
+//! Redirect URIs: which ones may be registered, and whether a requested URI matches a registered one.
 //!
-//! The text is judged as sent and never normalised: what a browser will make of it must be what we saw.
+//! The text is checked as sent and never normalised: a browser must interpret exactly the text that was checked.
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-/// Longest redirect URI, in bytes.
-const LONGEST: usize = 2048;
+use super::uri::is_loopback_name;
 
-/// Schemes which are not an application's own: they run code, open files, or belong to the browser or the
-/// operating system. Everything else that is neither http nor https is a private-use scheme (RFC 8252 §7.1),
-/// whose names nobody can list.
+/// Longest redirect URI.
+const MAX_REDIRECT_URI_BYTES: usize = 2048;
+
+/// Schemes that do not belong to an application: they run code, open files, or belong to the browser or the
+/// operating system. Every other scheme except http and https counts as a private-use scheme (RFC 8252 §7.1), of which
+/// there can be no list.
 const FORBIDDEN_SCHEMES: [&str; 44] = [
     "facetime",
     "facetime-audio",
@@ -64,16 +66,16 @@ const FORBIDDEN_SCHEMES: [&str; 44] = [
 pub struct RedirectUri(String);
 
 impl RedirectUri {
-    /// Reads a redirect URI: https, http to a loopback name, or a private-use scheme
+    /// Parses a redirect URI: https, http to a loopback name, or a private-use scheme
     /// (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §4.1).
     ///
     /// # Errors
     /// A sentence that says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        if text.len() > LONGEST {
+        if text.len() > MAX_REDIRECT_URI_BYTES {
             return Err("a redirect URI is longer than 2048 bytes");
         }
-        // Spaces, control characters and backslashes are dropped or rewritten by browsers: `java\tscript:`.
+        // Browsers remove or rewrite spaces, control characters and backslashes: `java\tscript:`.
         if !text
             .bytes()
             .all(|b| b.is_ascii_graphic() && !b"\\\"<>^`{|}".contains(&b))
@@ -103,9 +105,9 @@ impl RedirectUri {
         match scheme {
             "https" => {
                 let host = url.host_str().unwrap_or_default();
-                // As written: an encoded or odd spelling of a host is a disguise.
+                // The host must be spelled as the browser will understand it, so that people see where they are sent.
                 if host.is_empty() || !host_of(rest).eq_ignore_ascii_case(host) {
-                    return Err("the host of a redirect URI is not written plainly");
+                    return Err("the host of a redirect URI must be written in its normal form");
                 }
             }
             "http" if (!is_loopback_name(host_of(rest)) || !rest.starts_with("//")) => {
@@ -114,7 +116,7 @@ impl RedirectUri {
             _ if FORBIDDEN_SCHEMES.contains(&scheme) || scheme.starts_with("ms-") => {
                 return Err("a redirect URI has a scheme that is not an application's own");
             }
-            // `cursor://…` or `com.example.app:/…`; anything else is not a place to return to.
+            // `cursor://…` or `com.example.app:/…`; a URI without a path cannot be returned to.
             _ if !rest.starts_with('/') => {
                 return Err("a redirect URI of a private-use scheme needs a path");
             }
@@ -123,10 +125,10 @@ impl RedirectUri {
         Ok(Self(text.to_owned()))
     }
 
-    /// Whether a requested URI is this registered one: the same text, except that the port of a loopback
-    /// address over http is the client's choice at the time of the request (RFC 8252 §7.3).
+    /// Whether a requested URI matches this registered one: the same text, except that the client may choose the port
+    /// of a loopback address over http at the time of the request (RFC 8252 §7.3).
     #[must_use]
-    pub fn admits(&self, requested: &Self) -> bool {
+    pub fn matches(&self, requested: &Self) -> bool {
         self == requested
             || matches!(
                 (self.without_loopback_port(), requested.without_loopback_port()),
@@ -134,20 +136,20 @@ impl RedirectUri {
             )
     }
 
-    /// Host and the rest, without the port, if this is http to a loopback name.
+    /// The host and what follows the port, if this is http to a loopback name.
     fn without_loopback_port(&self) -> Option<(&str, &str)> {
         let rest = self.0.strip_prefix("http:")?;
         let authority = authority(rest);
         Some((host_of(rest), &rest[2 + authority.len()..]))
     }
 
-    /// Whether the answer stays on the person's own machine, where any program may receive it.
+    /// Whether the response goes to the person's own machine, where any program may receive it.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         self.0.starts_with("http:")
     }
 
-    /// What a person should look at: the host, or for a private-use scheme the scheme with its colon.
+    /// What pages show to people: the host, or for a private-use scheme the scheme with its colon.
     #[must_use]
     pub fn display_host(&self) -> &str {
         match self.0.split_once(':') {
@@ -163,9 +165,9 @@ impl RedirectUri {
         &self.0
     }
 
-    /// The URI with parameters added to its query (RFC 6749 §3.1.2: what is there already stays).
+    /// The URI with parameters added to its query (RFC 6749 §3.1.2: an existing query is kept).
     #[must_use]
-    pub fn with(&self, params: &[(&str, &str)]) -> String {
+    pub fn with_query_params(&self, params: &[(&str, &str)]) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(params);
         let separator = match self.0.split_once('?') {
@@ -192,10 +194,6 @@ fn host_of(rest: &str) -> &str {
         authority.find(':')
     };
     &authority[..end.unwrap_or(authority.len())]
-}
-
-fn is_loopback_name(host: &str) -> bool {
-    matches!(host, "localhost" | "127.0.0.1" | "[::1]")
 }
 
 #[cfg(test)]
@@ -288,20 +286,20 @@ mod tests {
         assert!(RedirectUri::parse(&format!("https://example.com/{}", "a".repeat(2048))).is_err());
     }
 
-    fn admits(registered: &str, requested: &str) -> bool {
+    fn matches(registered: &str, requested: &str) -> bool {
         RedirectUri::parse(registered)
             .unwrap()
-            .admits(&RedirectUri::parse(requested).unwrap())
+            .matches(&RedirectUri::parse(requested).unwrap())
     }
 
     #[test]
     fn only_the_port_of_a_loopback_address_may_differ() {
-        assert!(admits(
+        assert!(matches(
             "http://localhost/callback",
             "http://localhost:3118/callback"
         ));
-        assert!(admits("http://127.0.0.1:33418/", "http://127.0.0.1:1/"));
-        assert!(admits("http://[::1]/cb?a=b", "http://[::1]:9/cb?a=b"));
+        assert!(matches("http://127.0.0.1:33418/", "http://127.0.0.1:1/"));
+        assert!(matches("http://[::1]/cb?a=b", "http://[::1]:9/cb?a=b"));
         for (registered, requested) in [
             (
                 "http://localhost/callback",
@@ -327,7 +325,7 @@ mod tests {
             ("https://example.com/cb", "https://example.com/cb/../cb"),
             ("cursor://a/cb", "cursor://a:1/cb"),
         ] {
-            assert!(!admits(registered, requested), "{registered} {requested}");
+            assert!(!matches(registered, requested), "{registered} {requested}");
         }
     }
 
@@ -336,7 +334,7 @@ mod tests {
         let with = |uri: &str| {
             RedirectUri::parse(uri)
                 .unwrap()
-                .with(&[("code", "a b"), ("state", "&\u{e9}\r\n")])
+                .with_query_params(&[("code", "a b"), ("state", "&\u{e9}\r\n")])
         };
         assert_eq!(
             with("https://example.com/cb"),

@@ -1,13 +1,15 @@
-//! The protected resource: our base URLs, and the paths which are this one MCP endpoint.
+//! The protected resource: the base URLs of this server, and the paths that all lead to its one MCP endpoint.
 
 use url::Url;
+
+use super::uri::{has_valid_escapes, is_loopback_name};
 
 /// An origin under which this server is reached: `https://host`, without a trailing slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl(String);
 
 impl BaseUrl {
-    /// Reads a base URL: an https origin, or an http origin on a loopback name.
+    /// Parses a base URL: an https origin, or an http origin on a loopback name.
     ///
     /// # Errors
     /// A sentence that says what is wrong with it.
@@ -19,7 +21,7 @@ impl BaseUrl {
                 "must be an origin, such as https://mcp.example.com: no path, no query, lower case",
             );
         }
-        let loopback = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        let loopback = url.host_str().is_some_and(is_loopback_name);
         if url.scheme() == "https" || (url.scheme() == "http" && loopback) {
             Ok(Self(origin))
         } else {
@@ -33,7 +35,7 @@ impl BaseUrl {
         &self.0
     }
 
-    /// Whether browsers reach it by TLS: decides about `Secure` cookies.
+    /// Whether browsers reach it by TLS, so that cookies can be `Secure`.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.0.starts_with("https:")
@@ -54,32 +56,32 @@ impl BaseUrl {
     }
 }
 
-/// A path that is the MCP endpoint. All of them are one resource: a token for any is good on all.
+/// A path of the MCP endpoint. All of these paths are one resource: a token for one is valid on all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum McpPath<'a> {
-    /// `/`: MCP clients have been seen to fall back to it.
+    /// `/`: some MCP clients fall back to it.
     Root,
-    /// `/mcp`, `/mcp/…`, or an alias `/mcp-<label>` of either; holds what follows, slash included.
+    /// `/mcp`, `/mcp/…`, or an alias `/mcp-<label>` of either; holds what follows, including the slash.
     Mcp(&'a str),
-    /// `/sse`: where upstreams of the HTTP+SSE transport are looked for.
+    /// `/sse`: where clients look for a server of the HTTP+SSE transport.
     Sse,
 }
 
 impl<'a> McpPath<'a> {
-    /// Reads a request's path as sent; `None` when it is none of ours, or when two servers could read it
-    /// differently: dot segments, encoded slashes, backslashes, double encoding.
+    /// Parses the path of a request as sent; `None` when it is not a path of the MCP endpoint, or when two servers could
+    /// interpret it differently: dot segments, encoded slashes, backslashes, double encoding.
     ///
-    /// People append `/mcp` to a URL that ends in a slash, so repeated slashes up to the endpoint's own segment count
-    /// as one, and at the end of the path as one slash at the end. What follows the segment is the upstream's path, in
-    /// which an empty segment may mean something (RFC 3986 §3.3): it stays as sent. Clients have been seen to change
-    /// the case of the segment, so its case means nothing.
+    /// People append `/mcp` to a URL that ends in a slash, so repeated slashes in front of the endpoint's segment count
+    /// as one, and so do repeated slashes at the end of the path. What follows the segment is the upstream's path, in
+    /// which an empty segment may have a meaning (RFC 3986 §3.3): it stays as sent. Some clients change the case of the
+    /// segment, so its case is ignored.
     #[must_use]
     pub fn parse(path: &'a str) -> Option<Self> {
         let segments = path.trim_start_matches('/');
         if segments.is_empty() {
             return Some(Self::Root);
         }
-        // Not a path at all.
+        // Not a path.
         if segments.len() == path.len() {
             return None;
         }
@@ -96,7 +98,7 @@ impl<'a> McpPath<'a> {
             return None;
         }
         let rest = if rest.bytes().all(|b| b == b'/') {
-            // Only the endpoint, perhaps with a slash at its end.
+            // The endpoint itself, with or without a slash at the end.
             &rest[..rest.len().min(1)]
         } else {
             rest
@@ -105,7 +107,7 @@ impl<'a> McpPath<'a> {
             .then_some(Self::Mcp(rest))
     }
 
-    /// What follows `/mcp`, slash included.
+    /// What follows `/mcp`, including the slash.
     #[must_use]
     pub fn rest(self) -> &'a str {
         match self {
@@ -115,10 +117,10 @@ impl<'a> McpPath<'a> {
     }
 }
 
-/// The segment below which a server describes itself (RFC 8615 §3). What is below it is never the MCP endpoint.
+/// The segment under which a server publishes metadata (RFC 8615 §3). A path with it is never the MCP endpoint.
 pub const WELL_KNOWN: &str = ".well-known";
 
-/// What may follow `mcp-` in an alias.
+/// Whether the text may follow `mcp-` in an alias.
 fn is_label(label: &str) -> bool {
     (1..=64).contains(&label.len())
         && label
@@ -126,10 +128,11 @@ fn is_label(label: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
+/// Whether every server interprets the path in the same way.
 fn is_unambiguous(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
-    // What no URL may contain (RFC 3986 §2), though HTTP libraries let some of it through: a quote would end the
-    // quoted URL in our challenge.
+    // Characters that no URL may contain (RFC 3986 §2), though HTTP libraries accept some of them: a quote would end
+    // the quoted URL in the `WWW-Authenticate` header.
     let plain = path
         .bytes()
         .all(|b| b.is_ascii_graphic() && !b"\\#?\"<>^`{|}".contains(&b));
@@ -138,19 +141,10 @@ fn is_unambiguous(path: &str) -> bool {
         .iter()
         .any(|bad| lower.contains(bad));
     let dots = path.split('/').any(|segment| {
-        // `;` begins path parameters for some servers: `..;` is `..` to them.
+        // Some servers take what follows `;` as path parameters, so `..;` is `..` to them.
         matches!(segment.split(';').next(), Some("." | ".."))
     });
-    plain && !encoded && !dots && valid_escapes(path)
-}
-
-fn valid_escapes(path: &str) -> bool {
-    path.split('%').skip(1).all(|after| {
-        after
-            .as_bytes()
-            .get(..2)
-            .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    })
+    plain && !encoded && !dots && has_valid_escapes(path.as_bytes())
 }
 
 /// Whether a `resource` parameter (RFC 8707 §2) names this server, under any of its bases.

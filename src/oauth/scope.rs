@@ -1,16 +1,16 @@
-//! Scopes. There is one that means something, `mcp`; `offline_access` is understood because clients ask for it.
+//! Scopes. Only `mcp` has an effect; `offline_access` is accepted because clients request it.
 
-/// What every connection is granted.
+/// The scope that every connection is granted.
 pub const MCP: &str = "mcp";
-/// Asked for by clients that want a refresh token (`OpenID` Connect Core §11); they get one anyway.
+/// Requested by clients that want a refresh token (`OpenID` Connect Core §11); they get one in any case.
 pub const OFFLINE_ACCESS: &str = "offline_access";
 
-/// The scope granted for the one requested: the intersection with what exists, and `mcp` at least, because
-/// clients send all sorts of scopes and give up on `invalid_scope`.
+/// The scope granted for the requested one: `mcp`, and `offline_access` if it was requested. Unknown scopes are ignored,
+/// because clients send many and stop at `invalid_scope`.
 #[must_use]
 pub fn granted(requested: Option<&str>) -> String {
-    let asked = |scope: &str| requested.unwrap_or_default().split(' ').any(|s| s == scope);
-    if asked(OFFLINE_ACCESS) {
+    let requests = |scope: &str| requested.unwrap_or_default().split(' ').any(|s| s == scope);
+    if requests(OFFLINE_ACCESS) {
         format!("{MCP} {OFFLINE_ACCESS}")
     } else {
         MCP.to_owned()

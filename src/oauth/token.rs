@@ -1,4 +1,4 @@
-//! The token request (RFC 6749 §4.1.3, §6), the token answer (§5.1), and the rules of refreshing.
+//! The token request (RFC 6749 §4.1.3, §6), its response (§5.1), and the rotation of refresh tokens.
 
 use serde_json::{Value, json};
 
@@ -9,34 +9,34 @@ use super::{
 };
 use crate::credential::{Code, Fingerprint, RefreshToken};
 
-/// Times that a refresh within the grace may be repeated, after the first moments.
-pub const MOST_REPEATS: u64 = 10;
-/// Seconds after a rotation in which repeats are not counted: parallel requests of one client, all sent
-/// before any answer arrived.
-pub const UNCOUNTED_SECONDS: u64 = 10;
+/// How often a refresh may be repeated within the grace period, not counting the first seconds.
+pub const MAX_COUNTED_REPEATS: u64 = 10;
+/// Seconds after a rotation during which repeats are not counted: a client may have sent parallel requests before it got
+/// the first response.
+pub const UNCOUNTED_REPEAT_SECONDS: u64 = 10;
 
-/// A token request by its grant.
+/// A token request, by grant type.
 ///
-/// No `Debug`: it holds a verifier.
+/// No `Debug`: it contains a code verifier.
 pub enum TokenRequest {
     /// RFC 6749 §4.1.3.
     AuthorizationCode {
-        /// The presented code; `None` when it has not the form of one, so that the client is judged first.
+        /// The presented code; `None` when it is malformed, so that client authentication is checked first.
         code: Option<Code>,
-        /// Must equal the one of the authorization request if it is given; OAuth 2.1 no longer asks for it.
+        /// If present, it must equal that of the authorization request; OAuth 2.1 no longer requires it.
         redirect_uri: Option<String>,
-        /// RFC 7636 §4.5; always needed, since every authorization has a challenge.
+        /// RFC 7636 §4.5; always required, because every authorization has a challenge.
         code_verifier: String,
     },
     /// RFC 6749 §6.
     RefreshToken {
-        /// The presented token; `None` when it has not the form of one.
+        /// The presented token; `None` when it is malformed.
         refresh_token: Option<RefreshToken>,
     },
 }
 
 impl TokenRequest {
-    /// Reads the grant.
+    /// Parses a token request.
     ///
     /// # Errors
     /// `invalid_request` or `unsupported_grant_type`.
@@ -65,9 +65,9 @@ pub fn same_redirect_uri(authorized: &RedirectUri, presented: Option<&str>) -> b
     presented.is_none_or(|presented| presented == authorized.as_str())
 }
 
-/// The body of a successful token answer (RFC 6749 §5.1).
+/// The body of a successful token response (RFC 6749 §5.1).
 #[must_use]
-pub fn answer(
+pub fn response_body(
     access_token: &str,
     expires_in: u64,
     refresh_token: Option<&str>,
@@ -85,60 +85,63 @@ pub fn answer(
     body
 }
 
-/// What is remembered of a connection's refresh tokens.
+/// What the store keeps about the refresh tokens of a connection.
 #[derive(Clone, Debug)]
-pub struct Rotation {
-    /// Fingerprint of the family part, the same for every member.
+pub struct RefreshState {
+    /// Fingerprint of the family, the same for every refresh token of the connection.
     pub family: Fingerprint,
-    /// Fingerprint of the token that is good now.
+    /// Fingerprint of the current token.
     pub current: Fingerprint,
-    /// Fingerprint of the one before.
+    /// Fingerprint of the previous token.
     pub previous: Option<Fingerprint>,
     /// When the previous one was exchanged for the current one, in unix seconds.
     pub rotated_at: u64,
-    /// How often that exchange was repeated since, apart from the first moments.
+    /// How often that exchange has been repeated, not counting the first seconds.
     pub repeats: u64,
 }
 
-/// What a presented refresh token is.
+/// How a presented refresh token relates to the connection.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RefreshTokenStatus {
     /// The current token: rotate.
     Current,
-    /// The previous one within the grace: the same pair again. Counted, unless it comes in the first moments.
+    /// The previous token within the grace period: the client gets the same pair of tokens again.
     Repeat {
-        /// Whether this repeat uses up one of the ten.
+        /// Whether this repeat counts towards [`MAX_COUNTED_REPEATS`].
         counted: bool,
     },
-    /// Refused and nothing else: a guess, or a slow honest process within the grace of the last rotation.
+    /// Refused without further effect: a guess, or an old token within the grace period of the last rotation.
     Refused,
-    /// An old member of the family long after its time: somebody holds a stolen copy, so the connection
-    /// ends (RFC 9700 §4.14.2).
+    /// An old token of the family after the grace period: a copy may have been stolen, so the connection must be ended
+    /// (RFC 9700 §4.14.2).
     Replay,
 }
 
-impl Rotation {
-    /// Judges a presented token. `now` and `grace` in seconds.
+impl RefreshState {
+    /// Classifies a presented token. `now` and `grace` are in seconds.
     #[must_use]
-    pub fn judge(&self, presented: &RefreshToken, now: u64, grace: u64) -> Verdict {
+    pub fn classify(&self, presented: &RefreshToken, now: u64, grace: u64) -> RefreshTokenStatus {
         let fingerprint = presented.fingerprint();
         if fingerprint == self.current {
-            return Verdict::Current;
+            return RefreshTokenStatus::Current;
         }
         if presented.family() != self.family {
-            return Verdict::Refused;
+            return RefreshTokenStatus::Refused;
         }
         let age = now.saturating_sub(self.rotated_at);
         if age >= grace {
-            return Verdict::Replay;
+            return RefreshTokenStatus::Replay;
         }
         if self.previous.as_ref() != Some(&fingerprint) {
-            return Verdict::Refused;
+            return RefreshTokenStatus::Refused;
         }
-        match (age < UNCOUNTED_SECONDS, self.repeats < MOST_REPEATS) {
-            (true, _) => Verdict::Repeat { counted: false },
-            (false, true) => Verdict::Repeat { counted: true },
-            (false, false) => Verdict::Refused,
+        match (
+            age < UNCOUNTED_REPEAT_SECONDS,
+            self.repeats < MAX_COUNTED_REPEATS,
+        ) {
+            (true, _) => RefreshTokenStatus::Repeat { counted: false },
+            (false, true) => RefreshTokenStatus::Repeat { counted: true },
+            (false, false) => RefreshTokenStatus::Refused,
         }
     }
 }
@@ -155,17 +158,17 @@ mod tests {
         oldest: RefreshToken,
         previous: RefreshToken,
         current: RefreshToken,
-        rotation: Rotation,
+        state: RefreshState,
     }
 
     fn family() -> Family {
         let randomness = Randomness::system();
-        let id = ConnectionId::draw(&randomness);
-        let nonce = Nonce::draw(&randomness);
-        let oldest = RefreshToken::draw(&id, &randomness);
+        let id = ConnectionId::generate(&randomness);
+        let nonce = Nonce::generate(&randomness);
+        let oldest = RefreshToken::generate(&id, &randomness);
         let previous = oldest.successors(&nonce, 1).1;
         let current = previous.successors(&nonce, 2).1;
-        let rotation = Rotation {
+        let state = RefreshState {
             family: current.family(),
             current: current.fingerprint(),
             previous: Some(previous.fingerprint()),
@@ -173,11 +176,11 @@ mod tests {
             repeats: 0,
         };
         Family {
-            stranger: RefreshToken::draw(&id, &randomness),
+            stranger: RefreshToken::generate(&id, &randomness),
             oldest,
             previous,
             current,
-            rotation,
+            state,
         }
     }
 
@@ -185,7 +188,10 @@ mod tests {
     fn the_current_token_rotates_at_any_time() {
         let f = family();
         for now in [0, 1000, 1_000_000] {
-            assert_eq!(f.rotation.judge(&f.current, now, GRACE), Verdict::Current);
+            assert_eq!(
+                f.state.classify(&f.current, now, GRACE),
+                RefreshTokenStatus::Current
+            );
         }
     }
 
@@ -193,33 +199,48 @@ mod tests {
     fn the_previous_token_repeats_within_the_grace_and_is_a_replay_after_it() {
         let mut f = family();
         assert_eq!(
-            f.rotation.judge(&f.previous, 1009, GRACE),
-            Verdict::Repeat { counted: false }
+            f.state.classify(&f.previous, 1009, GRACE),
+            RefreshTokenStatus::Repeat { counted: false }
         );
         assert_eq!(
-            f.rotation.judge(&f.previous, 1010, GRACE),
-            Verdict::Repeat { counted: true }
+            f.state.classify(&f.previous, 1010, GRACE),
+            RefreshTokenStatus::Repeat { counted: true }
         );
         assert_eq!(
-            f.rotation.judge(&f.previous, 1119, GRACE),
-            Verdict::Repeat { counted: true }
+            f.state.classify(&f.previous, 1119, GRACE),
+            RefreshTokenStatus::Repeat { counted: true }
         );
-        assert_eq!(f.rotation.judge(&f.previous, 1120, GRACE), Verdict::Replay);
-        f.rotation.repeats = MOST_REPEATS;
-        assert_eq!(f.rotation.judge(&f.previous, 1119, GRACE), Verdict::Refused);
+        assert_eq!(
+            f.state.classify(&f.previous, 1120, GRACE),
+            RefreshTokenStatus::Replay
+        );
+        f.state.repeats = MAX_COUNTED_REPEATS;
+        assert_eq!(
+            f.state.classify(&f.previous, 1119, GRACE),
+            RefreshTokenStatus::Refused
+        );
     }
 
     #[test]
     fn an_older_member_is_a_replay_unless_the_last_rotation_is_fresh() {
         let f = family();
-        assert_eq!(f.rotation.judge(&f.oldest, 1119, GRACE), Verdict::Refused);
-        assert_eq!(f.rotation.judge(&f.oldest, 1120, GRACE), Verdict::Replay);
+        assert_eq!(
+            f.state.classify(&f.oldest, 1119, GRACE),
+            RefreshTokenStatus::Refused
+        );
+        assert_eq!(
+            f.state.classify(&f.oldest, 1120, GRACE),
+            RefreshTokenStatus::Replay
+        );
     }
 
     #[test]
     fn a_guess_changes_nothing() {
         let f = family();
-        assert_eq!(f.rotation.judge(&f.stranger, 5000, GRACE), Verdict::Refused);
+        assert_eq!(
+            f.state.classify(&f.stranger, 5000, GRACE),
+            RefreshTokenStatus::Refused
+        );
     }
 
     #[test]

@@ -1,9 +1,18 @@
 //! Commands, links and files that add this connector to a client, in the form each client documents.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::json;
 
-use super::text::{push_hex, push_percent_encoded};
+/// Longest name of the connector in a client's configuration, in characters.
+const MAX_NAME_CHARACTERS: usize = 64;
+
+/// All but the unreserved characters (RFC 3986 §2.3).
+const NOT_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// `claude mcp add --transport http NAME URL`, safe to paste into a shell.
 pub(super) fn claude_code_command(name: &str, url: &str) -> String {
@@ -16,38 +25,34 @@ pub(super) fn claude_code_command(name: &str, url: &str) -> String {
 
 /// Cursor takes a name and its base64-encoded JSON.
 pub(super) fn cursor_link(name: &str, url: &str) -> String {
-    let config = STANDARD.encode(format!("{{\"url\":{}}}", json_string(url)));
+    let config = STANDARD.encode(json!({ "url": url }).to_string());
     format!(
         "cursor://anysphere.cursor-deeplink/mcp/install?name={}&config={}",
         slug(name),
-        component(&config)
+        utf8_percent_encode(&config, NOT_UNRESERVED)
     )
 }
 
 /// VS Code takes the JSON that `code --add-mcp` takes, percent-encoded.
 pub(super) fn vs_code_link(name: &str, url: &str) -> String {
-    let config = format!(
-        "{{\"name\":\"{}\",\"type\":\"http\",\"url\":{}}}",
-        slug(name),
-        json_string(url)
-    );
-    format!("vscode:mcp/install?{}", component(&config))
+    let config = json!({ "name": slug(name), "type": "http", "url": url }).to_string();
+    format!(
+        "vscode:mcp/install?{}",
+        utf8_percent_encode(&config, NOT_UNRESERVED)
+    )
 }
 
 /// The file `.mcp.json` of a project.
 pub(super) fn mcp_json(name: &str, url: &str) -> String {
-    format!(
-        "{{\n  \"mcpServers\": {{\n    \"{}\": {{\n      \"type\": \"http\",\n      \"url\": {}\n    }}\n  }}\n}}",
-        slug(name),
-        json_string(url)
-    )
+    let file = json!({ "mcpServers": { slug(name): { "type": "http", "url": url } } });
+    format!("{file:#}")
 }
 
-/// A name that is one word in a shell, in JSON and in a URL alike.
+/// The name as one word that needs no quoting in a shell, in JSON or in a URL.
 fn slug(name: &str) -> String {
     let slug: String = name
         .chars()
-        .take(64)
+        .take(MAX_NAME_CHARACTERS)
         .map(|c| {
             if c.is_ascii_alphanumeric() || c == '_' {
                 c
@@ -56,14 +61,13 @@ fn slug(name: &str) -> String {
             }
         })
         .collect();
-    let slug = slug.trim_matches('-');
-    if slug.is_empty() {
-        return "connector".to_owned();
+    match slug.trim_matches('-') {
+        "" => "connector".to_owned(),
+        slug => slug.to_owned(),
     }
-    slug.to_owned()
 }
 
-/// Quoted only when a POSIX shell would take a character for more than itself.
+/// The text as one word of a POSIX shell, quoted only if it contains a character that the shell may interpret.
 fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/@%+,".contains(c);
     if text.chars().all(plain) {
@@ -72,40 +76,9 @@ fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// RFC 8259 §7.
-fn json_string(text: &str) -> String {
-    let mut json = String::from('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => json.extend(['\\', c]),
-            c if c.is_control() => {
-                // U+0000 to U+009F: the low byte is all there is.
-                json.push_str("\\u00");
-                push_hex(&mut json, (u32::from(c) & 0xff) as u8);
-            }
-            c => json.push(c),
-        }
-    }
-    json.push('"');
-    json
-}
-
-/// Percent-encodes all but the unreserved characters (RFC 3986 §2.3).
-fn component(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len() * 2);
-    for &byte in text.as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            push_percent_encoded(&mut encoded, byte);
-        }
-    }
-    encoded
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{claude_code_command, cursor_link, json_string, mcp_json, slug, vs_code_link};
+    use super::{claude_code_command, cursor_link, mcp_json, slug, vs_code_link};
 
     const URL: &str = "https://connector.example/mcp";
 
@@ -137,20 +110,22 @@ mod tests {
 
     #[test]
     fn the_file_is_what_a_project_keeps() {
-        let compact: String = mcp_json("github", URL).split_whitespace().collect();
         assert_eq!(
-            compact,
-            r#"{"mcpServers":{"github":{"type":"http","url":"https://connector.example/mcp"}}}"#
+            mcp_json("github", URL),
+            r#"{
+  "mcpServers": {
+    "github": {
+      "type": "http",
+      "url": "https://connector.example/mcp"
+    }
+  }
+}"#
         );
     }
 
     #[test]
-    fn names_become_one_word_and_strings_stay_strings() {
+    fn names_become_one_word() {
         assert_eq!(slug("My \"GitHub\" <server>"), "My--GitHub---server");
         assert_eq!(slug("…"), "connector");
-        assert_eq!(
-            json_string("a\"\\\n\u{7f}é"),
-            "\"a\\\"\\\\\\u000A\\u007Fé\""
-        );
     }
 }

@@ -1,4 +1,4 @@
-//! Who is connected, and how to end it.
+//! The list of connections, with forms that end them.
 
 use askama::Template;
 
@@ -7,19 +7,19 @@ use super::{Notice, Page, Timestamp, text};
 /// One connection, as the list shows it.
 #[derive(Clone, Debug)]
 pub struct ConnectionRow<'a> {
-    /// Goes back in the field `connection` when it is to be ended.
+    /// The value of the field `connection` in the form that ends it.
     pub id: &'a str,
-    /// What the client calls itself.
+    /// The name that the client gave itself.
     pub client_name: Option<&'a str>,
-    /// Host of the client-id metadata document: proven. Without it the name is marked as unverified.
+    /// The verified host of the client-id metadata document. Without it the name is marked as not verified.
     pub verified_host: Option<&'a str>,
-    /// Where its answer went: a host, or a private-use scheme with its colon.
+    /// Where the code was sent: a host, or a private-use scheme with its colon.
     pub redirect_host: &'a str,
-    /// When it was consented to.
+    /// When the owner consented.
     pub created: Timestamp,
-    /// When it last reached the upstream, to the hour.
+    /// When it was last used, to the hour.
     pub last_used: Timestamp,
-    /// The address it was made from.
+    /// The IP address from which the owner consented.
     pub address: &'a str,
     /// When it expires unless it is used.
     pub expires: Timestamp,
@@ -31,28 +31,30 @@ impl ConnectionRow<'_> {
     }
 }
 
-/// Wrong PIN tries of one address.
+/// Wrong PIN tries from one address.
 #[derive(Clone, Debug)]
 pub struct WrongTries<'a> {
-    /// The last of them.
+    /// The time of the latest one.
     pub time: Timestamp,
-    /// Where they came from.
+    /// Their IP address or network.
     pub address: &'a str,
-    /// How many.
+    /// Their number.
     pub count: u32,
 }
 
 /// The list. `POST /connections` with `csrf` and `action` = `end` (and `connection`), `end-all`, `sign-out`.
-#[derive(Debug, Template)]
+///
+/// No `Debug`: it contains a secret.
+#[derive(Template)]
 #[template(path = "connections.html")]
 pub struct Connections<'a> {
-    /// Newest first, or whatever order the caller likes.
+    /// The connections, in the order in which they are shown.
     pub rows: &'a [ConnectionRow<'a>],
     /// Hidden field `csrf` of every form.
     pub csrf: &'a str,
-    /// Empty when there were none.
+    /// The latest wrong PINs.
     pub wrong_tries: &'a [WrongTries<'a>],
-    /// What was just done: `The connection was ended.`
+    /// What has just been done: `The connection was ended.`
     pub notice: Option<&'a str>,
 }
 
@@ -64,13 +66,13 @@ impl Connections<'_> {
     }
 }
 
-/// The PIN form before the list. `POST /connections` with `action` = `sign-in` and `pin`.
+/// The PIN form in front of the list. `POST /connections` with `action` = `sign-in` and `pin`.
 #[derive(Debug, Template)]
 #[template(path = "sign_in.html")]
 pub struct SignIn<'a> {
-    /// Why the last try was refused.
+    /// Why the last PIN was not accepted.
     pub notice: Option<Notice>,
-    /// Anything else worth saying: `You are signed out.`
+    /// Another message: `You are signed out.`
     pub message: Option<&'a str>,
 }
 
@@ -81,7 +83,7 @@ impl SignIn<'_> {
         super::page(self)
     }
 
-    /// Always: there is nothing to read before it.
+    /// Always: there is nothing else to read on this page.
     #[expect(
         clippy::unused_self,
         reason = "the template asks every page with a PIN field"

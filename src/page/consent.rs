@@ -1,35 +1,35 @@
-//! The page that asks: may this client connect?
+//! The consent page, which asks whether a client may connect.
 
 use askama::Template;
 
 use super::{Notice, Page, display, text};
 
-/// All that a person must know to decide, and the form that takes the decision.
+/// Everything that a person must know to decide, and the form for the decision.
 ///
-/// `POST /authorize` with `page`, `pin`, `decision` = `authorize` or `deny`; `username` is there for
-/// password managers and means nothing.
+/// `POST /authorize` with `page`, `pin`, `decision` = `authorize` or `deny`; `username` is only for
+/// password managers.
 #[derive(Debug, Template)]
 #[template(path = "consent.html")]
 pub struct Consent<'a> {
-    /// Identifies the parameters kept on the server; hidden field `page`.
+    /// The id of the stored request; hidden field `page`.
     pub page_id: &'a str,
-    /// What the client calls itself.
+    /// The name that the client gave itself.
     pub client_name: Option<&'a str>,
-    /// Host of the client-id metadata document: proven. Without it the name is marked as unverified.
+    /// The verified host of the client-id metadata document. Without it the name is marked as not verified.
     pub verified_host: Option<&'a str>,
-    /// Where the answer goes: a host, or a private-use scheme with its colon (`cursor:`).
+    /// Where the response goes: a host, or a private-use scheme with its colon (`cursor:`).
     pub redirect_host: &'a str,
-    /// The same in full, folded away.
+    /// The full redirect URI, shown on request.
     pub redirect_uri: &'a str,
-    /// Every redirect URI is on this computer, so anything on it could receive the answer.
+    /// Whether every redirect URI is on this computer, where any program could receive the response.
     pub loopback_only: bool,
-    /// What the client will reach.
+    /// The server to which the client gets access.
     pub upstream_host: &'a str,
-    /// Pinned limits, worded for people: `read-only (X-MCP-Readonly: true)`.
+    /// Restrictions by pinned headers, in words for people: `read-only (X-MCP-Readonly: true)`.
     pub restrictions: &'a [String],
-    /// How long the connection lives: `30 days after its last use`.
+    /// How long the connection lasts: `30 days after its last use`.
     pub lifetime: &'a str,
-    /// Why the last try was refused.
+    /// Why the last PIN was not accepted.
     pub notice: Option<Notice>,
 }
 
@@ -44,18 +44,18 @@ impl Consent<'_> {
         text::client_name(self.client_name)
     }
 
-    fn gave_a_name(&self) -> bool {
+    fn has_name(&self) -> bool {
         self.client_name
-            .is_some_and(|name| !display(name, 60).is_empty())
+            .is_some_and(|name| !display(name, text::MAX_CLIENT_NAME_CHARACTERS).is_empty())
     }
 
-    /// RFC 8252 §7.1: a private-use scheme has no host; some app on the device has claimed it.
+    /// Whether the redirect URI has a private-use scheme, which an app on the device has registered (RFC 8252 §7.1).
     fn goes_to_an_app(&self) -> bool {
         self.redirect_host.ends_with(':')
     }
 
-    /// At first the page is to be read from its top: focus would scroll a small screen past the name and
-    /// the host, and a screen reader with it. After a refused try, the field is what matters.
+    /// People should read the page from the top at first: the focus would scroll a small screen, and move a screen reader,
+    /// past the name and the host. After a wrong PIN they only need the field.
     fn focuses_pin(&self) -> bool {
         self.notice.is_some()
     }

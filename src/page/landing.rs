@@ -1,23 +1,21 @@
-//! What a browser sees at the root: what this is, and how to connect to it.
+//! The landing page at `/`: what this server is, and how to connect to it.
 
 use askama::Template;
 
 use super::{Page, client_setup, text};
 
-/// Everything here is public; nothing tells who is connected.
+/// Everything on this page is public; it does not tell who is connected.
 #[derive(Debug, Template)]
 #[template(path = "landing.html")]
 pub struct Landing<'a> {
-    /// What a person types into a client: `https://host.example/mcp`.
+    /// The address that people enter in a client: `https://host.example/mcp`.
     pub connector_url: &'a str,
-    /// A short name for it in clients; letters, digits, `-` and `_`, other characters become `-`.
+    /// The name of this server in clients: letters, digits, `-` and `_`; other characters become `-`.
     pub connector_name: &'a str,
-    /// What it leads to.
+    /// The server to which it gives access.
     pub upstream_host: &'a str,
-    /// Whether nobody but this computer reaches it: clients that run elsewhere cannot.
+    /// Whether only this computer can reach it, so that clients on other machines cannot.
     pub only_this_machine: bool,
-    /// Whether `/connections` exists.
-    pub show_connections_link: bool,
 }
 
 impl Landing<'_> {

@@ -1,10 +1,10 @@
-//! Pages that only tell something: errors which cannot be redirected, and "already connected".
+//! Pages without a form: errors that cannot be sent to a redirect URI, and "already connected".
 
 use askama::Template;
 
 use super::Page;
 
-/// Something failed and no client can be told, so the person is.
+/// An error that is shown to the person because it cannot be sent to the client.
 #[derive(Debug, Template)]
 #[template(path = "error.html")]
 pub struct ErrorPage<'a> {
@@ -12,11 +12,11 @@ pub struct ErrorPage<'a> {
     pub title: &'a str,
     /// What happened, without jargon.
     pub what: &'a str,
-    /// What to do about it, in one sentence.
+    /// What to do, in one sentence.
     pub todo: &'a str,
-    /// For whoever looks closer; folded away.
+    /// Technical details, shown on request.
     pub details: Option<&'a str>,
-    /// Finds the log line.
+    /// The request id, by which the operator finds the log line.
     pub reference: &'a str,
 }
 
@@ -28,11 +28,11 @@ impl ErrorPage<'_> {
     }
 }
 
-/// The consent was already given and its code used: nothing is wrong and nothing is left to do.
+/// The page after a second consent whose first code has been used: the client is connected.
 #[derive(Debug, Template)]
 #[template(path = "connected.html")]
 pub struct Connected<'a> {
-    /// What the client calls itself.
+    /// The name that the client gave itself.
     pub client_name: Option<&'a str>,
 }
 

@@ -1,8 +1,8 @@
-//! What people see: consent, errors, connections and the landing page.
+//! The pages that people see: consent, errors, connections and the landing page.
 //!
-//! Compile-time templates that escape by default. A page is HTML plus the Content-Security-Policy it
-//! needs; it loads nothing, and works without script. Whatever a stranger may have written goes through
-//! [`text`] first, then through the escaper, then into a `<bdi>`.
+//! The templates are compiled into the program and escape by default. A page is HTML with the Content-Security-Policy that
+//! it needs. It loads nothing else, and it works without its script. Untrusted text goes through [`text`] first, then
+//! through the escaper, and is displayed in a `<bdi>`.
 
 mod client_setup;
 mod connections;
@@ -34,7 +34,7 @@ pub use timestamp::Timestamp;
 /// The one style sheet, inlined in every page.
 const STYLE: &str = include_str!("assets/style.css");
 
-/// The copy button of the landing page: the only script there is.
+/// The copy button of the landing page, the only script.
 const COPY_SCRIPT: &str = include_str!("assets/copy.js");
 
 /// `sha256-…` of [`STYLE`], as a policy names it (CSP 3 §2.3.1).
@@ -54,28 +54,30 @@ pub struct Page {
 
 /// Renders a page that has no script.
 fn page(template: &impl Template) -> Page {
-    finish(template, None)
+    render_with_policy(template, None)
 }
 
 /// Renders a page whose only script is the copy button's.
 fn page_with_copy_button(template: &impl Template) -> Page {
-    finish(template, Some(&COPY_SCRIPT_HASH))
+    render_with_policy(template, Some(&COPY_SCRIPT_HASH))
 }
 
-fn finish(template: &impl Template, script_hash: Option<&str>) -> Page {
-    // Writing into a `String` cannot fail; were it ever to, a bare page is better than none.
-    let html = template.render().unwrap_or_else(|_| BARE_PAGE.to_owned());
+fn render_with_policy(template: &impl Template, script_hash: Option<&str>) -> Page {
+    // Rendering into a `String` does not fail. If it ever did, a minimal page is better than none.
+    let html = template
+        .render()
+        .unwrap_or_else(|_| FALLBACK_HTML.to_owned());
     Page {
         html,
         content_security_policy: content_security_policy(script_hash),
     }
 }
 
-const BARE_PAGE: &str = "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Page not available</title></head>\
+const FALLBACK_HTML: &str = "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Page not available</title></head>\
     <body><p>This page could not be shown. Please go back and try again.</p></body></html>\n";
 
-/// Never `form-action`: browsers apply it to the whole redirect chain after the consent form, up to the
-/// client's own private-use scheme, and would strand the person there.
+/// The policy never contains `form-action`: browsers apply that to every redirect after the consent form, so it would
+/// block the redirect to a client with a private-use scheme.
 fn content_security_policy(script_hash: Option<&str>) -> String {
     let style = STYLE_HASH.as_str();
     let script = script_hash.map_or_else(String::new, |hash| format!("script-src '{hash}'; "));

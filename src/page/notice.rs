@@ -1,24 +1,24 @@
-//! Why a PIN was not taken.
+//! Why a PIN was not accepted.
 
-/// What the page says above the PIN field after a try that was refused.
+/// The notice above the PIN field after a PIN was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// Wrong, and the person may try again at once.
+    /// The PIN is wrong. The person may try again at once if tries are left.
     WrongPin {
-        /// Tries before a waiting time begins.
+        /// Tries left before a waiting time begins.
         tries_left: u32,
     },
-    /// Too many wrong tries from this address: not compared before this time is over.
+    /// Too many wrong tries from this address: no PIN is compared until this time has passed.
     Wait {
-        /// What is left of it.
+        /// Seconds until the next try.
         seconds: u64,
     },
-    /// Too many wrong tries overall: no PIN is taken today.
+    /// Too many wrong tries from all addresses: no PIN is accepted for the rest of the day.
     ClosedForToday,
 }
 
 impl Notice {
-    /// The few words that stand in the page's title, where a screen reader begins.
+    /// A few words for the title of the page, which a screen reader reads first.
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::WrongPin { .. } => "Wrong PIN",
@@ -30,36 +30,36 @@ impl Notice {
     /// One or two sentences: what happened, and what to do.
     pub(super) fn message(self) -> String {
         match self {
-            Self::WrongPin { tries_left: 0 } => "That PIN is not right.".to_owned(),
+            Self::WrongPin { tries_left: 0 } => "That PIN is wrong.".to_owned(),
             Self::WrongPin { tries_left: 1 } => {
-                "That PIN is not right. One try is left before you have to wait.".to_owned()
+                "That PIN is wrong. You have one try left before you must wait.".to_owned()
             }
             Self::WrongPin { tries_left } => {
                 format!(
-                    "That PIN is not right. {tries_left} tries are left before you have to wait."
+                    "That PIN is wrong. You have {tries_left} tries left before you must wait."
                 )
             }
             Self::Wait { seconds } => {
                 format!(
-                    "Too many wrong PINs. Wait {}, then try again.",
+                    "Too many wrong PINs were entered. Wait {}, then try again.",
                     duration(seconds)
                 )
             }
             Self::ClosedForToday => {
-                "There were too many wrong PINs today, so none is taken until tomorrow. \
+                "Too many wrong PINs were entered today, so no PIN is accepted now. Try again tomorrow. \
                  Existing connections keep working."
                     .to_owned()
             }
         }
     }
 
-    /// Whether the PIN field is marked as holding a wrong value.
+    /// Whether the PIN field is marked as invalid.
     pub(super) fn is_wrong_pin(self) -> bool {
         matches!(self, Self::WrongPin { .. })
     }
 }
 
-/// Rounded up: whoever waits as long as it says is never told to wait again.
+/// A waiting time for people, rounded up, so that nobody who waits that long must wait again.
 fn duration(seconds: u64) -> String {
     match seconds {
         0 | 1 => "one second".to_owned(),

@@ -1,22 +1,36 @@
-//! Text that strangers wrote, made fit to be looked at.
+//! Makes text from untrusted sources safe to display.
 //!
-//! Escaping keeps such text from being markup; this keeps it from playing tricks on the eye. All of it is
-//! pure, and its output still goes through the template's escaper.
+//! Escaping prevents such text from becoming markup. This module prevents it from looking like something that it is
+//! not. The functions are pure; their output still goes through the template's escaper.
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 /// Combining marks in a row that are kept; real orthographies need two.
-const MARKS_KEPT: usize = 2;
+const MAX_COMBINING_MARKS: usize = 2;
 
-/// The longest name DNS knows (RFC 1035 §2.3.4).
-const HOST_MAX: usize = 253;
+/// Longest client name that a page shows. The longest real names have about 30 characters.
+pub(super) const MAX_CLIENT_NAME_CHARACTERS: usize = 60;
+
+/// The longest name in DNS (RFC 1035 §2.3.4).
+const MAX_HOST_CHARACTERS: usize = 253;
 
 /// Long enough for real redirect URIs, short enough for a small page.
-const URI_MAX: usize = 600;
+const MAX_URI_CHARACTERS: usize = 600;
+
+/// Shown percent-encoded in hosts and URIs, as is everything beyond ASCII.
+const NOT_SHOWN: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'<')
+    .add(b'>')
+    .add(b'"')
+    .add(b'\'')
+    .add(b'`');
 
 /// Names and other free text, on one line of at most `max` characters.
 ///
-/// Control, zero-width and direction-changing characters go, since they let a name pose as another or
-/// reorder the sentence around it; white space becomes single spaces; towers of combining marks are
-/// levelled; what is too long is cut with an ellipsis. May return an empty string.
+/// Removes control, zero-width and direction-changing characters, because they let one name look like another or
+/// reorder the sentence around it. Turns white space into single spaces, limits stacked combining marks, and cuts text
+/// that is too long with an ellipsis. The result may be empty.
 #[must_use]
 pub fn display(text: &str, max: usize) -> String {
     let mut shown = String::new();
@@ -28,10 +42,10 @@ pub fn display(text: &str, max: usize) -> String {
                 shown.push(' ');
             }
         } else if is_invisible(c) {
-            // Neither shown nor an end to a run of marks: else it could be used to rebuild a tower.
+            // Does not end a run of combining marks: otherwise such characters could split a stack into allowed runs.
         } else if is_combining_mark(c) {
             marks += 1;
-            if marks <= MARKS_KEPT {
+            if marks <= MAX_COMBINING_MARKS {
                 shown.push(c);
             }
         } else {
@@ -43,59 +57,38 @@ pub fn display(text: &str, max: usize) -> String {
     cut_end(shown, max)
 }
 
-/// What a page calls a client. The longest real names have about 30 characters.
+/// The name under which a page shows a client.
 pub(super) fn client_name(name: Option<&str>) -> String {
-    let shown = display(name.unwrap_or_default(), 60);
+    let shown = display(name.unwrap_or_default(), MAX_CLIENT_NAME_CHARACTERS);
     if shown.is_empty() {
         return "Unnamed client".to_owned();
     }
     shown
 }
 
-/// A host, with whatever is not printable ASCII made visible as percent-encoding.
+/// A host, with everything but printable ASCII percent-encoded.
 ///
-/// A host's meaning is in its end, so one that is too long loses its beginning:
+/// The end of a host says whose it is, so one that is too long loses its beginning:
 /// `claude.ai.<300 letters>.example` must never be shown as `claude.ai…`.
 #[must_use]
 pub fn host(host: &str) -> String {
     let shown = visible_ascii(host);
     let length = shown.len(); // ASCII: bytes are characters
-    if length <= HOST_MAX {
+    if length <= MAX_HOST_CHARACTERS {
         return shown;
     }
-    format!("…{}", &shown[length - (HOST_MAX - 1)..])
+    format!("…{}", &shown[length - (MAX_HOST_CHARACTERS - 1)..])
 }
 
-/// A URI, with whatever is not printable ASCII made visible as percent-encoding.
+/// A URI, with everything but printable ASCII percent-encoded.
 #[must_use]
 pub fn uri(uri: &str) -> String {
-    cut_end(visible_ascii(uri), URI_MAX)
+    cut_end(visible_ascii(uri), MAX_URI_CHARACTERS)
 }
 
 /// Nothing is dropped here: two URIs that differ must not look alike.
 fn visible_ascii(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for &byte in text.as_bytes() {
-        if byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"' | b'\'' | b'`') {
-            shown.push(char::from(byte));
-        } else {
-            push_percent_encoded(&mut shown, byte);
-        }
-    }
-    shown
-}
-
-/// Appends `%XX` (RFC 3986 §2.1).
-pub(super) fn push_percent_encoded(out: &mut String, byte: u8) {
-    out.push('%');
-    push_hex(out, byte);
-}
-
-/// Appends two hexadecimal digits.
-pub(super) fn push_hex(out: &mut String, byte: u8) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-    out.push(char::from(DIGITS[usize::from(byte & 15)]));
+    utf8_percent_encode(text, NOT_SHOWN).to_string()
 }
 
 fn cut_end(mut text: String, max: usize) -> String {
@@ -112,7 +105,7 @@ fn cut_end(mut text: String, max: usize) -> String {
     text
 }
 
-/// White space, the line and paragraph separators, and characters that draw nothing but take room.
+/// White space, the line and paragraph separators, and characters that are blank but take up space.
 fn is_space(c: char) -> bool {
     c.is_whitespace()
         || matches!(
@@ -121,7 +114,7 @@ fn is_space(c: char) -> bool {
         )
 }
 
-/// Characters that draw nothing, or change how others are drawn: controls, directional formatting
+/// Characters that are not displayed, or that change how others are displayed: controls, directional formatting
 /// (UAX #9 §2), zero-width and other default-ignorable characters, tags and variation selectors.
 fn is_invisible(c: char) -> bool {
     c.is_control()
@@ -133,8 +126,8 @@ fn is_invisible(c: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Marks that stack on the letter before them. Not every one in Unicode: those that can be piled up.
-/// The style sheet contains what is not listed here.
+/// Marks that stack above or below the letter before them. Not every mark in Unicode, because Indic scripts need more
+/// of theirs in a row than [`MAX_COMBINING_MARKS`]; the style sheet clips what is not listed here.
 fn is_combining_mark(c: char) -> bool {
     matches!(c,
         '\u{0300}'..='\u{036f}' | '\u{0483}'..='\u{0489}' | '\u{0591}'..='\u{05bd}'

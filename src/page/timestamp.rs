@@ -1,18 +1,19 @@
-//! Unix seconds as people and browsers read them, in UTC.
+//! Unix seconds as a date and time in UTC, for people and for browsers.
 
 use time::OffsetDateTime;
 
-/// A time in both spellings.
+/// A point in time in both formats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timestamp {
-    /// As people read it: `2026-11-23 12:00 UTC`.
+    /// For people: `2026-11-23 12:00 UTC`.
     pub text: String,
-    /// As the element `time` has it in its attribute: `2026-11-23T12:00:00Z`.
+    /// For the attribute `datetime` of the element `time`: `2026-11-23T12:00:00Z`.
     pub datetime: String,
 }
 
 impl Timestamp {
-    /// The time so many seconds after 1970 began. One beyond the calendar of the `time` crate, 9999, is its last.
+    /// The time of this many seconds since 1970. A time after the year 9999, which the `time` crate does not support,
+    /// becomes the last day of that year.
     #[must_use]
     pub fn of_unix_seconds(seconds: u64) -> Self {
         let time = i64::try_from(seconds)

@@ -1,4 +1,4 @@
-//! Connections: issuing and redeeming a code, rotating the refresh token, ending.
+//! Connections: issuing and redeeming the code, rotating the refresh token, revoking.
 
 use aws_sdk_dynamodb::{
     operation::put_item::PutItemError,
@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::{
 use super::{
     Store, item, parse,
     record::{Connection, Revocation, Stage},
-    table::{Item, Update, Written, settle, unavailable},
+    table::{Item, Update, WriteOutcome, condition_failed, unavailable},
 };
 use crate::{
     credential::{ConnectionId, Fingerprint},
@@ -17,57 +17,58 @@ use crate::{
 
 const CONNECTION: &str = "connection";
 
-/// How issuing a code ended.
+/// The outcome of [`Store::issue_code`].
 #[derive(Debug, PartialEq, Eq)]
-pub enum Issued {
-    /// The connection stands in stage `code`.
+pub enum IssueOutcome {
+    /// The connection is stored in stage `code`.
     Code,
-    /// Its earlier code was redeemed already: nothing was changed.
+    /// An earlier code of this connection has been redeemed: nothing was changed.
     AlreadyConnected,
 }
 
-/// How redeeming a code ended.
+/// The outcome of [`Store::redeem_code`].
 #[derive(Debug)]
-pub enum Redeemed {
-    /// This request won.
+pub enum RedeemOutcome {
+    /// This request made the change.
     Done,
-    /// Another request redeemed the code, or the connection is gone.
+    /// Another request redeemed the code, or the connection no longer exists. Holds the connection as it is now.
     Lost(Option<Box<Connection>>),
 }
 
-/// The first tokens of a connection, or the next ones, as the store keeps them.
+/// New tokens of a connection, as the store keeps them.
 #[derive(Debug)]
 pub struct NewTokens<'a> {
     /// The new access token.
     pub access: &'a Fingerprint,
-    /// Its end.
+    /// When it expires.
     pub access_expires_at: u64,
     /// The new refresh token, if there is one.
     pub refresh: Option<&'a Fingerprint>,
-    /// The salt from which both were derived; none for the first tokens.
+    /// The salt from which both were derived; `None` for the first tokens.
     pub nonce: Option<&'a str>,
-    /// When the connection ends unless it is used.
+    /// When the connection expires unless it is used.
     pub expires_at: u64,
-    /// Unix seconds.
+    /// The current time in unix seconds.
     pub now: u64,
 }
 
-/// How a rotation ended.
+/// The outcome of [`Store::rotate_refresh_token`].
 #[derive(Debug)]
-pub enum Rotated {
-    /// This request won.
+pub enum RotationOutcome {
+    /// This request made the change.
     Done,
-    /// The token was rotated meanwhile, or the connection is gone: judge again.
+    /// The token has been rotated by another request, or the connection no longer exists. Holds the connection as it is
+    /// now, so that the caller can classify the token again.
     Lost(Option<Box<Connection>>),
 }
 
 impl Store {
-    /// Writes a connection in stage `code`. A second consent on the same page before redemption replaces the
-    /// code; after it, nothing changes.
+    /// Stores a connection in stage `code`. A second consent on the same page replaces the code if it has not been
+    /// redeemed; otherwise nothing changes.
     ///
     /// # Errors
     /// When the table cannot be written, as for every method here.
-    pub async fn issue_code(&self, connection: &Connection) -> Result<Issued, Unavailable> {
+    pub async fn issue_code(&self, connection: &Connection) -> Result<IssueOutcome, Unavailable> {
         let attempt = self.randomness.id();
         let mut item = item(
             CONNECTION,
@@ -89,19 +90,21 @@ impl Store {
             .send()
             .await;
         let Err(error) = sent else {
-            return Ok(Issued::Code);
+            return Ok(IssueOutcome::Code);
         };
         let Some(PutItemError::ConditionalCheckFailedException(failed)) = error.as_service_error()
         else {
             return Err(unavailable(&error));
         };
-        Ok(match settle(failed.item().cloned(), Some(&attempt)) {
-            Written::Done(_) => Issued::Code,
-            Written::Refused(_) => Issued::AlreadyConnected,
-        })
+        Ok(
+            match condition_failed(failed.item().cloned(), Some(&attempt)) {
+                WriteOutcome::Applied(_) => IssueOutcome::Code,
+                WriteOutcome::ConditionFailed(_) => IssueOutcome::AlreadyConnected,
+            },
+        )
     }
 
-    /// The connection with this id, unless it has ended.
+    /// The connection with this id, unless it has expired.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -118,7 +121,7 @@ impl Store {
         Ok(connection.filter(|connection| now < connection.expires_at))
     }
 
-    /// Exchanges the code for the first tokens: one conditional write, made after every check.
+    /// Exchanges the code for the first tokens in one conditional write. Callers make every other check first.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -128,7 +131,7 @@ impl Store {
         code: &Fingerprint,
         family: Option<&Fingerprint>,
         tokens: &NewTokens<'_>,
-    ) -> Result<Redeemed, Unavailable> {
+    ) -> Result<RedeemOutcome, Unavailable> {
         let written = Update::of(CONNECTION, id.as_str())
             .set("stage", "live")
             .set("access", tokens.access)
@@ -144,13 +147,15 @@ impl Store {
             .send(&self.client, &self.table)
             .await?;
         Ok(match written {
-            Written::Done(_) => Redeemed::Done,
-            Written::Refused(old) => Redeemed::Lost(old.map(parse).transpose()?.map(Box::new)),
+            WriteOutcome::Applied(_) => RedeemOutcome::Done,
+            WriteOutcome::ConditionFailed(old) => {
+                RedeemOutcome::Lost(old.map(parse).transpose()?.map(Box::new))
+            }
         })
     }
 
-    /// Exchanges the current refresh token for its successors: one conditional write. `seen` is the
-    /// connection as it was judged.
+    /// Exchanges the current refresh token for its successors in one conditional write. `seen` is the connection that the
+    /// caller checked.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -159,7 +164,7 @@ impl Store {
         seen: &Connection,
         presented: &Fingerprint,
         next: &NewTokens<'_>,
-    ) -> Result<Rotated, Unavailable> {
+    ) -> Result<RotationOutcome, Unavailable> {
         let written = Update::of(CONNECTION, seen.id.as_str())
             .set_or_remove("access_previous", seen.access.as_ref())
             .set("access_previous_expires_at", seen.access_expires_at)
@@ -180,44 +185,42 @@ impl Store {
             .send(&self.client, &self.table)
             .await?;
         Ok(match written {
-            Written::Done(_) => Rotated::Done,
-            Written::Refused(old) => Rotated::Lost(old.map(parse).transpose()?.map(Box::new)),
+            WriteOutcome::Applied(_) => RotationOutcome::Done,
+            WriteOutcome::ConditionFailed(old) => {
+                RotationOutcome::Lost(old.map(parse).transpose()?.map(Box::new))
+            }
         })
     }
 
-    /// Counts one more repeat of the last rotation; `false` when there was one too many or a newer rotation.
+    /// Counts one more repeat of the last rotation; `false` when `max_repeats` is reached or there was a newer rotation.
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn count_repeat(&self, seen: &Connection, most: u64) -> Result<bool, Unavailable> {
+    pub async fn count_repeat(
+        &self,
+        seen: &Connection,
+        max_repeats: u64,
+    ) -> Result<bool, Unavailable> {
         let written = Update::of(CONNECTION, seen.id.as_str())
             .add("repeats", 1)
             .when("stage", "=", "live")
             .when("generation", "=", seen.generation)
-            .when_absent_or("repeats", "<", most)
+            .when_absent_or("repeats", "<", max_repeats)
             .attempt(self.randomness.id())
             .send(&self.client, &self.table)
             .await?;
-        Ok(matches!(written, Written::Done(_)))
+        Ok(matches!(written, WriteOutcome::Applied(_)))
     }
 
-    /// Ends a connection: effective at the next request, on every instance.
+    /// Deletes a connection. Every instance refuses its tokens from the next request on.
     ///
     /// # Errors
     /// When the table cannot be written.
     pub async fn end_connection(&self, id: &ConnectionId) -> Result<(), Unavailable> {
-        self.client
-            .delete_item()
-            .table_name(&self.table)
-            .key("pk", AttributeValue::S(CONNECTION.to_owned()))
-            .key("sk", AttributeValue::S(id.as_str().to_owned()))
-            .send()
-            .await
-            .map_err(|error| unavailable(&error))?;
-        Ok(())
+        self.delete(CONNECTION, id.as_str()).await
     }
 
-    /// Withdraws a code that was not redeemed yet; a live connection stays.
+    /// Deletes a connection whose code has not been redeemed; a live connection stays.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -246,7 +249,7 @@ impl Store {
         }
     }
 
-    /// Revokes a token.
+    /// Revokes what [`Connection::revocation`] found for a token.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -266,7 +269,7 @@ impl Store {
         }
     }
 
-    /// Notes that a connection was used. Never brings back one that has ended.
+    /// Records that a connection was used. It never recreates a connection that has been deleted.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -279,8 +282,8 @@ impl Store {
             .map(drop)
     }
 
-    /// Every live connection, oldest first. One that this version cannot read is left out, with a log line, lest it
-    /// hide the others.
+    /// Every live connection, oldest first. One that this version cannot read is left out, with a log line, so that it
+    /// does not hide the others.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -298,7 +301,7 @@ impl Store {
         Ok(connections)
     }
 
-    /// The id of every connection, whatever its stage and form: to end them all.
+    /// The id of every connection in any stage, readable or not, so that all of them can be ended.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -309,30 +312,18 @@ impl Store {
     }
 
     async fn connection_items(&self) -> Result<Vec<Item>, Unavailable> {
-        let mut items = Vec::new();
-        let mut from = None;
-        loop {
-            let page = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .key_condition_expression("#pk = :connection")
-                .expression_attribute_names("#pk", "pk")
-                .expression_attribute_values(
-                    ":connection",
-                    AttributeValue::S(CONNECTION.to_owned()),
-                )
-                .consistent_read(true)
-                .set_exclusive_start_key(from)
-                .send()
-                .await
-                .map_err(|error| unavailable(&error))?;
-            items.extend(page.items.unwrap_or_default());
-            from = page.last_evaluated_key.filter(|key| !key.is_empty());
-            if from.is_none() {
-                break;
-            }
-        }
-        Ok(items)
+        self.client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("#pk = :connection")
+            .expression_attribute_names("#pk", "pk")
+            .expression_attribute_values(":connection", AttributeValue::S(CONNECTION.to_owned()))
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send()
+            .collect::<Result<_, _>>()
+            .await
+            .map_err(|error| unavailable(&error))
     }
 }

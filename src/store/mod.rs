@@ -1,8 +1,8 @@
-//! The store: DynamoDB behind verbs of the protocol.
+//! The store: DynamoDB, with one method for each operation of the protocol.
 //!
-//! Reads that decide anything are strongly consistent, expiry is compared in code, only fingerprints are kept,
-//! and every update of a connection requires that it still exists: an update must not bring a revoked one back.
-//! See [`record`] for the schema.
+//! Reads are strongly consistent, expiry is checked in code, and only fingerprints of secrets are kept. Every update of a
+//! connection requires that it still exists, so that an update cannot recreate a revoked connection. See [`record`] for
+//! the schema.
 
 mod connection;
 mod pin;
@@ -14,14 +14,17 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
-pub use connection::{Issued, NewTokens, Redeemed, Rotated};
+pub use connection::{IssueOutcome, NewTokens, RedeemOutcome, RotationOutcome};
 pub use pin::{PinOutcome, PinTry, WrongTry};
 
 use crate::{credential::Randomness, error::Unavailable};
-use record::{Client, Document, Pending, Session, VERSION};
+use record::{Client, PendingConsent, SCHEMA_VERSION, Session, StoredDocument};
 use table::{Item, unavailable};
 
-/// The table, and the randomness for attempt ids. Cheap to clone.
+/// Longest partition key (Amazon DynamoDB Developer Guide, "Quotas").
+const MAX_PARTITION_KEY_BYTES: usize = 2048;
+
+/// The table, and the source of random attempt ids. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
     client: DynamoDb,
@@ -40,7 +43,7 @@ impl Store {
         }
     }
 
-    /// Opens the connection to DynamoDB before it is needed.
+    /// Opens the network connection to DynamoDB before the first request needs it.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -48,7 +51,7 @@ impl Store {
         self.get("warm#up", "-").await.map(drop)
     }
 
-    /// Keeps a client.
+    /// Stores a client.
     ///
     /// # Errors
     /// When the table cannot be written, as for every method here.
@@ -70,7 +73,7 @@ impl Store {
         Ok(client.filter(|client| now < client.expires_at))
     }
 
-    /// Lets a client live until `expires_at`, if it still exists.
+    /// Extends the lifetime of a client to `expires_at`, if it still exists.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -83,51 +86,67 @@ impl Store {
             .map(drop)
     }
 
-    /// Keeps a copy of a client's document.
+    /// Stores a copy of a client's document.
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn put_document(&self, url: &str, document: &Document) -> Result<(), Unavailable> {
+    pub async fn put_document(
+        &self,
+        url: &str,
+        document: &StoredDocument,
+    ) -> Result<(), Unavailable> {
         self.put(&format!("document#{url}"), document, document.expires_at)
             .await
     }
 
-    /// The kept copy of a client's document.
+    /// The stored copy of a client's document, unless it has expired.
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn document(&self, url: &str, now: u64) -> Result<Option<Document>, Unavailable> {
-        let document: Option<Document> = self.read(&format!("document#{url}")).await?;
+    pub async fn document(
+        &self,
+        url: &str,
+        now: u64,
+    ) -> Result<Option<StoredDocument>, Unavailable> {
+        let document: Option<StoredDocument> = self.read(&format!("document#{url}")).await?;
         Ok(document.filter(|document| now < document.expires_at))
     }
 
-    /// Keeps what a shown consent page stands for.
+    /// Stores the request for which a consent page is shown.
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn put_pending(&self, page: &str, pending: &Pending) -> Result<(), Unavailable> {
+    pub async fn put_pending(
+        &self,
+        page: &str,
+        pending: &PendingConsent,
+    ) -> Result<(), Unavailable> {
         self.put(&format!("pending#{page}"), pending, pending.expires_at)
             .await
     }
 
-    /// What a shown consent page stands for, unless it has expired.
+    /// The request for which a consent page was shown, unless it has expired.
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn pending(&self, page: &str, now: u64) -> Result<Option<Pending>, Unavailable> {
-        let pending: Option<Pending> = self.read(&format!("pending#{page}")).await?;
+    pub async fn pending(
+        &self,
+        page: &str,
+        now: u64,
+    ) -> Result<Option<PendingConsent>, Unavailable> {
+        let pending: Option<PendingConsent> = self.read(&format!("pending#{page}")).await?;
         Ok(pending.filter(|pending| now < pending.expires_at))
     }
 
-    /// Forgets a consent page.
+    /// Deletes the request of a consent page.
     ///
     /// # Errors
     /// When the table cannot be written.
     pub async fn delete_pending(&self, page: &str) -> Result<(), Unavailable> {
-        self.delete(&format!("pending#{page}")).await
+        self.delete(&format!("pending#{page}"), "-").await
     }
 
-    /// Keeps a session of the connections page.
+    /// Stores a session of the connections page.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -145,17 +164,17 @@ impl Store {
         Ok(session.filter(|session| now < session.expires_at))
     }
 
-    /// Ends a session.
+    /// Deletes a session.
     ///
     /// # Errors
     /// When the table cannot be written.
     pub async fn delete_session(&self, cookie: &str) -> Result<(), Unavailable> {
-        self.delete(&format!("session#{cookie}")).await
+        self.delete(&format!("session#{cookie}"), "-").await
     }
 
     async fn get(&self, pk: &str, sk: &str) -> Result<Option<Item>, Unavailable> {
-        // DynamoDB refuses keys beyond 2048 bytes; nothing of ours is that long, so nothing can be there.
-        if pk.len() > 2048 {
+        // DynamoDB rejects such a key, and no item was stored under one.
+        if pk.len() > MAX_PARTITION_KEY_BYTES {
             return Ok(None);
         }
         let output = self
@@ -192,12 +211,12 @@ impl Store {
         Ok(())
     }
 
-    async fn delete(&self, pk: &str) -> Result<(), Unavailable> {
+    async fn delete(&self, pk: &str, sk: &str) -> Result<(), Unavailable> {
         self.client
             .delete_item()
             .table_name(&self.table)
             .key("pk", AttributeValue::S(pk.to_owned()))
-            .key("sk", AttributeValue::S("-".to_owned()))
+            .key("sk", AttributeValue::S(sk.to_owned()))
             .send()
             .await
             .map_err(|error| unavailable(&error))?;
@@ -214,7 +233,10 @@ fn item<T: Serialize>(
     let mut item: Item = to_item(record).map_err(|error| malformed(&error))?;
     item.insert("pk".to_owned(), AttributeValue::S(pk.to_owned()));
     item.insert("sk".to_owned(), AttributeValue::S(sk.to_owned()));
-    item.insert("v".to_owned(), AttributeValue::N(VERSION.to_string()));
+    item.insert(
+        "v".to_owned(),
+        AttributeValue::N(SCHEMA_VERSION.to_string()),
+    );
     item.insert(
         "expires_at".to_owned(),
         AttributeValue::N(expires_at.to_string()),

@@ -1,4 +1,4 @@
-//! Checking a PIN under the throttle: reserve the try, compare, then keep it or clear it.
+//! PIN checks with limits: a try is counted before the PIN is compared, and a right PIN clears the count.
 
 use aws_sdk_dynamodb::{
     operation::put_item::PutItemError,
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Store, item, parse,
-    table::{Item, Update, Value, Written, settle, unavailable},
+    table::{ExpressionValue, Item, Update, WriteOutcome, condition_failed, unavailable},
 };
 use crate::{
     credential::Fingerprint,
@@ -16,61 +16,61 @@ use crate::{
     pin::{DAY_SECONDS, KNOWN_BROWSER_SECONDS, NetworkTries, Source, Tries},
 };
 
-const OVERALL: &str = "pin#overall";
-/// Wrong tries that the connections page shows.
-const SHOWN_WRONG_TRIES: usize = 10;
-/// Seconds for which they are kept.
-const WRONG_TRIES_KEPT_SECONDS: u64 = 30 * DAY_SECONDS;
-/// A try that lost a race may be made again after so many seconds.
-const RACE_WAIT_SECONDS: u64 = 1;
-/// How often clearing an address is tried while others write to its network's item.
-const CLEAR_ATTEMPTS: usize = 3;
+const DAILY_TRIES_KEY: &str = "pin#overall";
+/// Entries in the list of wrong tries on the connections page.
+const MAX_SHOWN_WRONG_TRIES: usize = 10;
+/// How long those entries are kept.
+const WRONG_TRIES_RETENTION_SECONDS: u64 = 30 * DAY_SECONDS;
+/// How long a try must wait when another request changed the item at the same time.
+const LOST_RACE_WAIT_SECONDS: u64 = 1;
+/// Attempts to clear the tries of an address while other requests change the item of its network.
+const MAX_CLEAR_ATTEMPTS: usize = 3;
 
-/// What became of a try.
+/// The outcome of [`Store::check_pin`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PinOutcome {
-    /// The right PIN.
+    /// The PIN was right.
     Right {
-        /// Whether it was entered in a browser that was known already.
+        /// Whether the browser was known before.
         known_browser: bool,
     },
-    /// A wrong one; counted.
+    /// The PIN was wrong; the try was counted.
     Wrong {
-        /// Tries that remain before the next block.
+        /// Tries left before the next waiting time.
         left: u64,
         /// Seconds until the next try is compared.
         wait: Option<u64>,
-        /// Wrong tries of the day over all addresses.
+        /// Wrong tries of the day from all addresses.
         wrong_today: u64,
     },
-    /// Not compared: this address, its network, or this browser must wait so many seconds.
+    /// Not compared: this address, its network or this browser must wait.
     Blocked {
-        /// Seconds.
+        /// Seconds to wait.
         wait: u64,
     },
-    /// Not compared: the day's allowance over all addresses is used up.
+    /// Not compared: all tries of the day from all addresses are used up.
     ClosedForToday,
 }
 
-/// A try, but for the PIN itself.
+/// A try without the PIN itself.
 #[derive(Clone, Copy, Debug)]
 pub struct PinTry<'a> {
     /// Where it comes from.
     pub source: &'a Source,
-    /// Fingerprint of the cookie that a known browser has.
+    /// Fingerprint of the cookie that marks a known browser.
     pub browser: Option<&'a Fingerprint>,
-    /// Tries a day over all addresses.
+    /// Tries per day from all addresses.
     pub daily_tries: u64,
-    /// Unix seconds.
+    /// The current time in unix seconds.
     pub now: u64,
 }
 
 impl Store {
-    /// Checks one try. Each is reserved before it is compared, so that parallel requests have no more tries than
-    /// serial ones; a loser of the race is refused.
+    /// Checks one try. It is counted before the PIN is compared, so that parallel requests get no more tries than serial
+    /// ones. When two requests count at the same time, one of them is refused.
     ///
     /// # Errors
-    /// When the table cannot be read or written: then nothing was compared, or the try stays counted.
+    /// When the table cannot be read or written. Then the PIN was not compared, or the try stays counted.
     pub async fn check_pin(
         &self,
         attempt: PinTry<'_>,
@@ -83,7 +83,7 @@ impl Store {
                 .check_pin_of_known_browser(attempt, browser, known, is_right)
                 .await;
         }
-        let day: Option<Day> = self.read(OVERALL).await?;
+        let day: Option<DailyTries> = self.read(DAILY_TRIES_KEY).await?;
         if let Some(day) = &day
             && day.is_running(attempt.now)
             && day.tries >= attempt.daily_tries
@@ -94,7 +94,7 @@ impl Store {
             .reserve_for_network(attempt.source, attempt.now)
             .await?
         {
-            Reservation::Made(reserved) => reserved,
+            Reservation::Counted(reserved) => reserved,
             Reservation::Refused { wait } => return Ok(PinOutcome::Blocked { wait }),
         };
         let Some(day) = self.reserve_for_day(day, attempt).await? else {
@@ -115,7 +115,7 @@ impl Store {
         &self,
         attempt: PinTry<'_>,
         browser: &Fingerprint,
-        known: KnownBrowser,
+        known: KnownBrowserRecord,
         is_right: impl FnOnce() -> bool,
     ) -> Result<PinOutcome, Unavailable> {
         let tries = match known.tries.one_more(attempt.now) {
@@ -131,9 +131,9 @@ impl Store {
             .attempt(self.randomness.id())
             .send(&self.client, &self.table)
             .await?;
-        if let Written::Refused(_) = reserved {
+        if let WriteOutcome::ConditionFailed(_) = reserved {
             return Ok(PinOutcome::Blocked {
-                wait: RACE_WAIT_SECONDS,
+                wait: LOST_RACE_WAIT_SECONDS,
             });
         }
         if is_right() {
@@ -142,11 +142,11 @@ impl Store {
                 known_browser: true,
             });
         }
-        let day = self.read(OVERALL).await?;
+        let day = self.read(DAILY_TRIES_KEY).await?;
         self.record_wrong_try(day, attempt, &tries).await
     }
 
-    /// Makes a browser known, or known for longer, with no tries counted.
+    /// Remembers a browser in which the right PIN was entered, and resets its tries.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -155,7 +155,7 @@ impl Store {
         browser: &Fingerprint,
         now: u64,
     ) -> Result<(), Unavailable> {
-        let known = KnownBrowser {
+        let known = KnownBrowserRecord {
             tries: Tries::default(),
             expires_at: now + KNOWN_BROWSER_SECONDS,
         };
@@ -167,12 +167,12 @@ impl Store {
         &self,
         browser: &Fingerprint,
         now: u64,
-    ) -> Result<Option<KnownBrowser>, Unavailable> {
-        let known: Option<KnownBrowser> = self.read(&browser_key(browser)).await?;
+    ) -> Result<Option<KnownBrowserRecord>, Unavailable> {
+        let known: Option<KnownBrowserRecord> = self.read(&browser_key(browser)).await?;
         Ok(known.filter(|known| now < known.expires_at))
     }
 
-    /// Counts one more try in the network's item. Two at once in one network: the second waits.
+    /// Counts a try in the item of its network. Of two concurrent tries in one network, the second must wait.
     async fn reserve_for_network(
         &self,
         source: &Source,
@@ -189,17 +189,17 @@ impl Store {
             .put_network(source, &tries, seen_attempt.as_deref(), now)
             .await?;
         Ok(match written {
-            Written::Done(item) => Reservation::Made(ReservedTry {
+            WriteOutcome::Applied(item) => Reservation::Counted(ReservedTry {
                 attempt: attempt_of(Some(&item)),
                 tries,
             }),
-            Written::Refused(_) => Reservation::Refused {
-                wait: RACE_WAIT_SECONDS,
+            WriteOutcome::ConditionFailed(_) => Reservation::Refused {
+                wait: LOST_RACE_WAIT_SECONDS,
             },
         })
     }
 
-    /// Forgets the tries of the address from which the right PIN came.
+    /// Clears the tries of the address from which the right PIN was sent.
     async fn clear_address(
         &self,
         source: &Source,
@@ -210,15 +210,15 @@ impl Store {
             mut tries,
             mut attempt,
         } = reserved;
-        for _ in 0..CLEAR_ATTEMPTS {
+        for _ in 0..MAX_CLEAR_ATTEMPTS {
             let cleared = tries.without(source);
             match self
                 .put_network(source, &cleared, attempt.as_deref(), now)
                 .await?
             {
-                Written::Done(_) => return Ok(()),
-                // Another try came in between, from this network.
-                Written::Refused(item) => {
+                WriteOutcome::Applied(_) => return Ok(()),
+                // Another try from this network changed the item.
+                WriteOutcome::ConditionFailed(item) => {
                     attempt = attempt_of(item.as_ref());
                     tries = item.map(parse).transpose()?.unwrap_or_default();
                 }
@@ -227,14 +227,14 @@ impl Store {
         Ok(())
     }
 
-    /// Condition: the item is as it was after the attempt that was seen.
+    /// Writes the item of a network, on condition that nobody has changed it since `seen_attempt`.
     async fn put_network(
         &self,
         source: &Source,
         tries: &NetworkTries,
         seen_attempt: Option<&str>,
         now: u64,
-    ) -> Result<Written, Unavailable> {
+    ) -> Result<WriteOutcome, Unavailable> {
         let attempt = self.randomness.id();
         let mut item = item(&network_key(source), "-", tries, now + DAY_SECONDS)?;
         item.insert("attempt".to_owned(), AttributeValue::S(attempt.clone()));
@@ -252,48 +252,48 @@ impl Store {
                 .expression_attribute_values(":seen", AttributeValue::S(seen.to_owned())),
         };
         let Err(error) = put.send().await else {
-            return Ok(Written::Done(item));
+            return Ok(WriteOutcome::Applied(item));
         };
         match error.as_service_error() {
             Some(PutItemError::ConditionalCheckFailedException(failed)) => {
-                Ok(settle(failed.item().cloned(), Some(&attempt)))
+                Ok(condition_failed(failed.item().cloned(), Some(&attempt)))
             }
             _ => Err(unavailable(&error)),
         }
     }
 
-    /// Counts a try of the day; `None` when the allowance is used up.
+    /// Counts a try of the day; `None` when all tries of the day are used up.
     async fn reserve_for_day(
         &self,
-        seen: Option<Day>,
+        seen: Option<DailyTries>,
         attempt: PinTry<'_>,
-    ) -> Result<Option<Day>, Unavailable> {
+    ) -> Result<Option<DailyTries>, Unavailable> {
         let now = attempt.now;
         let mut started_at = seen.as_ref().map(|day| day.started_at);
         if seen.is_none_or(|day| !day.is_running(now)) {
-            let opened = Update::of(OVERALL, "-")
+            let started = Update::of(DAILY_TRIES_KEY, "-")
                 .set("started_at", now)
                 .set("tries", 1)
                 .set("wrong", 0)
-                .set("expires_at", now + WRONG_TRIES_KEPT_SECONDS)
-                .set("v", super::VERSION)
+                .set("expires_at", now + WRONG_TRIES_RETENTION_SECONDS)
+                .set("v", super::SCHEMA_VERSION)
                 .attempt(self.randomness.id());
-            let opened = match started_at {
-                None => opened.when_absent("started_at"),
-                Some(at) => opened.when("started_at", "=", at),
+            let started = match started_at {
+                None => started.when_absent("started_at"),
+                Some(at) => started.when("started_at", "=", at),
             };
-            match opened.send(&self.client, &self.table).await? {
-                Written::Done(item) => return parse(item).map(Some),
-                // Another try opened the day.
-                Written::Refused(item) => {
+            match started.send(&self.client, &self.table).await? {
+                WriteOutcome::Applied(item) => return parse(item).map(Some),
+                // Another request started the day.
+                WriteOutcome::ConditionFailed(item) => {
                     started_at = item
-                        .map(parse::<Day>)
+                        .map(parse::<DailyTries>)
                         .transpose()?
                         .map(|day| day.started_at);
                 }
             }
         }
-        let counted = Update::of(OVERALL, "-")
+        let counted = Update::of(DAILY_TRIES_KEY, "-")
             .add("tries", 1)
             .when("started_at", "=", started_at.unwrap_or(now))
             .when("tries", "<", attempt.daily_tries)
@@ -301,33 +301,34 @@ impl Store {
             .send(&self.client, &self.table)
             .await?;
         match counted {
-            Written::Done(item) => parse(item).map(Some),
-            Written::Refused(_) => Ok(None),
+            WriteOutcome::Applied(item) => parse(item).map(Some),
+            WriteOutcome::ConditionFailed(_) => Ok(None),
         }
     }
 
-    /// Counts a wrong try of the day, and shows it to the owner. Two at once may lose one of the ten that are shown.
+    /// Counts a wrong try of the day and lists it for the owner. Of two concurrent wrong tries, one may be missing from the
+    /// list; both are counted.
     async fn record_wrong_try(
         &self,
-        day: Option<Day>,
+        day: Option<DailyTries>,
         attempt: PinTry<'_>,
         tries: &Tries,
     ) -> Result<PinOutcome, Unavailable> {
         let mut wrong_today = 0;
-        // The owner may have deleted the item meanwhile, to reopen consent: nothing is written in its place.
+        // The owner may have deleted the item to allow PINs again: then nothing is written in its place.
         if let Some(day) = day {
             let recent = serde_dynamo::to_attribute_value(with_wrong_try(day.recent, attempt))
                 .map_err(|error| super::malformed(&error))?;
-            let written = Update::of(OVERALL, "-")
+            let written = Update::of(DAILY_TRIES_KEY, "-")
                 .add("wrong", 1)
-                .set("recent", Value(recent))
-                .set("expires_at", attempt.now + WRONG_TRIES_KEPT_SECONDS)
+                .set("recent", ExpressionValue(recent))
+                .set("expires_at", attempt.now + WRONG_TRIES_RETENTION_SECONDS)
                 .when("started_at", "=", day.started_at)
                 .attempt(self.randomness.id())
                 .send(&self.client, &self.table)
                 .await?;
-            if let Written::Done(item) = written {
-                wrong_today = parse::<Day>(item)?.wrong;
+            if let WriteOutcome::Applied(item) = written {
+                wrong_today = parse::<DailyTries>(item)?.wrong;
             }
         }
         Ok(PinOutcome::Wrong {
@@ -337,26 +338,26 @@ impl Store {
         })
     }
 
-    /// The last wrong tries, newest first, for the connections page.
+    /// The latest wrong tries, newest first, for the connections page.
     ///
     /// # Errors
     /// When the table cannot be read.
     pub async fn wrong_tries(&self, now: u64) -> Result<Vec<WrongTry>, Unavailable> {
-        let day: Option<Day> = self.read(OVERALL).await?;
+        let day: Option<DailyTries> = self.read(DAILY_TRIES_KEY).await?;
         let mut tries = day.map(|day| day.recent).unwrap_or_default();
-        tries.retain(|tried| now.saturating_sub(tried.at) < WRONG_TRIES_KEPT_SECONDS);
+        tries.retain(|tried| now.saturating_sub(tried.at) < WRONG_TRIES_RETENTION_SECONDS);
         tries.reverse();
         Ok(tries)
     }
 }
 
-/// Whether a try was counted and may be compared.
+/// Whether a try was counted, so that the PIN may be compared.
 enum Reservation {
-    Made(ReservedTry),
+    Counted(ReservedTry),
     Refused { wait: u64 },
 }
 
-/// The network's item as this try left it.
+/// The item of a network after this try was counted.
 struct ReservedTry {
     tries: NetworkTries,
     attempt: Option<String>,
@@ -364,45 +365,46 @@ struct ReservedTry {
 
 /// A browser in which the right PIN was entered: `browser#<fingerprint of its cookie>`.
 #[derive(Serialize, Deserialize)]
-struct KnownBrowser {
+struct KnownBrowserRecord {
     #[serde(flatten)]
     tries: Tries,
-    /// 90 days after the right PIN was entered there last.
+    /// 90 days after the right PIN was last entered there.
     expires_at: u64,
 }
 
-/// A wrong try, or several in a row from one address.
+/// Consecutive wrong tries from one address.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WrongTry {
-    /// The last of them, in unix seconds.
+    /// The time of the latest one, in unix seconds.
     pub at: u64,
-    /// Where from, IPv6 by its /64.
+    /// The IP address; for IPv6 its /64 network.
     pub address: String,
     /// How many.
     pub count: u32,
 }
 
-/// The tries of a day over all addresses: `pin#overall`.
+/// The tries of a day from all addresses: `pin#overall`.
 #[derive(Deserialize)]
-struct Day {
+struct DailyTries {
     started_at: u64,
-    /// Tries that were compared, wrong and right; not those of known browsers.
+    /// Tries whose PIN was compared, wrong or right; those of known browsers are not included.
     #[serde(default)]
     tries: u64,
-    /// Wrong tries.
+    /// Wrong tries, those of known browsers included.
     #[serde(default)]
     wrong: u64,
     #[serde(default)]
     recent: Vec<WrongTry>,
 }
 
-impl Day {
-    /// A day that began in the future was recorded by a wrong clock.
+impl DailyTries {
+    /// Whether the day has begun and not ended. One that begins in the future was recorded by a wrong clock.
     fn is_running(&self, now: u64) -> bool {
         self.started_at <= now && now - self.started_at < DAY_SECONDS
     }
 }
 
+/// The list with one more wrong try.
 fn with_wrong_try(mut recent: Vec<WrongTry>, attempt: PinTry<'_>) -> Vec<WrongTry> {
     let address = attempt.source.address();
     match recent.last_mut() {
@@ -416,7 +418,7 @@ fn with_wrong_try(mut recent: Vec<WrongTry>, attempt: PinTry<'_>) -> Vec<WrongTr
             count: 1,
         }),
     }
-    recent.split_off(recent.len().saturating_sub(SHOWN_WRONG_TRIES))
+    recent.split_off(recent.len().saturating_sub(MAX_SHOWN_WRONG_TRIES))
 }
 
 fn browser_key(browser: &Fingerprint) -> String {

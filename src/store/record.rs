@@ -1,46 +1,48 @@
 //! The schema: every item of the one table, field by field.
 //!
-//! `pk = "connection", sk = <id>` for connections: only a right PIN writes there, so listing them is one query
-//! that never touches what strangers wrote. `pk = "<kind>#<id>", sk = "-"` for everything else. `expires_at` is
-//! the TTL attribute; it is also compared in code, since DynamoDB deletes late. All times are unix seconds.
-//! `v` is the schema version: version N reads N-1, because both run during a deployment.
+//! Connections have `pk = "connection", sk = <id>`. They are written only after a right PIN, so listing them is one query
+//! that never reads what strangers wrote. Everything else has `pk = "<kind>#<id>", sk = "-"`. `expires_at` is the TTL
+//! attribute; it is also checked in code, because DynamoDB deletes expired items late. `attempt` is the id of the last
+//! conditional write: the SDK repeats a write whose response was lost. All times are unix seconds. `v` is the schema
+//! version: version N reads items of N-1, because both run during a deployment.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     credential::{Code, ConnectionId, Fingerprint, IssuedToken, SealingKey},
     oauth::{
-        client_auth::AuthMethod, pkce::CodeChallenge, redirect_uri::RedirectUri, token::Rotation,
+        client_auth::AuthMethod, pkce::CodeChallenge, redirect_uri::RedirectUri,
+        token::RefreshState,
     },
 };
 
 /// The schema version that this program writes.
-pub const VERSION: u64 = 1;
+pub const SCHEMA_VERSION: u64 = 1;
 
-/// Seconds for which a code can be redeemed (RFC 6749 §4.1.2: ten minutes at most).
+/// How long a code can be redeemed (RFC 6749 §4.1.2: at most ten minutes).
 pub const CODE_LIFETIME_SECONDS: u64 = 300;
 
-/// The `expires_at` of a client that is not in the table: registered by hand, or described by a document.
-pub const NOT_STORED: u64 = u64::MAX;
+/// The `expires_at` of a client that is not in the table: defined in the secret, or described by a document.
+pub const NEVER_EXPIRES: u64 = u64::MAX;
 
 /// A registered client: `client#<client_id>`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Client {
-    /// Its id.
+    /// The client id.
     pub client_id: String,
-    /// The name it gave itself.
+    /// The name that it registered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_name: Option<String>,
-    /// Where answers may go.
+    /// The redirect URIs that it may use.
     pub redirect_uris: Vec<RedirectUri>,
     /// How it authenticates.
     pub auth_method: AuthMethod,
-    /// What is kept of its secret, if it has one.
+    /// Fingerprint of its secret, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Fingerprint>,
     /// Whether it gets refresh tokens.
     pub refresh: bool,
-    /// The host of its client-id document: proven, unlike the name.
+    /// The host of its client-id document: verified, unlike the name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_host: Option<String>,
     /// A day after registration until its first grant, then a year, extended while it is used.
@@ -48,17 +50,17 @@ pub struct Client {
 }
 
 impl Client {
-    /// Whether it is an item of the table, which expires.
+    /// Whether it is stored in the table and expires.
     #[must_use]
     pub fn is_stored(&self) -> bool {
-        self.expires_at != NOT_STORED
+        self.expires_at != NEVER_EXPIRES
     }
 }
 
-/// The last good copy of a client-id document: `document#<URL>`.
+/// The last valid copy of a client-id document: `document#<URL>`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Document {
-    /// The document as fetched, checked again whenever it is used.
+pub struct StoredDocument {
+    /// The document as fetched; it is checked again at every use.
     pub body: String,
     /// `ETag`, for the next fetch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,101 +68,104 @@ pub struct Document {
     /// `Last-Modified`, for the next fetch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_modified: Option<String>,
-    /// Until when it is used without asking.
+    /// Until when it is used without a request to its origin.
     pub fresh_until: u64,
-    /// Until when it serves while its origin fails.
+    /// Until when it is used while its origin fails.
     pub expires_at: u64,
 }
 
-/// All that a shown consent page stands for: `pending#<page id>`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Pending {
+/// The authorization request for which a consent page is shown: `pending#<page id>`.
+///
+/// No `Debug`: it contains the client's state.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct PendingConsent {
     /// Fingerprint of the cookie of the browser that opened the page.
     pub browser: Fingerprint,
-    /// The connection to be.
+    /// The id that the connection will get.
     pub connection: ConnectionId,
-    /// The client that asks.
+    /// The requesting client.
     pub client: Client,
-    /// The redirect URI, proven.
+    /// The validated redirect URI.
     pub redirect_uri: RedirectUri,
     /// The client's state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// The issuer that the client knows us by.
+    /// The issuer at which the client made the request.
     pub issuer: String,
     /// The challenge.
     pub code_challenge: CodeChallenge,
-    /// The scope to be granted.
+    /// The scope that will be granted.
     pub scope: String,
-    /// The resource asked for.
+    /// The requested resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
     /// Ten minutes after the page was shown.
     pub expires_at: u64,
 }
 
-/// How far a connection has come.
+/// The stage of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
-    /// A code was issued and not redeemed yet.
+    /// The code has been issued but not redeemed.
     Code,
-    /// Tokens were issued.
+    /// Tokens have been issued.
     Live,
 }
 
-/// A connection: one client, authorized once. Self-sufficient at `/token`, `/revoke` and the MCP endpoint.
+/// A connection: one client, authorized once. It contains everything that `/token`, `/revoke` and the MCP endpoint need,
+/// so that they read one item.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Connection {
-    /// Its id; the sort key.
+    /// The id, which is the sort key.
     #[serde(rename = "sk")]
     pub id: ConnectionId,
-    /// How far it has come.
+    /// Its stage.
     pub stage: Stage,
-    /// Whose it is.
+    /// The id of its client.
     pub client_id: String,
     /// The client's name, for the connections page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_name: Option<String>,
-    /// The client's proven host, for the connections page.
+    /// The client's verified host, for the connections page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_host: Option<String>,
     /// How the client must authenticate.
     pub auth_method: AuthMethod,
-    /// What is kept of the client's secret.
+    /// Fingerprint of the client's secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<Fingerprint>,
-    /// Where the code was sent.
+    /// The redirect URI to which the code was sent.
     pub redirect_uri: RedirectUri,
-    /// The resource asked for.
+    /// The requested resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
-    /// The issuer that consented: a token is good only at this server's own base URLs.
+    /// The issuer at which the owner consented: tokens are valid only as long as it is a base URL of this server.
     pub issuer: String,
-    /// The scope granted.
+    /// The granted scope.
     pub scope: String,
     /// The challenge, for redeeming the code.
     pub code_challenge: CodeChallenge,
-    /// The code. Stays as a tombstone, to recognise a replay.
+    /// The code. It stays after redemption, so that a replay is recognised.
     pub code: Fingerprint,
     /// Whether it gets refresh tokens.
     pub refreshable: bool,
-    /// Seals the message URLs of an HTTP+SSE upstream.
+    /// The key that seals the message URLs of an HTTP+SSE upstream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealing_key: Option<SealingKey>,
     /// The current access token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Fingerprint>,
-    /// When that ends.
+    /// When that expires.
     #[serde(default)]
     pub access_expires_at: u64,
-    /// The access token before the last rotation: good until its own end or the next rotation.
+    /// The access token before the last rotation: valid until it expires or until the next rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_previous: Option<Fingerprint>,
-    /// When that ends.
+    /// When that expires.
     #[serde(default)]
     pub access_previous_expires_at: u64,
-    /// Fingerprint of the refresh tokens' common part.
+    /// Fingerprint of the family, the common part of the refresh tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<Fingerprint>,
     /// The current refresh token.
@@ -169,39 +174,36 @@ pub struct Connection {
     /// The refresh token before the last rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_previous: Option<Fingerprint>,
-    /// When the last rotation was.
+    /// The time of the last rotation.
     #[serde(default)]
     pub rotated_at: u64,
     /// The salt of the last rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<String>,
-    /// Rotations so far.
+    /// The number of rotations.
     #[serde(default)]
     pub generation: u64,
     /// Repeats of the last rotation that were counted.
     #[serde(default)]
     pub repeats: u64,
-    /// Id of the last write's attempt: the SDK repeats a write whose answer was lost.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attempt: Option<String>,
     /// When consent was given.
     pub created_at: u64,
     /// When it was last used, to the hour.
     pub last_used_at: u64,
-    /// The address from which consent was given.
+    /// The IP address from which consent was given.
     pub address: String,
     /// When the client's own record was last extended.
     #[serde(default)]
     pub client_extended_at: u64,
-    /// The end of the code, later of the last token.
+    /// When the code expires; after its redemption, when the connection expires unless it is used.
     pub expires_at: u64,
 }
 
 impl Connection {
-    /// The connection that begins when the right PIN was entered on this page: in stage `code`, without tokens.
+    /// The connection that begins when the right PIN is entered on the consent page: in stage `code`, without tokens.
     #[must_use]
     pub fn begin(
-        pending: &Pending,
+        pending: &PendingConsent,
         code: &Code,
         sealing_key: SealingKey,
         address: String,
@@ -234,7 +236,6 @@ impl Connection {
             nonce: None,
             generation: 0,
             repeats: 0,
-            attempt: None,
             created_at: now,
             last_used_at: now,
             address,
@@ -245,8 +246,8 @@ impl Connection {
 
     /// The state of its refresh tokens; `None` when it has none.
     #[must_use]
-    pub fn rotation(&self) -> Option<Rotation> {
-        Some(Rotation {
+    pub fn refresh_state(&self) -> Option<RefreshState> {
+        Some(RefreshState {
             family: self.family.clone()?,
             current: self.refresh.clone()?,
             previous: self.refresh_previous.clone(),
@@ -255,8 +256,8 @@ impl Connection {
         })
     }
 
-    /// What revoking this token ends; `None` when it is not one of this connection's. Any refresh token of the family
-    /// ends the connection, also a superseded one: else a refresh that is under way would survive its revocation.
+    /// What revoking this token ends; `None` when the token does not belong to this connection. Every refresh token of the
+    /// family ends the connection, even a superseded one: otherwise a concurrent refresh would survive the revocation.
     #[must_use]
     pub fn revocation(&self, token: &IssuedToken) -> Option<Revocation> {
         match token {
@@ -276,7 +277,7 @@ impl Connection {
         }
     }
 
-    /// When the presented access token ends; `None` when it is not one of this connection's.
+    /// When the presented access token expires; `None` when it does not belong to this connection.
     #[must_use]
     pub fn access_token_expires_at(&self, presented: &Fingerprint) -> Option<u64> {
         if self.access.as_ref() == Some(presented) {
@@ -292,17 +293,19 @@ impl Connection {
 /// What the revocation of a token ends (RFC 7009 §2.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revocation {
-    /// The connection with all of its tokens.
+    /// The connection with all its tokens.
     Connection,
-    /// This superseded access token alone.
+    /// Only this superseded access token.
     PreviousAccessToken(Fingerprint),
 }
 
 /// A session of the connections page: `session#<fingerprint of its cookie>`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+///
+/// No `Debug`: it contains a secret.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Session {
-    /// Must come with every form of the page.
+    /// The value that every form of the page must send.
     pub csrf: String,
-    /// Fifteen minutes after signing in.
+    /// Fifteen minutes after the sign-in.
     pub expires_at: u64,
 }

@@ -1,4 +1,4 @@
-//! The table itself: making it on one machine, and writing to it under conditions.
+//! The table: creating it on one machine, and conditional writes.
 
 use std::collections::HashMap;
 
@@ -14,13 +14,13 @@ use aws_sdk_dynamodb::{
 
 use crate::error::{Unavailable, causes};
 
-/// An item as DynamoDB gives it.
+/// An item as DynamoDB returns it.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// Makes the table if it is not there, TTL setting included. On AWS the template does this.
+/// Creates the table with its TTL setting if it does not exist. On AWS the template does this.
 ///
 /// # Errors
-/// When the engine refuses.
+/// When the table cannot be created.
 ///
 /// # Panics
 /// Never: the schema is complete.
@@ -59,7 +59,7 @@ pub async fn create(client: &Client, table: &str) -> Result<(), Unavailable> {
         .await;
     match created {
         Ok(_) => {}
-        // Another process was quicker.
+        // Another process has created it.
         Err(error)
             if error
                 .as_service_error()
@@ -84,16 +84,16 @@ pub async fn create(client: &Client, table: &str) -> Result<(), Unavailable> {
     Ok(())
 }
 
-/// How a conditional write ended.
-pub(super) enum Written {
-    /// Done, now or by an attempt whose answer was lost; the item as it is now.
-    Done(Item),
-    /// The condition did not hold; the item as it is, if there is one.
-    Refused(Option<Item>),
+/// The outcome of a conditional write.
+pub(super) enum WriteOutcome {
+    /// Applied, now or by an earlier attempt whose response was lost; the item as it is now.
+    Applied(Item),
+    /// The condition was not met; the item as it is now, if there is one.
+    ConditionFailed(Option<Item>),
 }
 
-/// One conditional update, assembled clause by clause. Every name and value goes through a placeholder, so
-/// reserved words never bite.
+/// One conditional update, built clause by clause. Every name and value goes through a placeholder, so that reserved
+/// words of DynamoDB can be used as attribute names.
 pub(super) struct Update {
     key: (String, String),
     attempt: Option<String>,
@@ -131,14 +131,18 @@ impl Update {
         placeholder
     }
 
-    pub(super) fn set(mut self, name: &str, value: impl Into<Value>) -> Self {
+    pub(super) fn set(mut self, name: &str, value: impl Into<ExpressionValue>) -> Self {
         let clause = format!("{} = {}", self.name(name), self.value(value.into().0));
         self.sets.push(clause);
         self
     }
 
     /// Sets the attribute, or removes it when there is no value.
-    pub(super) fn set_or_remove(self, name: &str, value: Option<impl Into<Value>>) -> Self {
+    pub(super) fn set_or_remove(
+        self,
+        name: &str,
+        value: Option<impl Into<ExpressionValue>>,
+    ) -> Self {
         match value {
             Some(value) => self.set(name, value),
             None => self.remove(name),
@@ -151,7 +155,7 @@ impl Update {
         self
     }
 
-    /// Adds to a number, which counts as zero while absent.
+    /// Adds to a number; an absent one counts as zero.
     pub(super) fn add(mut self, name: &str, delta: i64) -> Self {
         let clause = format!(
             "{} {}",
@@ -162,8 +166,13 @@ impl Update {
         self
     }
 
-    /// Only if the attribute compares as said.
-    pub(super) fn when(mut self, name: &str, operator: &str, value: impl Into<Value>) -> Self {
+    /// Adds the condition that the attribute compares with the value in this way.
+    pub(super) fn when(
+        mut self,
+        name: &str,
+        operator: &str,
+        value: impl Into<ExpressionValue>,
+    ) -> Self {
         let clause = format!(
             "{} {operator} {}",
             self.name(name),
@@ -173,12 +182,12 @@ impl Update {
         self
     }
 
-    /// Only if the attribute is absent or compares as said.
+    /// Adds the condition that the attribute is absent or compares with the value in this way.
     pub(super) fn when_absent_or(
         mut self,
         name: &str,
         operator: &str,
-        value: impl Into<Value>,
+        value: impl Into<ExpressionValue>,
     ) -> Self {
         let name = self.name(name);
         let clause = format!(
@@ -189,15 +198,15 @@ impl Update {
         self
     }
 
-    /// Only if the attribute is absent.
+    /// Adds the condition that the attribute is absent.
     pub(super) fn when_absent(mut self, name: &str) -> Self {
         let clause = format!("attribute_not_exists({})", self.name(name));
         self.conditions.push(clause);
         self
     }
 
-    /// Marks the write, and refuses a second application of it: the SDK repeats a write whose answer was lost,
-    /// and then finds its own mark, which counts as success.
+    /// Marks the write with an id, so that it is applied only once: the SDK repeats a write whose response was lost, and
+    /// the repeat then finds its own id, which counts as success.
     pub(super) fn attempt(mut self, attempt: String) -> Self {
         self = self
             .set("attempt", &*attempt)
@@ -206,7 +215,11 @@ impl Update {
         self
     }
 
-    pub(super) async fn send(self, client: &Client, table: &str) -> Result<Written, Unavailable> {
+    pub(super) async fn send(
+        self,
+        client: &Client,
+        table: &str,
+    ) -> Result<WriteOutcome, Unavailable> {
         let mut expression = String::new();
         for (keyword, clauses) in [
             ("SET", &self.sets),
@@ -233,11 +246,11 @@ impl Update {
             .send()
             .await;
         match sent {
-            Ok(output) => Ok(Written::Done(output.attributes.unwrap_or_default())),
+            Ok(output) => Ok(WriteOutcome::Applied(output.attributes.unwrap_or_default())),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     let item = failed.item().cloned();
-                    Ok(settle(item, self.attempt.as_deref()))
+                    Ok(condition_failed(item, self.attempt.as_deref()))
                 }
                 _ => Err(unavailable(&error)),
             },
@@ -245,8 +258,9 @@ impl Update {
     }
 }
 
-/// A failed condition whose old item carries our own attempt id is a success whose answer was lost.
-pub(super) fn settle(item: Option<Item>, attempt: Option<&str>) -> Written {
+/// The outcome of a write whose condition failed. If the item has the attempt id of this very write, an earlier attempt
+/// succeeded and its response was lost.
+pub(super) fn condition_failed(item: Option<Item>, attempt: Option<&str>) -> WriteOutcome {
     match item {
         Some(item)
             if attempt.is_some()
@@ -256,40 +270,40 @@ pub(super) fn settle(item: Option<Item>, attempt: Option<&str>) -> Written {
                     .map(String::as_str)
                     == attempt =>
         {
-            Written::Done(item)
+            WriteOutcome::Applied(item)
         }
-        item => Written::Refused(item),
+        item => WriteOutcome::ConditionFailed(item),
     }
 }
 
-/// A value for an expression.
-pub(super) struct Value(pub(super) AttributeValue);
+/// The value of a placeholder in an expression.
+pub(super) struct ExpressionValue(pub(super) AttributeValue);
 
-impl From<&str> for Value {
+impl From<&str> for ExpressionValue {
     fn from(text: &str) -> Self {
         Self(AttributeValue::S(text.to_owned()))
     }
 }
 
-impl From<u64> for Value {
+impl From<u64> for ExpressionValue {
     fn from(number: u64) -> Self {
         Self(AttributeValue::N(number.to_string()))
     }
 }
 
-impl From<&crate::credential::Fingerprint> for Value {
+impl From<&crate::credential::Fingerprint> for ExpressionValue {
     fn from(fingerprint: &crate::credential::Fingerprint) -> Self {
         fingerprint.as_str().into()
     }
 }
 
-/// Words an SDK error for the log. Items hold fingerprints alone, so nothing here is a secret.
+/// Turns an SDK error into one with a text for the log. Items contain only fingerprints, so the text has no secret.
 pub(super) fn unavailable<E, R>(error: &SdkError<E, R>) -> Unavailable
 where
     E: std::error::Error + 'static,
     R: std::fmt::Debug + 'static,
 {
-    // Missing rights or a missing table will not mend themselves.
+    // Only the operator can fix missing permissions or a missing table.
     let detail = causes(error);
     let operator = ["AccessDenied", "ResourceNotFound", "UnrecognizedClient"]
         .iter()

@@ -96,7 +96,7 @@ fn unescaped(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
-        config::{Config, Host},
+        config::{Config, HostKind},
         pin::Pin,
         secrets::TokenForm,
     };
@@ -109,7 +109,7 @@ mod tests {
         } else {
             "Bearer"
         };
-        let config = Config::read(Host::Local, |name| match name {
+        let config = Config::read(HostKind::Local, |name| match name {
             "UPSTREAM_AUTH_SCHEME" => Some(scheme.to_owned()),
             "UPSTREAM_MCP" => Some("https://up.example/mcp?k=inTheQuery1&v=2".to_owned()),
             "UPSTREAM_HEADERS" => Some(

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     fn key(byte: u8) -> SealingKey {
-        SealingKey::draw(&Randomness::from_fn(move |bytes| bytes.fill(byte)))
+        SealingKey::generate(&Randomness::from_fn(move |bytes| bytes.fill(byte)))
     }
 
     fn sealed(target: &Url) -> String {

@@ -5,7 +5,7 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH},
 };
 
-use crate::config::{folded, is_reserved_header};
+use crate::config::{is_reserved_header, normalized_header_name};
 
 /// The client's headers that are sent to the upstream.
 const REQUEST_HEADERS: [&str; 10] = [
@@ -60,7 +60,7 @@ pub fn for_upstream(
         .iter()
         .map(|(name, _)| name)
         .chain([credential.0])
-        .map(folded)
+        .map(normalized_header_name)
         .collect();
     let mut headers = HeaderMap::new();
     for (name, value) in client {
@@ -70,7 +70,7 @@ pub fn for_upstream(
             || (text.starts_with("x-mcp-") && !tools_are_pinned)
             || forward.contains(name);
         if allowed
-            && !ours.contains(&folded(name))
+            && !ours.contains(&normalized_header_name(name))
             && !is_reserved_header(name)
             && !hop_by_hop.contains(name)
         {

@@ -1,14 +1,14 @@
-"""Runs the commands on the documentation's pages, and follows the pages' links.
+"""Runs the commands on the documentation's pages, and checks the pages' links and the README's list of settings.
 
-The AWS CLI is the real one; it speaks to a stand-in on loopback which knows one stack and remembers what it was asked.
-What would build, deploy or go to another host (sam, cargo, git, curl, …) is replaced by a program that records its
-arguments; for sam and cargo lambda, where they are installed, each option must be in the command's own --help. No
-account, no credentials and no network are needed.
+The AWS CLI is the real one. It talks to a stand-in for AWS on loopback, which has one stack and records all calls. Programs
+that would build, deploy or contact another host (sam, cargo, git, curl, …) are replaced by a program that records its
+arguments. If sam and cargo lambda are installed, each option must be in the command's own --help. No account, credentials
+or network are needed.
 
     pip install -r tests/docs/requirements.txt
     python tests/docs/check.py [PAGE ...]
 
-AWS_CLI names another AWS CLI than the one beside this Python.
+AWS_CLI is the path of the AWS CLI, if it is not the one next to this Python.
 """
 
 import http.server
@@ -74,7 +74,7 @@ def blocks(page):
 
 
 def spans(page, command):
-    """Commands that stand in a line of text or in a table."""
+    """Commands inside a line of text or a table."""
     text = (ROOT / page).read_text(encoding="utf-8")
     return [code for code in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text) if code.startswith(command)]
 
@@ -89,7 +89,8 @@ def anchors(page):
 
 
 def check_links():
-    pages = ["README.md", "CONTRIBUTING.md", "SECURITY.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]
+    pages = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "tests/README.md", "events/README.md"]
+    pages += sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))
     for page in pages:
         text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
         for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -101,6 +102,24 @@ def check_links():
             check(file.exists(), f"{page}: {target} does not exist")
             if anchor:
                 check(anchor in anchors(file.resolve().relative_to(ROOT)), f"{page}: {target}: no such heading")
+    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+    for page in pages:
+        inside = page.removeprefix("docs/")
+        check(inside in (page, "README.md") or f"]({inside})" in index, f"docs/README.md does not list {inside}")
+
+
+def check_settings():
+    """README's tables list every setting that the program reads, and no other."""
+    read = set()
+    for name in ("src/config.rs", "src/host/command.rs", "src/host/lambda/mod.rs"):
+        source = (ROOT / name).read_text(encoding="utf-8").partition("#[cfg(test)]")[0]
+        read |= set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', source))
+    # Lambda sets these itself; the template never does.
+    read -= {"AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_FUNCTION_NAME"}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## Settings\n", 1)[1].split("\n## ", 1)[0]
+    listed = set(re.findall(r"^\| `([A-Z]+(?:_[A-Z]+)+)`", section, re.MULTILINE)) | {"TABLE_NAME", "SECRET_ARN"}
+    check(len(read) > 20 and read == listed, f"README's settings: {sorted(read ^ listed)} are only in one of README and source")
 
 
 # --- AWS ----------------------------------------------------------------------------------------------------------
@@ -122,7 +141,7 @@ Template.add_multi_constructor("!", short_form)
 
 
 def outputs(name):
-    """The outputs of a template of ours, as a stack would have them."""
+    """The outputs of one of our templates, with values as in a stack."""
     template = yaml.load((ROOT / name).read_text(encoding="utf-8"), Template)  # noqa: S506 (a safe loader's heir)
     values = {
         "ConnectorUrl": "https://abc123.lambda-url.eu-central-1.on.aws/mcp",
@@ -141,7 +160,7 @@ def outputs(name):
 
 
 class Account:
-    """One stack, one secret, and what was asked of them."""
+    """One stack, one secret, and the calls that were made."""
 
     def __init__(self):
         self.secret = json.dumps({"upstream_token": "REPLACE-WITH-YOUR-TOKEN", "auth_pin": PIN})
@@ -181,7 +200,7 @@ class Account:
         return {}
 
     def rest(self, method, path):
-        """Lambda's API. The code's location is a URL that the recorded curl never opens."""
+        """Lambda's API. The location of the code is a URL that the replaced curl never opens."""
         if path.endswith("/url"):
             return "UrlConfig", {"AuthType": "NONE", "InvokeMode": "RESPONSE_STREAM", "FunctionUrl": "https://abc123.example.com/"}
         if path.endswith("/policy"):
@@ -254,7 +273,7 @@ def serve(account):
 
 # --- the shell ----------------------------------------------------------------------------------------------------
 
-# Each call is a line: the name and the arguments. `aws` then runs the real one.
+# Writes one record for each call: the name and the arguments. `aws` then runs the real AWS CLI.
 RECORD = """#!/bin/sh
 { printf '%s' "${0##*/}"; for word; do printf '\\037%s' "$word"; done; printf '\\036'; } >> "$RECORDED"
 """
@@ -262,17 +281,17 @@ REPLACED = "sam cargo git curl rustup claude npx sudo dig file nano rustc openss
 
 
 def run(page, code, account, server):
-    """Runs a page's commands in bash with a terminal, and types the token where it is asked for."""
+    """Runs a page's commands in bash with a terminal, and types the token at each prompt."""
     with tempfile.TemporaryDirectory() as home:
         bin_dir = Path(home) / "bin"
         bin_dir.mkdir()
         aws = os.environ.get("AWS_CLI") or str(Path(sys.executable).with_name("aws"))
         for name in REPLACED:
             (bin_dir / name).write_text(RECORD)
-        # What a page downloads is there afterwards, and a deployment's file of settings as well.
+        # A page may use the file that it downloads.
         download = """case "$*" in *@-*) cat > /dev/null ;; esac
 while [ $# -gt 1 ]; do
-    # The shortest zip file.
+    # The shortest valid zip file.
     if [ "$1" = -o ] && [ "$2" != /dev/null ]; then { printf 'PK\\005\\006'; head -c 18 /dev/zero; } > "$2"; fi
     shift
 done
@@ -333,7 +352,7 @@ printf 200
 
 
 def options_of(command):
-    """What the command's own --help lists; None where it is not installed."""
+    """The options in the command's own --help; None if it is not installed."""
     if not shutil.which(command[0]):
         return None
     tool = subprocess.run([*command, "--help"], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
@@ -356,29 +375,29 @@ def check_options(page, calls, known):
                 check(option in known[key], f"{page}: {' '.join(key)} has no {option}")
 
 
-# Which blocks of a page are run, what stands in for the reader's own values, and what AWS must have been asked.
-# A block is left out when one of `without` stands in it.
+# Which blocks of a page are run, what replaces the reader's own values, and which calls AWS must have received. A block that
+# contains one of `without` is left out.
 PAGES = {
     "README.md": {
         "only": ("aws ", "sam "),
         "asked": {"DescribeStacks", "GetSecretValue", "PutSecretValue"},
     },
-    "docs/deployment-sam.md": {
-        # The environment's own programs, a variable that the run needs, and a line of samconfig.toml.
+    "docs/deploy/sam.md": {
+        # Installations, variables that this script sets, and a line of samconfig.toml.
         "without": ("pip install", "rustup target", "env | grep", '"""'),
         "asked": {"DescribeStacks", "GetSecretValue", "PutSecretValue"},
     },
-    "docs/deployment-cargo-lambda.md": {
+    "docs/deploy/cargo-lambda.md": {
         "without": ("pip install", "AWS_LAMBDA_RUNTIME_API"),
         "asked": set(
             "CreateChangeSet ExecuteChangeSet DescribeStacks GetSecretValue PutSecretValue UrlConfig ListVersionsByFunction".split()
         ),
     },
-    "docs/deployment-browser.md": {
+    "docs/deploy/browser.md": {
         "without": ("pip install", "sed -i", "tar -", "uname"),
         "asked": {"DescribeStacks", "GetSecretValue", "PutSecretValue"},
     },
-    "docs/operations.md": {
+    "docs/operate/operations.md": {
         # Queries for the console.
         "without": ("filter event", "COMMIT"),
         "asked": set(
@@ -387,21 +406,21 @@ PAGES = {
             DescribeBudgets DeleteBudget""".split()
         ),
     },
-    "docs/runbook-assistant.md": {
+    "docs/deploy/assistant.md": {
         "spans": ("aws ", "curl ", "sam ", "URL="),
         "replace": {"…": "x", "--account-id ACCOUNT": "--account-id 123456789012"},
         "asked": {"DescribeStacks", "DescribeSecret", "UrlConfig", "FilterLogEvents", "GETFunction", "UpdateFunctionCode", "GetPolicy"},
     },
     "docs/first-deployment-check.md": {
-        # Needs a signed-in client; and the aftermath of a removal, where AWS answers with errors.
+        # These need a client that is signed in, or show errors of AWS after a removal.
         "without": ("mcp-remote-client", "MCP_REMOTE_CONFIG_DIR", "mcp -o", "describe-secret"),
         "replace": {"sleep 20": ":", "$DIRECT": "https://direct.example.com", " | grep -iE '^(HTTP": " | grep -iEc '^(200"},
         "asked": set("DescribeStacks GetPolicy UrlConfig GetSecretValue PutSecretValue FilterLogEvents ListMetrics DescribeAlarms".split()),
     },
-    "docs/troubleshooting.md": {
+    "docs/operate/troubleshooting.md": {
         "without": ("/mcp 401",),
         "replace": {" URL": " https://mcp.example.com/mcp", " BASE": " https://mcp.example.com", "HOST": "mcp.example.com"},
-        "before": "docs/operations.md",
+        "before": "docs/operate/operations.md",
         "asked": {"DescribeStacks", "FilterLogEvents"},
     },
 }
@@ -409,6 +428,7 @@ PAGES = {
 
 def main():
     check_links()
+    check_settings()
     known = {}
     for page in sys.argv[1:] or PAGES:
         how = PAGES[page]
@@ -435,7 +455,7 @@ def main():
             secret = json.loads(account.secret)
             check(answered >= 1, f"{page}: the token was not asked for")
             check(secret["upstream_token"] == TOKEN, f"{page}: the token typed is not the token set")
-            check(page == "docs/operations.md" or secret["auth_pin"] == PIN, f"{page}: the PIN has changed")
+            check(page == "docs/operate/operations.md" or secret["auth_pin"] == PIN, f"{page}: the PIN has changed")
         check_options(page, calls, known)
         print(f"{page}: {len(code)} blocks, {len(calls)} commands, {len(account.asked)} calls to AWS")
     print(f"{checks} checks passed")

@@ -1,4 +1,4 @@
-// The person's part in a real browser, against the demo.
+// What the person does, in a real browser, with the demo.
 import { run } from './lib/check.mjs';
 import { consentInBrowser } from './lib/consent.mjs';
 import { proxy } from './lib/processes.mjs';

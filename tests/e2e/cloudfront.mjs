@@ -1,5 +1,5 @@
-// Real clients through a distribution as infra/edge.yaml makes it, in front of the Lambda host behind a Function URL. The
-// origin refuses everybody else.
+// Real clients through a distribution as in infra/edge.yaml, in front of the Lambda host behind a Function URL. The origin
+// refuses all other callers.
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { check, equal, run } from './lib/check.mjs';
@@ -12,7 +12,7 @@ import { pythonClient } from './lib/python.mjs';
 const SECRET = 'origin-secret-of-the-end-to-end-tests'.replaceAll('-', '');
 const SILENCE_MS = 300;
 
-/** An origin that shows what reached it, and a path on which it falls silent. */
+/** An origin that returns what it received, and one path on which it does not respond. */
 async function recorder(defer) {
   const server = createServer((asked, answer) => {
     if (asked.url === '/silent') return;

@@ -1,4 +1,4 @@
-// The conformance suite's checks of an authorization server, at every revision it knows, against `serve`.
+// The conformance suite's checks of an authorization server, for every revision that it knows, with `serve`.
 import { authorizationSuite, REVISIONS } from './lib/authorization.mjs';
 import { run } from './lib/check.mjs';
 import { everything, PAT, proxy } from './lib/processes.mjs';

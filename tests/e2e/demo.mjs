@@ -1,4 +1,4 @@
-// The demo, through the TypeScript SDK: everything it offers, and its progress event by event.
+// The demo, with the TypeScript SDK: everything it offers, and its progress event by event.
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { check, equal, oneByOne, run } from './lib/check.mjs';

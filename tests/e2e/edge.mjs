@@ -1,5 +1,5 @@
-// The viewer-request function of infra/edge.yaml over a table of requests, beside the program itself: where it answers, it
-// answers what the program would have answered, byte for byte; where it does not, the request goes on unchanged.
+// The viewer-request function of infra/edge.yaml, compared with the program over a table of requests: if it responds, the
+// response is the program's, byte for byte; if it does not, the request is forwarded unchanged.
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { check, equal, run } from './lib/check.mjs';
@@ -9,7 +9,7 @@ import { proxy } from './lib/processes.mjs';
 const DISTRIBUTION = 'd111111abcdef8.cloudfront.net';
 const DOMAIN = 'mcp.example.com';
 const ADDRESS = '203.0.113.9';
-// Set by whoever sends the response, not by who words it.
+// These are set by the server that sends the response, not by the code that creates it.
 const OF_THE_CONNECTION = ['connection', 'content-length', 'date'];
 
 const BROWSER = ['Accept', 'text/html,application/xhtml+xml;q=0.9,*/*;q=0.8'];
@@ -18,7 +18,7 @@ const TOKEN = ['Authorization', 'Bearer mcp_at_whatever'];
 const SSE = { UpstreamTransport: 'sse' };
 const LONGEST_LABEL = 'a'.repeat(64);
 
-// Method, path, further headers: the challenge is the answer.
+// Method, path, other headers: the response is the challenge.
 const CHALLENGED = [
   ['POST', '/mcp'], ['POST', '/mcp/'], ['POST', '/'], ['POST', '/mcp-2'], ['POST', '/mcp-home/'], ['POST', '/mcp-A_b-1'],
   ['POST', '/mcp/x/repos'], ['POST', '/mcp-work/x/repos/readonly'], ['POST', '/mcp/x/'], ['POST', `/mcp-${LONGEST_LABEL}`],
@@ -30,11 +30,11 @@ const CHALLENGED = [
   ['POST', '/mcp', [['Authorization', 'mcp_at_whatever']]], ['POST', '/mcp', [['Authorization', 'BearerX mcp_at_whatever']]],
   ['GET', '/', [BROWSER, ['Authorization', 'Basic YTpi']]], ['POST', '/mcp', [['Origin', 'https://app.example.com']]],
   ['POST', '/mcp', [['Cookie', 'authorization=Bearer x']]], ['POST', '/mcp?access_token=mcp_at_whatever'],
-  // Spellings that clients and people make of these.
+  // Spellings that clients and people use.
   ['POST', '//mcp'], ['POST', '///mcp//'], ['POST', '/mcp//'], ['POST', '/MCP'], ['POST', '/Mcp/'], ['POST', '//mCP-home/x'],
   ['POST', '//'], ['GET', '//'], ['POST', '/mcp//x'], ['POST', '/mcp/x//y/'], ['POST', '/MCP/x/MCP'],
 ];
-// The request goes on to the program.
+// The request is forwarded to the program.
 const PASSED = [
   ['OPTIONS', '/mcp'], ['OPTIONS', '/'], ['OPTIONS', '/mcp/x'],
   ['POST', '/mcp', [TOKEN]], ['GET', '/mcp', [TOKEN]], ['POST', '/mcp', [['Authorization', 'bEARER x']]],
@@ -55,16 +55,16 @@ const PASSED = [
   ['GET', '/mcp/.well-known/oauth-authorization-server'], ['GET', '/mcp/.well-known/x'], ['POST', '/mcp/.well-known'],
   ['GET', '/mcp/x/.well-known/y'], ['POST', '/mcp//../x'], ['POST', '/x//mcp'],
 ];
-// Where the upstream speaks HTTP+SSE; `true` for the challenge.
+// For an upstream with HTTP+SSE; `true` means the challenge.
 const WITH_SSE = [
   ['GET', '/sse', [], true], ['POST', '/sse', [], true], ['GET', '/mcp', [], true], ['GET', '/sse', [TOKEN], false],
   ['OPTIONS', '/sse', [], false], ['GET', '/sse/', [], false], ['GET', '/sse/x', [], false], ['GET', '/ssee', [], false],
   ['GET', '/SSE', [], true], ['GET', '//sse', [], true],
 ];
-// CloudFront may hand on what no HTTP library sends; the function must not write it into a header.
+// CloudFront may forward what no HTTP library sends; the function must not write it into a header.
 const HOSTILE = ['/mcp/\r\nx: y', '/mcp/ x', '/mcp/caf\u00e9', '/mcp/\u0000', '/mcp/\u2028', '/mcp/#x', '/mcp/?x', '', 'mcp'];
 
-/** Paths of pieces that mean something to either side, always the same ones. */
+/** Paths made of pieces that mean something to one of the two sides; the same paths in every run. */
 function* generatedPaths(count) {
   const pieces = ['mcp', 'MCP', 'mcp-2', 'mcp-', 'mcpx', 'sse', 'x', '', '', '.', '..', '..;', '.well-known', 'oauth-protected-resource',
     'openid-configuration', '%2e', '%2F', '%41', '%', '%25', '~!$&', 'a"b', 'authorize', ';'];
@@ -74,7 +74,7 @@ function* generatedPaths(count) {
     return Math.floor((state / 2 ** 31) * limit);
   };
   for (let made = 0; made < count; made += 1) {
-    // Half of them begin as the endpoint does.
+    // Half of them begin like the endpoint.
     const begin = below(2) === 0 ? ['', 'mcp'] : [''];
     yield [...begin, ...Array.from({ length: 1 + below(4) }, () => pieces[below(pieces.length)])].join('/');
   }
@@ -102,7 +102,7 @@ async function ask(origin, method, path, headers) {
 const named = ([method, path, headers = []]) => [method, path, ...headers.map((pair) => pair.join(': '))].join(' ');
 const worded = (headers) => headers.filter(([name]) => !OF_THE_CONNECTION.includes(name.toLowerCase())).sort();
 
-/** What the function makes of a request, and whether it was a response. */
+/** What the function returns for a request, and whether it is a response. */
 function edge(handler, [method, path, headers = []], uri = path.split('?')[0]) {
   const event = viewerRequestEvent({ method, path: uri, headers: [['Host', DISTRIBUTION], ...headers], address: ADDRESS, distribution: DISTRIBUTION });
   const result = handler(event);
@@ -123,7 +123,7 @@ async function same(origin, handler, row) {
   equal(`${named(row)}: what the program answers`, answered ? mine : 'passed on', theirs);
 }
 
-/** The request goes on, with the viewer's address and nothing else changed, and the program has no challenge to give. */
+/** The request is forwarded, with the viewer's address and no other change, and the program's response is no challenge. */
 async function passes(origin, handler, row) {
   const [method, path, headers = []] = row;
   const { event, result, answered } = edge(handler, row);
@@ -138,7 +138,7 @@ async function passes(origin, handler, row) {
 
 await run('edge', async (defer) => {
   const started = async (BASE_URL, UPSTREAM_TRANSPORT) => {
-    // Nothing is listening at the upstream: without a token nobody gets that far.
+    // There is no upstream: a request without a token does not get that far.
     const env = { UPSTREAM_MCP: 'http://127.0.0.1:9/mcp', UPSTREAM_TOKEN: 'unused', UPSTREAM_TRANSPORT, BASE_URL };
     const server = await proxy(['serve', '--state', 'memory'], env);
     defer(() => server.stop());

@@ -1,5 +1,5 @@
-// What a Function URL does to requests and responses: first the stand-in itself, with a function that does everything
-// wrong, then the proxy behind it, over plain HTTP.
+// What a Function URL does to requests and responses: first the stand-in itself, with a function that does everything wrong,
+// then the proxy behind it, over plain HTTP.
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer, request } from 'node:http';
@@ -12,10 +12,10 @@ import { lambda } from './lib/function.mjs';
 import { EVENT_LIMIT_BYTES } from './lib/functionurl.mjs';
 import { PAT } from './lib/processes.mjs';
 
-/** Longer than any response of the proxy takes here, shorter than an empty body hangs. */
+/** Longer than any response of the proxy takes here, shorter than the time for which an empty body hangs. */
 const PATIENCE_MS = 5_000;
 
-/** One request; what comes back, or how it failed. `head` stays undefined when no status came. */
+/** One request: the response, or how it failed. `head` is undefined if no status arrived. */
 function ask(url, { method = 'GET', headers = {}, body, patience = PATIENCE_MS } = {}) {
   return new Promise((resolve) => {
     let text = '';
@@ -34,7 +34,7 @@ function ask(url, { method = 'GET', headers = {}, body, patience = PATIENCE_MS }
 
 const json = (headers = {}) => ({ 'content-type': 'application/json', accept: 'application/json, text/event-stream', ...headers });
 
-/** Whether all these processes are stopped, soon. */
+/** Whether all these processes stop within a short time. */
 async function stopped(processes) {
   const state = (pid) => readFileSync(`/proc/${pid}/stat`, 'utf8').match(/\) (\w)/)[1];
   for (let left = 100; left > 0; left -= 1) {
@@ -97,7 +97,7 @@ async function standIn(defer) {
   equal('the stand-in: no more instances than allowed', all.filter(({ status }) => status === 429).length, 5);
 }
 
-/** An upstream that does what the method of the message says, and keeps the headers of the last request. */
+/** An upstream that does what the method of the message says, and remembers the headers of the last request. */
 async function scripted(defer) {
   const seen = { headers: undefined };
   const server = createServer(async (asked, answer) => {
@@ -167,7 +167,7 @@ async function proxied(defer) {
     [['lambda-runtime-function-error-body', 'lambda-runtime-function-error-type']]);
 
   check('an idle instance does not run', await stopped(server.processes));
-  // What a connection's other end did meanwhile is seen only now.
+  // Only now the instance sees what the other end of a connection did while it was stopped.
   for (let id = 10; id < 20; id += 1) {
     upstream.closeIdleConnections();
     const { status } = await call({ id, method: 'tools/list' });

@@ -1,5 +1,5 @@
-// The same clients, the same suites and the same browser through the Lambda host, behind a Function URL that is as
-// unkind as AWS is (lib/function.mjs).
+// The same clients, suites and browser with the Lambda host, behind a Function URL that behaves as badly as AWS is reported to
+// (lib/function.mjs).
 import { authorizationSuite, REVISIONS } from './lib/authorization.mjs';
 import { attempt, check, equal, run } from './lib/check.mjs';
 import { consentInBrowser } from './lib/consent.mjs';

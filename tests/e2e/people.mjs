@@ -1,5 +1,5 @@
-// What people do with the pages, in a real browser: deny, submit twice, go back, open two tabs, come too late, have
-// cookies off, guess PINs; end connections; copy the address. Against the demo.
+// What people do with the pages, in a real browser, with the demo: deny, submit twice, go back, open two tabs, come too late,
+// switch cookies off, guess PINs, end connections, copy the address.
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { check, equal, run } from './lib/check.mjs';
@@ -9,7 +9,7 @@ import { proxy } from './lib/processes.mjs';
 const CHALLENGE = 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM';
 const VERIFIER = 'dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk';
 
-/** A site on loopback that answers everything with this page. */
+/** A site on loopback whose response is always this page. */
 async function site(html, defer) {
   const server = createServer((request, response) => response.setHeader('content-type', 'text/html').end(html(request)));
   server.listen(0, '127.0.0.1');
@@ -162,7 +162,7 @@ await run('people', async (defer) => {
   await page.waitForFunction(() => /copied/i.test(document.body.textContent));
   equal('the address is copied', await page.evaluate(() => navigator.clipboard.readText()), demo.url);
 
-  // In a tab of its own: the browser asks there whether to open the app, and hears nothing else meanwhile.
+  // In a separate tab: the browser asks there whether to open the app, and does not react to anything else until then.
   const leaving = await context.newPage();
   const app = await visit.register({ client_name: 'An app', redirect_uris: ['cursor://anysphere.cursor-mcp/oauth/callback'] });
   await leaving.goto(visit.consent(app, 'cursor://anysphere.cursor-mcp/oauth/callback'));

@@ -1,4 +1,4 @@
-// The Python SDK, with its own OAuth code, against `serve` before server-everything.
+// The Python SDK, with its own OAuth code, with `serve` in front of server-everything.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-"""The Python SDK's whole life with the proxy: connect, call, run again, refresh, revoke, connect again.
+"""All that a client with the Python SDK does with the proxy: connect, call, run again, refresh, revoke, connect again.
 
 Usage: python_client.py CONNECTOR_URL PIN. Prints a line `ok …` or `FAIL …` per check, and once `restart`; then it
 waits for a line on its input, which says that the server was restarted.
@@ -26,7 +26,7 @@ def check(name: str, held: bool) -> None:
 
 
 class Kept(TokenStorage):
-    """What the client keeps between two runs."""
+    """What the client stores between two runs."""
 
     tokens = None
     client = None
@@ -45,7 +45,7 @@ class Kept(TokenStorage):
 
 
 class Person:
-    """Opens the page, types the PIN, and catches the redirect instead of following it."""
+    """Opens the page, sends the PIN, and returns the redirect instead of following it."""
 
     asked = 0
     landed = ""
@@ -67,7 +67,7 @@ class Person:
 
 
 async def use(kept: Kept, person: Person, expire: bool = False) -> tuple[list[str], str, list[float]]:
-    """One run of a client: the tools, the answer of echo, and when progress and the answer after it arrived."""
+    """One run of a client: the tools, the response of echo, and when progress and the response after it arrived."""
     metadata = OAuthClientMetadata(client_name="Python end-to-end test", redirect_uris=[AnyUrl(CALLBACK)])
     auth = OAuthClientProvider(URL, metadata, kept, person.open, person.result)
     arrivals: list[float] = []
@@ -81,7 +81,7 @@ async def use(kept: Kept, person: Person, expire: bool = False) -> tuple[list[st
                 await session.initialize()
                 tools = [tool.name for tool in (await session.list_tools()).tools]
                 if expire:
-                    # What an hour's sleep does: the SDK knows the token to be past its time, and refreshes it.
+                    # As after an hour of sleep: the SDK sees that the token has expired, and refreshes it.
                     auth.context.token_expiry_time = 1
                 echoed = await session.call_tool("echo", {"message": "hello"})
                 await session.call_tool(
@@ -121,7 +121,7 @@ async def main() -> None:
     before = kept.tokens
     kept.tokens = before.model_copy(update={"access_token": "mcp_at_no_longer_good", "expires_in": -1})
     await use(kept, person)
-    # This SDK asks the person again when a token that it believes in is refused; that must leave it connected.
+    # This SDK asks the person again if a token that it considers valid is refused; after that it must be connected.
     check("a token that is no longer good is replaced", kept.tokens.access_token != "mcp_at_no_longer_good")
 
     async with httpx2.AsyncClient() as http:

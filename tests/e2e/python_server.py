@@ -1,4 +1,4 @@
-"""An MCP server on the Python SDK with demanding tools.
+"""An MCP server with the Python SDK, with tools that are hard to proxy.
 
 Usage: python_server.py sse|streamable-http PORT
 """
@@ -14,13 +14,13 @@ server = MCPServer("demanding")
 
 @server.tool()
 def large(size: int) -> str:
-    """A text of so many bytes."""
+    """A text of this many bytes."""
     return "x" * size
 
 
 @server.tool()
 async def events(count: int, context: Context) -> str:
-    """So many progress events, as fast as they go."""
+    """This many progress events, as fast as possible."""
     for step in range(count):
         await context.report_progress(step + 1, count)
     return f"{count} events"
@@ -28,7 +28,7 @@ async def events(count: int, context: Context) -> str:
 
 @server.tool()
 async def patience(seconds: int) -> str:
-    """An answer after a long silence."""
+    """A response after a long silence."""
     await anyio.sleep(seconds)
     return "at last"
 

@@ -1,5 +1,4 @@
-// The conformance suite's checks of an MCP server, directly and through the proxy: what passes and what fails must be
-// the same.
+// The conformance suite's checks of an MCP server, directly and through the proxy: the same checks must pass and fail.
 import { run } from './lib/check.mjs';
 import { everything, PAT, proxy, python } from './lib/processes.mjs';
 import { compare } from './lib/suite.mjs';

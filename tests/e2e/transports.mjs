@@ -1,4 +1,4 @@
-// Servers of two further SDKs over both transports, and answers that are large, many, or late.
+// Servers with two other SDKs over both transports, and responses that are large, many, or late.
 import { setTimeout } from 'node:timers/promises';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
@@ -7,7 +7,7 @@ import { check, equal, run } from './lib/check.mjs';
 import { everything, PAT, proxy, python } from './lib/processes.mjs';
 import { Provider } from './lib/provider.mjs';
 
-/** A connected client of the proxy before this upstream. */
+/** A connected client of the proxy in front of this upstream. */
 async function connected(upstream, transport, path, defer) {
   const server = await proxy(['serve', '--state', 'memory'], { UPSTREAM_MCP: upstream.url, UPSTREAM_TOKEN: PAT, UPSTREAM_TRANSPORT: transport });
   defer(() => server.stop());
@@ -41,8 +41,8 @@ await run('transports', async (defer) => {
     const call = (tool, args, options) => client.callTool({ name: tool, arguments: args }, undefined, options);
     const large = await call('large', { size: 5_000_000 });
     equal(`Python SDK, ${name}: an answer of 5 MB`, large.content[0].text.length, 5_000_000);
-    // Counted as they arrive: over HTTP+SSE this server lets its answer overtake the last events, also when asked
-    // directly, and the client's own handler then hears them no more.
+    // Counted as they arrive: over HTTP+SSE this server sends its response before the last events, also when called
+    // directly, and then the client's own handler does not get those events.
     let seen = 0;
     const deliver = raw.onmessage;
     raw.onmessage = (message, extra) => {
@@ -57,7 +57,7 @@ await run('transports', async (defer) => {
   await Promise.all(waiting);
 });
 
-/** An answer after 35 seconds of silence, read raw to see what fills it. */
+/** A response after 35 seconds of silence, read as bytes to see what arrives until then. */
 async function late(server, provider) {
   const headers = {
     authorization: `Bearer ${provider.kept.tokens.access_token}`,
@@ -71,7 +71,7 @@ async function late(server, provider) {
   await (await post({ method: 'notifications/initialized' }, session)).text();
   const answer = await post({ id: 2, method: 'tools/call', params: { name: 'patience', arguments: { seconds: 35 } } }, session);
   const text = await answer.text();
-  // The server sends comments of its own every 15 seconds; ours go where it is silent for 8.
+  // The server sends its own comments every 15 seconds; the proxy sends one after 8 silent seconds.
   const comments = text.split('\n').filter((line) => line.startsWith(': keep-alive')).length;
   check('an answer after 35 seconds arrives, and the silence is filled', text.includes('at last') && comments >= 2, `${comments} comments of ours`);
 }

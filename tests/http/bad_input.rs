@@ -6,13 +6,13 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::world::{Answer, Pairs, Request, World};
+use crate::support::world::{Pairs, Request, Response, World};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 const MEGABYTE: usize = 1024 * 1024;
 
-/// One row: a name, the request, the expected status, and the expected word in the answer.
+/// One row: a name, the request, the expected status, and the expected word in the response.
 macro_rules! rows {
     ($($name:ident: |$world:ident, $client:ident| $request:expr => $status:literal $word:literal;)+) => {$(
         #[tokio::test]
@@ -21,24 +21,27 @@ macro_rules! rows {
             let $client = $world.client().await;
             let before = $world.dump();
             let request: Request = $request;
-            let answer = request.send().await;
-            refused(&answer, $status, $word);
+            let response = request.send().await;
+            refused(&response, $status, $word);
             assert_eq!($world.dump(), before, "nothing may change");
             assert!($world.upstream.requests().is_empty(), "nothing may go upstream");
         }
     )+};
 }
 
-fn refused(answer: &Answer, status: u16, word: &str) {
-    assert_eq!(answer.status, status, "{answer:?}");
-    assert!(answer.text.contains(word), "{answer:?}");
-    let kind = answer.header("content-type");
-    assert!(kind == JSON || kind.starts_with("text/html"), "{answer:?}");
-    assert_eq!(answer.header("cache-control"), "no-store", "{answer:?}");
-    assert_eq!(answer.header("location"), "", "{answer:?}");
+fn refused(response: &Response, status: u16, word: &str) {
+    assert_eq!(response.status, status, "{response:?}");
+    assert!(response.text.contains(word), "{response:?}");
+    let kind = response.header("content-type");
+    assert!(
+        kind == JSON || kind.starts_with("text/html"),
+        "{response:?}"
+    );
+    assert_eq!(response.header("cache-control"), "no-store", "{response:?}");
+    assert_eq!(response.header("location"), "", "{response:?}");
 }
 
-/// A form field as it would arrive from a sound client.
+/// A form field as a correct client sends it.
 fn token_form(client: &str) -> Pairs {
     Pairs::of(&[
         ("grant_type", "refresh_token"),
@@ -75,14 +78,14 @@ rows! {
 
     // --- GET /authorize: a page, never a redirect ---
     authorize_without_parameters: |w, _c| w.get("/authorize") => 400 "client_id";
-    authorize_unknown_client: |w, _c| query(&w, &w.ask("nobody")) => 400 "not known";
+    authorize_unknown_client: |w, _c| query(&w, &w.authorization_request("nobody")) => 400 "not known";
     authorize_control_character_in_client: |w, _c| w.get("/authorize?response_type=code&client_id=a%00b") => 400 "does not work";
     authorize_broken_escape: |w, c| w.get(&format!("/authorize?client_id={c}&state=%zz")) => 400 "does not work";
     authorize_invalid_utf8: |w, c| w.get(&format!("/authorize?client_id={c}&state=%ff")) => 400 "does not work";
-    authorize_duplicated_client: |w, c| query(&w, &w.ask(&c).and("client_id", &c)) => 400 "client_id";
-    authorize_duplicated_redirect: |w, c| query(&w, &w.ask(&c).and("redirect_uri", "https://evil.example/")) => 400 "redirect_uri";
-    authorize_other_redirect: |w, c| query(&w, &w.ask(&c).set("redirect_uri", "https://evil.example/")) => 400 "redirect_uri";
-    authorize_100_kb_query: |w, c| query(&w, &w.ask(&c).set("state", &"s".repeat(60 * 1024))) => 400 "too long";
+    authorize_duplicated_client: |w, c| query(&w, &w.authorization_request(&c).and("client_id", &c)) => 400 "client_id";
+    authorize_duplicated_redirect: |w, c| query(&w, &w.authorization_request(&c).and("redirect_uri", "https://evil.example/")) => 400 "redirect_uri";
+    authorize_other_redirect: |w, c| query(&w, &w.authorization_request(&c).set("redirect_uri", "https://evil.example/")) => 400 "redirect_uri";
+    authorize_100_kb_query: |w, c| query(&w, &w.authorization_request(&c).set("state", &"s".repeat(60 * 1024))) => 400 "too long";
     authorize_put: |w, c| w.request("PUT", &format!("/authorize?client_id={c}")) => 405 "invalid_request";
 
     // --- POST /authorize: a page ---
@@ -90,8 +93,8 @@ rows! {
     decide_json: |w, _c| w.post("/authorize").json(&json!({ "page": "x" })) => 415 "form";
     decide_megabyte: |w, _c| w.post("/authorize").body(FORM, vec![b'a'; MEGABYTE]) => 413 "16 KB";
     decide_duplicated_pin: |w, _c| w.post("/authorize").body(FORM, "page=x&pin=1&pin=2") => 400 "more than once";
-    decide_strange_field: |w, _c| w.post("/authorize").body(FORM, "page=x&pin=1&redirect_uri=https://evil.example/") => 400 "field";
-    decide_strange_decision: |w, _c| w.post("/authorize").body(FORM, "page=x&pin=1&decision=maybe") => 400 "decision";
+    decide_unknown_field: |w, _c| w.post("/authorize").body(FORM, "page=x&pin=1&redirect_uri=https://evil.example/") => 400 "field";
+    decide_unknown_decision: |w, _c| w.post("/authorize").body(FORM, "page=x&pin=1&decision=maybe") => 400 "decision";
     decide_invalid_utf8: |w, _c| w.post("/authorize").body(FORM, "page=x&pin=%ff") => 400 "did not work";
     decide_without_cookie: |w, _c| w.post("/authorize").body(FORM, "page=x&pin=1") => 403 "browser";
 
@@ -100,7 +103,7 @@ rows! {
     token_without_grant: |w, c| w.post("/token").form_of(&token_form(&c).without("grant_type")) => 400 "invalid_request";
     token_without_client: |w, c| w.post("/token").form_of(&token_form(&c).without("client_id")) => 400 "invalid_request";
     token_without_token: |w, c| w.post("/token").form_of(&token_form(&c).without("refresh_token")) => 400 "invalid_request";
-    token_strange_grant: |w, c| w.post("/token").form_of(&token_form(&c).set("grant_type", "password")) => 400 "unsupported_grant_type";
+    token_unknown_grant: |w, c| w.post("/token").form_of(&token_form(&c).set("grant_type", "password")) => 400 "unsupported_grant_type";
     token_duplicated: |w, c| w.post("/token").form_of(&token_form(&c).and("refresh_token", "y")) => 400 "invalid_request";
     token_unknown_client: |w, _c| w.post("/token").form_of(&token_form("nobody")) => 401 "invalid_client";
     token_unknown_token: |w, c| w.post("/token").form_of(&token_form(&c)) => 400 "invalid_grant";
@@ -139,7 +142,7 @@ rows! {
     nothing_there: |w, _c| w.get("/nowhere") => 404 "not_found";
     traversal: |w, _c| w.get("/mcp/%2e%2e/x") => 404 "not_found";
     metadata_post: |w, _c| w.post("/.well-known/oauth-authorization-server").json(&json!({})) => 405 "invalid_request";
-    metadata_of_a_stranger: |w, _c| w.get("/.well-known/oauth-protected-resource/other") => 404 "not_found";
+    metadata_of_an_unknown_resource: |w, _c| w.get("/.well-known/oauth-protected-resource/other") => 404 "not_found";
     connections_put: |w, _c| w.request("PUT", "/connections") => 405 "invalid_request";
 }
 
@@ -174,14 +177,14 @@ async fn dangerous_redirect_uris_cannot_be_registered() {
         "https://client.example/\r\nset-cookie: a=b",
     ] {
         let metadata = json!({ "redirect_uris": ["https://client.example/", uri] });
-        let answer = w.post("/register").json(&metadata).send().await;
-        refused(&answer, 400, "invalid_redirect_uri");
+        let response = w.post("/register").json(&metadata).send().await;
+        refused(&response, 400, "invalid_redirect_uri");
     }
     assert!(w.dump().is_empty());
 }
 
 #[tokio::test]
-async fn a_connection_outlives_a_refusal_whose_body_comes_late() {
+async fn a_tcp_connection_survives_a_refusal_when_the_request_body_arrives_late() {
     let w = World::start().await;
     for (method, path, status) in [
         ("POST", "/mcp", "401"),
@@ -195,15 +198,15 @@ async fn a_connection_outlives_a_refusal_whose_body_comes_late() {
         );
         for _ in 0..3 {
             socket.write_all(head.as_bytes()).await.unwrap();
-            // The answer first, then the body.
-            assert_eq!(read_answer(&mut socket).await, status, "{path}");
+            // The response first, then the body.
+            assert_eq!(read_response(&mut socket).await, status, "{path}");
             socket.write_all(b"{}").await.unwrap();
         }
     }
 }
 
-/// Reads one answer with a length, and gives its status; empty when there was none.
-async fn read_answer(socket: &mut BufReader<TcpStream>) -> String {
+/// Reads one response with a length, and returns its status line; empty if there was none.
+async fn read_response(socket: &mut BufReader<TcpStream>) -> String {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if socket.read_line(&mut head).await.unwrap() == 0 {
@@ -223,7 +226,7 @@ async fn read_answer(socket: &mut BufReader<TcpStream>) -> String {
 }
 
 #[tokio::test]
-async fn every_405_says_what_is_allowed() {
+async fn every_405_names_the_allowed_methods() {
     let w = World::start().await;
     for (method, path, allow) in [
         ("GET", "/register", "POST, OPTIONS"),
@@ -237,9 +240,9 @@ async fn every_405_says_what_is_allowed() {
             "GET, HEAD, OPTIONS",
         ),
     ] {
-        let answer = w.request(method, path).send().await;
+        let response = w.request(method, path).send().await;
         assert_eq!(
-            (answer.status, answer.header("allow")),
+            (response.status, response.header("allow")),
             (405, allow),
             "{method} {path}"
         );
@@ -247,7 +250,7 @@ async fn every_405_says_what_is_allowed() {
 }
 
 #[tokio::test]
-async fn a_bearer_token_may_be_spelled_in_any_case_and_nothing_else() {
+async fn the_bearer_scheme_is_accepted_in_any_case_and_in_no_other_spelling() {
     let w = World::start().await;
     let client = w.connect().await;
     for (value, status) in [
@@ -267,12 +270,12 @@ async fn a_bearer_token_may_be_spelled_in_any_case_and_nothing_else() {
         ("Bearer".to_owned(), 401),
         ("Bearer ".to_owned(), 401),
     ] {
-        let answer = w
+        let response = w
             .post("/mcp")
             .header("authorization", &value)
             .json(&json!({}))
             .send()
             .await;
-        assert_eq!(answer.status, status, "{}", value.len());
+        assert_eq!(response.status, status, "{}", value.len());
     }
 }

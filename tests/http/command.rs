@@ -1,4 +1,4 @@
-//! The command line: what it says when it is not told enough, and how it starts and stops.
+//! The command line: its messages about missing or invalid settings, and how it starts.
 
 use std::process::{Command, Output};
 
@@ -26,7 +26,7 @@ fn without_a_subcommand_both_are_named() {
 }
 
 #[test]
-fn bad_settings_are_all_named_at_once_each_with_the_way_out() {
+fn all_invalid_settings_are_reported_at_once_with_what_to_do() {
     let (code, said) = run(
         &["serve", "--listen", "0.0.0.0:0"],
         &[
@@ -55,14 +55,14 @@ fn bad_settings_are_all_named_at_once_each_with_the_way_out() {
 }
 
 #[test]
-fn the_demo_is_for_this_machine_only() {
+fn the_demo_listens_on_loopback_only() {
     let (code, said) = run(&["demo", "--listen", "0.0.0.0:0"], &[]);
     assert_eq!(code, Some(2));
     assert!(said.contains("loopback"), "{said}");
 }
 
 #[test]
-fn a_state_that_cannot_be_opened_is_a_failure_with_its_reason() {
+fn a_state_file_that_cannot_be_opened_is_reported_with_the_reason() {
     let settings = [("UPSTREAM_TOKEN", "t"), ("PATH", "/nowhere")];
     let state = format!("{}/Cargo.toml/below.db", env!("CARGO_MANIFEST_DIR"));
     let (code, said) = run(

@@ -1,8 +1,8 @@
-//! `/connections` and the landing page: who sees what, and that ending acts at once.
+//! `/connections` and the landing page: who sees what, and that ending a connection takes effect at once.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use crate::world::{Answer, World};
+use crate::support::world::{Response, World};
 
 /// A signed-in owner.
 struct Owner<'a> {
@@ -12,17 +12,17 @@ struct Owner<'a> {
 
 impl<'a> Owner<'a> {
     async fn sign_in(w: &'a World) -> Self {
-        let answer = sign_in(w, &w.pin).await;
+        let response = sign_in(w, &w.pin).await;
         assert_eq!(
-            (answer.status, answer.header("location")),
+            (response.status, response.header("location")),
             (303, "/connections")
         );
-        let cookie = answer.cookie().unwrap();
+        let cookie = response.cookie().unwrap();
         w.keep_secret(cookie.split_once('=').unwrap().1);
         Self { w, cookie }
     }
 
-    async fn page(&self) -> Answer {
+    async fn page(&self) -> Response {
         self.w
             .get("/connections")
             .header("cookie", &self.cookie)
@@ -30,7 +30,7 @@ impl<'a> Owner<'a> {
             .await
     }
 
-    async fn act(&self, form: &[(&str, &str)]) -> Answer {
+    async fn act(&self, form: &[(&str, &str)]) -> Response {
         self.w
             .post("/connections")
             .header("cookie", &self.cookie)
@@ -44,7 +44,7 @@ impl<'a> Owner<'a> {
     }
 }
 
-async fn sign_in(w: &World, pin: &str) -> Answer {
+async fn sign_in(w: &World, pin: &str) -> Response {
     w.post("/connections")
         .form(&[("action", "sign-in"), ("pin", pin)])
         .send()
@@ -93,7 +93,7 @@ async fn the_owner_sees_each_connection_and_ends_one() {
 }
 
 #[tokio::test]
-async fn a_record_that_cannot_be_read_hides_no_other_and_ends_with_all() {
+async fn an_unreadable_record_hides_no_other_and_is_deleted_when_all_connections_are_ended() {
     let w = World::start().await;
     let client = w.connect().await;
     let text = |text: &str| AttributeValue::S(text.to_owned());
@@ -119,7 +119,7 @@ async fn a_record_that_cannot_be_read_hides_no_other_and_ends_with_all() {
 }
 
 #[tokio::test]
-async fn ending_all_also_ends_what_is_about_to_connect() {
+async fn ending_all_also_ends_connections_that_are_being_made() {
     let w = World::start().await;
     let client = w.client().await;
     let code = w.code(&client).await;
@@ -152,9 +152,9 @@ async fn without_the_pin_nothing_is_shown_or_ended() {
         .form(&form)
         .send()
         .await;
-    for answer in [no_cookie, wrong_csrf, cross_site] {
-        assert_eq!(answer.status, 403);
-        assert!(!answer.text.contains("Test client"));
+    for response in [no_cookie, wrong_csrf, cross_site] {
+        assert_eq!(response.status, 403);
+        assert!(!response.text.contains("Test client"));
     }
     for form in [
         &[("action", "end-all")][..],
@@ -181,9 +181,9 @@ async fn a_session_lasts_fifteen_minutes_and_ends_with_signing_out() {
     assert_eq!(out.status, 303);
     assert!(out.header("set-cookie").contains("Max-Age=0"));
     assert!(!owner.page().await.text.contains("Test client"));
-    w.pass(899);
+    w.advance_clock(899);
     assert!(other.page().await.text.contains("Test client"));
-    w.pass(1);
+    w.advance_clock(1);
     assert!(!other.page().await.text.contains("Test client"));
 }
 
@@ -199,13 +199,13 @@ async fn a_planted_session_cookie_opens_nothing() {
         .0
         .to_owned();
     let planted = format!("{name}=AAAAAAAAAAAAAAAAAAAAAA");
-    let answer = w
+    let response = w
         .post("/connections")
         .header("cookie", &planted)
         .form(&[("action", "sign-in"), ("pin", &w.pin)])
         .send()
         .await;
-    assert_ne!(answer.cookie().unwrap(), planted);
+    assert_ne!(response.cookie().unwrap(), planted);
     assert!(
         !w.get("/connections")
             .header("cookie", &planted)
@@ -217,17 +217,22 @@ async fn a_planted_session_cookie_opens_nothing() {
 }
 
 #[tokio::test]
-async fn both_pages_share_one_budget_of_wrong_pins_and_the_owner_sees_the_tries() {
+async fn both_pages_share_one_limit_of_wrong_pins_and_the_owner_sees_the_tries() {
     let w = World::start().await;
     let client = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
+    let page = w.open(&w.authorization_request(&client)).await;
     for _ in 0..2 {
         assert_eq!(sign_in(&w, "wrong000").await.status, 403);
-        assert_eq!(w.decide(&page, "authorize", "wrong000").await.status, 403);
+        assert_eq!(
+            w.submit_consent(&page, "authorize", "wrong000")
+                .await
+                .status,
+            403
+        );
     }
     let fifth = sign_in(&w, "wrong000").await;
     assert_eq!((fifth.status, fifth.header("retry-after")), (429, "30"));
-    w.pass(30);
+    w.advance_clock(30);
     let owner = Owner::sign_in(&w).await;
     assert!(owner.page().await.text.contains("5 tries"));
 }
@@ -253,14 +258,14 @@ async fn a_browser_at_the_root_is_shown_how_to_connect() {
         assert!(!page.text.contains(secret.as_str()));
     }
     assert!(page.text.len() < 15_000, "{}", page.text.len());
-    // An MCP client there is a client.
+    // A request of an MCP client at the root is a call, not a visit of the page.
     assert_eq!(w.get("/").send().await.status, 401);
     assert_eq!(
         w.post("/").header("accept", accept).send().await.status,
         401
     );
 
-    let off = World::with(&[("LANDING_PAGE", "off")]).await;
+    let off = World::with_settings(&[("LANDING_PAGE", "off")]).await;
     assert_eq!(
         off.get("/").header("accept", accept).send().await.status,
         401

@@ -1,14 +1,14 @@
-//! The consent page and its form: who may see it, who may answer it, and how often a PIN is tried.
+//! The consent page and its form: who may see it, who may submit it, and how often a PIN is tried.
 
 use serde_json::json;
 
-use crate::world::{CALLBACK, Page, World};
+use crate::support::world::{CALLBACK, Page, World};
 
 #[tokio::test]
 async fn errors_go_to_the_client_only_when_its_redirect_uri_is_proven() {
     let w = World::start().await;
     let client = w.client().await;
-    let ask = w.ask(&client);
+    let ask = w.authorization_request(&client);
     for (asked, error) in [
         (
             ask.clone().set("response_type", "token"),
@@ -48,22 +48,25 @@ async fn errors_go_to_the_client_only_when_its_redirect_uri_is_proven() {
             "request_uri_not_supported",
         ),
     ] {
-        let answer = w
+        let response = w
             .get(&format!("/authorize?{}", asked.encode()))
             .send()
             .await;
-        assert!(matches!(answer.status, 302 | 303), "{error}: {answer:?}");
         assert!(
-            answer.header("location").starts_with(CALLBACK),
-            "{error}: {answer:?}"
+            matches!(response.status, 302 | 303),
+            "{error}: {response:?}"
+        );
+        assert!(
+            response.header("location").starts_with(CALLBACK),
+            "{error}: {response:?}"
         );
         assert_eq!(
-            answer.redirected("error").as_deref(),
+            response.redirected("error").as_deref(),
             Some(error),
             "{asked:?}"
         );
-        assert_eq!(answer.redirected("iss").as_deref(), Some(w.base.as_str()));
-        assert!(answer.redirected("code").is_none());
+        assert_eq!(response.redirected("iss").as_deref(), Some(w.base.as_str()));
+        assert!(response.redirected("code").is_none());
     }
     // What clients send beyond the specification is tolerated.
     for (name, value) in [
@@ -85,25 +88,25 @@ async fn errors_go_to_the_client_only_when_its_redirect_uri_is_proven() {
 }
 
 #[tokio::test]
-async fn denying_tells_the_client_and_ends_the_page() {
+async fn denying_consent_informs_the_client_and_closes_the_page() {
     let w = World::start().await;
     let client = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
-    let denied = w.decide(&page, "deny", "").await;
+    let page = w.open(&w.authorization_request(&client)).await;
+    let denied = w.submit_consent(&page, "deny", "").await;
     assert_eq!(denied.status, 303);
     assert_eq!(denied.redirected("error").as_deref(), Some("access_denied"));
     assert_eq!(denied.redirected("state").as_deref(), Some("the-state"));
-    let again = w.decide(&page, "authorize", &w.pin).await;
+    let again = w.submit_consent(&page, "authorize", &w.pin).await;
     assert_eq!(again.status, 400);
     assert!(again.text.contains("expired"));
 }
 
 #[tokio::test]
-async fn only_the_browser_that_opened_the_page_may_answer_it() {
+async fn only_the_browser_that_opened_the_page_may_submit_it() {
     let w = World::start().await;
     let client = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
-    let other = w.open(&w.ask(&client)).await;
+    let page = w.open(&w.authorization_request(&client)).await;
+    let other = w.open(&w.authorization_request(&client)).await;
     assert_ne!(page.cookie, other.cookie);
     let form = [
         ("page", page.id.as_str()),
@@ -130,9 +133,9 @@ async fn only_the_browser_that_opened_the_page_may_answer_it() {
         .form(&form)
         .send()
         .await;
-    for answer in [without, with_other, garbage, cross_site] {
-        assert_eq!(answer.status, 403, "{answer:?}");
-        assert_eq!(answer.header("location"), "");
+    for response in [without, with_other, garbage, cross_site] {
+        assert_eq!(response.status, 403, "{response:?}");
+        assert_eq!(response.header("location"), "");
     }
     // `Origin: null` is what browsers send under our referrer policy.
     let right = w
@@ -147,10 +150,10 @@ async fn only_the_browser_that_opened_the_page_may_answer_it() {
 }
 
 #[tokio::test]
-async fn cookies_of_others_are_no_obstacle() {
+async fn cookies_of_other_applications_are_ignored() {
     let w = World::start().await;
     let client = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
+    let page = w.open(&w.authorization_request(&client)).await;
     let theirs = [
         b"name=\xff\xe9; ".as_slice(),
         page.cookie.as_bytes(),
@@ -158,27 +161,33 @@ async fn cookies_of_others_are_no_obstacle() {
     ]
     .concat();
     let request = w.post("/authorize").0.header("cookie", theirs);
-    let answer = crate::world::Request(request)
+    let response = crate::support::world::Request(request)
         .form(&[("page", &page.id), ("pin", &w.pin)])
         .send()
         .await;
-    assert_eq!(answer.status, 303, "{answer:?}");
+    assert_eq!(response.status, 303, "{response:?}");
 }
 
 #[tokio::test]
 async fn one_browser_may_have_two_pages_open() {
     let w = World::start().await;
     let client = w.client().await;
-    let first = w.open(&w.ask(&client)).await;
+    let first = w.open(&w.authorization_request(&client)).await;
     let second = w
-        .get(&format!("/authorize?{}", w.ask(&client).encode()))
+        .get(&format!(
+            "/authorize?{}",
+            w.authorization_request(&client).encode()
+        ))
         .header("cookie", &first.cookie)
         .send()
         .await;
     let second = Page::read(second);
     assert_eq!(first.cookie, second.cookie);
     for page in [second, first] {
-        assert_eq!(w.decide(&page, "authorize", &w.pin).await.status, 303);
+        assert_eq!(
+            w.submit_consent(&page, "authorize", &w.pin).await.status,
+            303
+        );
     }
 }
 
@@ -186,11 +195,17 @@ async fn one_browser_may_have_two_pages_open() {
 async fn a_page_expires_after_ten_minutes() {
     let w = World::start().await;
     let client = w.client().await;
-    let (one, two) = (w.open(&w.ask(&client)).await, w.open(&w.ask(&client)).await);
-    w.pass(599);
-    assert_eq!(w.decide(&one, "authorize", &w.pin).await.status, 303);
-    w.pass(1);
-    let late = w.decide(&two, "authorize", &w.pin).await;
+    let (one, two) = (
+        w.open(&w.authorization_request(&client)).await,
+        w.open(&w.authorization_request(&client)).await,
+    );
+    w.advance_clock(599);
+    assert_eq!(
+        w.submit_consent(&one, "authorize", &w.pin).await.status,
+        303
+    );
+    w.advance_clock(1);
+    let late = w.submit_consent(&two, "authorize", &w.pin).await;
     assert_eq!(late.status, 400);
     assert!(late.text.contains("expired"));
 }
@@ -199,8 +214,8 @@ async fn a_page_expires_after_ten_minutes() {
 async fn the_pin_again_on_the_same_page_replaces_the_code_until_it_is_redeemed() {
     let w = World::start().await;
     let client = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
-    let decide = || async { w.decide(&page, "authorize", &w.pin).await };
+    let page = w.open(&w.authorization_request(&client)).await;
+    let decide = || async { w.submit_consent(&page, "authorize", &w.pin).await };
     let first = decide().await.redirected("code").unwrap();
     let second = decide().await.redirected("code").unwrap();
     assert_ne!(first, second);
@@ -222,12 +237,12 @@ async fn the_pin_again_on_the_same_page_replaces_the_code_until_it_is_redeemed()
 }
 
 #[tokio::test]
-async fn five_wrong_pins_block_the_address_and_the_right_one_is_not_even_compared() {
+async fn five_wrong_pins_block_the_ip_address_and_the_correct_pin_is_not_even_compared() {
     let w = World::start().await;
     let client = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
+    let page = w.open(&w.authorization_request(&client)).await;
     for left in (1..=4).rev() {
-        let wrong = w.decide(&page, "authorize", "wrong000").await;
+        let wrong = w.submit_consent(&page, "authorize", "wrong000").await;
         assert_eq!(wrong.status, 403);
         assert!(
             wrong.text.contains("role=\"alert\""),
@@ -238,28 +253,31 @@ async fn five_wrong_pins_block_the_address_and_the_right_one_is_not_even_compare
             "{left} tries left"
         );
     }
-    let fifth = w.decide(&page, "authorize", "wrong000").await;
+    let fifth = w.submit_consent(&page, "authorize", "wrong000").await;
     assert_eq!((fifth.status, fifth.header("retry-after")), (429, "30"));
-    let blocked = w.decide(&page, "authorize", &w.pin).await;
+    let blocked = w.submit_consent(&page, "authorize", &w.pin).await;
     assert_eq!(blocked.status, 429);
     assert_eq!(blocked.header("location"), "");
-    w.pass(30);
-    let sixth = w.decide(&page, "authorize", "wrong000").await;
+    w.advance_clock(30);
+    let sixth = w.submit_consent(&page, "authorize", "wrong000").await;
     assert_eq!((sixth.status, sixth.header("retry-after")), (429, "60"));
-    w.pass(60);
-    assert_eq!(w.decide(&page, "authorize", &w.pin).await.status, 303);
-    // The right PIN clears the count: a later typo is the first one again.
-    let page = w.open(&w.ask(&client)).await;
-    let typo = w.decide(&page, "authorize", "wrong000").await;
+    w.advance_clock(60);
+    assert_eq!(
+        w.submit_consent(&page, "authorize", &w.pin).await.status,
+        303
+    );
+    // The correct PIN resets the count: a later typo is the first one again.
+    let page = w.open(&w.authorization_request(&client)).await;
+    let typo = w.submit_consent(&page, "authorize", "wrong000").await;
     assert_eq!(typo.status, 403);
     assert!(typo.text.contains("4 tries"), "{}", typo.text);
 }
 
 #[tokio::test]
-async fn reopening_consent_amid_wrong_pins_does_no_harm() {
-    let w = World::with(&[("TRUSTED_PROXY_HEADER", "x-real-ip")]).await;
+async fn resetting_the_daily_limit_while_wrong_pins_arrive_does_no_harm() {
+    let w = World::with_settings(&[("TRUSTED_PROXY_HEADER", "x-real-ip")]).await;
     let client = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
+    let page = w.open(&w.authorization_request(&client)).await;
     let decide = |n: u32, pin: String| {
         w.post("/authorize")
             .header("cookie", &page.cookie)
@@ -270,20 +288,20 @@ async fn reopening_consent_amid_wrong_pins_does_no_harm() {
     // The owner deletes the day's count, as the documentation says, while somebody guesses.
     for round in 0..20 {
         let guesses = (0..4).map(|n| decide(round * 4 + n, "wrong000".into()));
-        let (answers, ()) =
+        let (responses, ()) =
             tokio::join!(futures_util::future::join_all(guesses), w.reopen_consent());
-        for answer in answers {
-            assert!(matches!(answer.status, 403 | 429), "{answer:?}");
+        for response in responses {
+            assert!(matches!(response.status, 403 | 429), "{response:?}");
         }
     }
     assert_eq!(decide(999, w.pin.clone()).await.status, 303);
 }
 
 #[tokio::test]
-async fn opening_pages_without_end_is_stopped() {
+async fn opening_too_many_consent_pages_is_refused() {
     let w = World::start().await;
     let client = w.client().await;
-    let ask = format!("/authorize?{}", w.ask(&client).encode());
+    let ask = format!("/authorize?{}", w.authorization_request(&client).encode());
     let mut statuses = Vec::new();
     for _ in 0..200 {
         statuses.push(w.get(&ask).send().await.status);
@@ -292,25 +310,25 @@ async fn opening_pages_without_end_is_stopped() {
     assert_eq!(statuses.last(), Some(&429));
     let stopped = w.get(&ask).send().await;
     assert_ne!(stopped.header("retry-after"), "");
-    w.pass(60);
+    w.advance_clock(60);
     assert_eq!(w.get(&ask).send().await.status, 200);
 }
 
 #[tokio::test]
 async fn addresses_of_one_ipv6_network_share_their_tries() {
-    let w = World::with(&[("TRUSTED_PROXY_HEADER", "x-real-ip")]).await;
+    let w = World::with_settings(&[("TRUSTED_PROXY_HEADER", "x-real-ip")]).await;
     let client = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
+    let page = w.open(&w.authorization_request(&client)).await;
     let mut statuses = Vec::new();
     for n in 0..6 {
-        let answer = w
+        let response = w
             .post("/authorize")
             .header("cookie", &page.cookie)
             .header("x-real-ip", &format!("2001:db8:1:1:{n:x}::{n:x}"))
             .form(&[("page", page.id.as_str()), ("pin", "wrong000")])
             .send()
             .await;
-        statuses.push(answer.status);
+        statuses.push(response.status);
     }
     assert_eq!(statuses, [403, 403, 403, 403, 429, 429]);
 }
@@ -319,9 +337,9 @@ async fn addresses_of_one_ipv6_network_share_their_tries() {
 async fn a_forwarding_header_counts_only_where_it_is_trusted() {
     let w = World::start().await;
     let client = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
+    let page = w.open(&w.authorization_request(&client)).await;
     for n in 0..6 {
-        let answer = w
+        let response = w
             .post("/authorize")
             .header("cookie", &page.cookie)
             .header("x-forwarded-for", &format!("198.51.100.{n}"))
@@ -329,12 +347,12 @@ async fn a_forwarding_header_counts_only_where_it_is_trusted() {
             .form(&[("page", page.id.as_str()), ("pin", "wrong000")])
             .send()
             .await;
-        assert_eq!(answer.status, if n < 4 { 403 } else { 429 });
+        assert_eq!(response.status, if n < 4 { 403 } else { 429 });
     }
 }
 
 #[tokio::test]
-async fn names_are_text_and_pages_are_locked_down() {
+async fn client_names_are_escaped_and_pages_have_strict_security_headers() {
     let w = World::start().await;
     let hostile = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u{202e}";
     let client = w
@@ -343,15 +361,18 @@ async fn names_are_text_and_pages_are_locked_down() {
     let client_id = client["client_id"].as_str().unwrap();
     let redirect = client["redirect_uris"][0].as_str().unwrap();
     let page = w
-        .open(&w.ask(client_id).set("redirect_uri", redirect))
+        .open(
+            &w.authorization_request(client_id)
+                .set("redirect_uri", redirect),
+        )
         .await;
-    let html = &page.answer.text;
+    let html = &page.response.text;
     assert!(
         !html.contains("<script>alert") && !html.contains("<img"),
         "{html}"
     );
     assert!(!html.contains("client.example/<b>"), "{html}");
-    let policy = page.answer.header("content-security-policy");
+    let policy = page.response.header("content-security-policy");
     for part in [
         "default-src 'none'",
         "frame-ancestors 'none'",
@@ -371,9 +392,9 @@ async fn names_are_text_and_pages_are_locked_down() {
         ("cache-control", "no-store"),
         ("access-control-allow-origin", ""),
     ] {
-        assert_eq!(page.answer.header(name), value, "{name}");
+        assert_eq!(page.response.header(name), value, "{name}");
     }
-    let cookie = page.answer.header("set-cookie");
+    let cookie = page.response.header("set-cookie");
     for part in ["HttpOnly", "SameSite=Lax", "Path=/"] {
         assert!(cookie.contains(part), "{cookie}");
     }
@@ -382,10 +403,12 @@ async fn names_are_text_and_pages_are_locked_down() {
 
 #[tokio::test]
 async fn under_https_the_cookie_is_bound_to_the_host() {
-    let w = World::with(&[("BASE_URL", "https://mcp.example.com")]).await;
+    let w = World::with_settings(&[("BASE_URL", "https://mcp.example.com")]).await;
     let client = w.client().await;
-    let page = w.open(&w.ask(&client).without("resource")).await;
-    let cookie = page.answer.header("set-cookie");
+    let page = w
+        .open(&w.authorization_request(&client).without("resource"))
+        .await;
+    let cookie = page.response.header("set-cookie");
     assert!(
         cookie.starts_with("__Host-consent=") && cookie.contains("Secure"),
         "{cookie}"

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::world::World;
+use crate::support::world::World;
 
 const SERVER_PATHS: [&str; 13] = [
     "/.well-known/oauth-authorization-server",
@@ -22,7 +22,7 @@ const SERVER_PATHS: [&str; 13] = [
 ];
 
 #[tokio::test]
-async fn the_authorization_servers_document_lists_what_exists_and_is_one_everywhere() {
+async fn the_authorization_server_metadata_is_complete_and_the_same_at_every_path() {
     let w = World::start().await;
     let methods = json!(["none", "client_secret_basic", "client_secret_post"]);
     let document = json!({
@@ -42,18 +42,26 @@ async fn the_authorization_servers_document_lists_what_exists_and_is_one_everywh
         "client_id_metadata_document_supported": true,
     });
     for path in SERVER_PATHS {
-        let answer = w.get(path).send().await;
-        assert_eq!(answer.status, 200, "{path}");
-        assert_eq!(answer.header("content-type"), "application/json", "{path}");
-        assert_eq!(answer.header("access-control-allow-origin"), "*", "{path}");
-        assert_eq!(answer.json(), document, "{path}");
+        let response = w.get(path).send().await;
+        assert_eq!(response.status, 200, "{path}");
+        assert_eq!(
+            response.header("content-type"),
+            "application/json",
+            "{path}"
+        );
+        assert_eq!(
+            response.header("access-control-allow-origin"),
+            "*",
+            "{path}"
+        );
+        assert_eq!(response.json(), document, "{path}");
         let head = w.request("HEAD", path).send().await;
         assert_eq!((head.status, head.text.as_str()), (200, ""), "{path}");
     }
 }
 
 #[tokio::test]
-async fn each_resource_document_names_exactly_the_url_it_was_asked_about() {
+async fn each_protected_resource_document_names_exactly_the_requested_resource() {
     let w = World::start().await;
     for path in [
         "",
@@ -65,9 +73,9 @@ async fn each_resource_document_names_exactly_the_url_it_was_asked_about() {
         "/mcp-home/",
     ] {
         let at = format!("/.well-known/oauth-protected-resource{path}");
-        let answer = w.get(&at).send().await;
-        assert_eq!(answer.status, 200, "{at}");
-        let document = answer.json();
+        let response = w.get(&at).send().await;
+        assert_eq!(response.status, 200, "{at}");
+        let document = response.json();
         let named = if path == "/" { "" } else { path };
         assert_eq!(document["resource"], w.url(named), "{at}");
         assert_eq!(document["authorization_servers"], json!([w.base]), "{at}");
@@ -76,13 +84,13 @@ async fn each_resource_document_names_exactly_the_url_it_was_asked_about() {
             json!(["header"]),
             "{at}"
         );
-        // `offline_access` is the authorization server's business (MCP 2026-07-28, Refresh Tokens).
+        // `offline_access` belongs to the authorization server (MCP 2026-07-28, Refresh Tokens).
         assert_eq!(document["scopes_supported"], json!(["mcp"]), "{at}");
     }
 }
 
 #[tokio::test]
-async fn the_challenge_leads_to_the_document_of_the_path_that_was_asked() {
+async fn the_401_challenge_names_the_metadata_of_the_requested_path() {
     let w = World::start().await;
     for (path, at) in [
         ("/", ""),
@@ -101,14 +109,14 @@ async fn the_challenge_leads_to_the_document_of_the_path_that_was_asked() {
             if let Some(token) = token {
                 call = call.header("authorization", token);
             }
-            let answer = call.send().await;
-            assert_eq!(answer.status, 401, "{path}");
+            let response = call.send().await;
+            assert_eq!(response.status, 401, "{path}");
             assert_eq!(
-                answer.header("www-authenticate"),
+                response.header("www-authenticate"),
                 format!("Bearer {error}resource_metadata=\"{metadata}\", scope=\"mcp\""),
             );
             // A Function URL renames the header on its way out, so the body says the same.
-            assert_eq!(answer.json()["resource_metadata"], metadata);
+            assert_eq!(response.json()["resource_metadata"], metadata);
         }
         let document = w.get(metadata.strip_prefix(&w.base).unwrap()).send().await;
         assert_eq!(document.json()["resource"], w.url(at), "{path}");
@@ -116,27 +124,27 @@ async fn the_challenge_leads_to_the_document_of_the_path_that_was_asked() {
 }
 
 #[tokio::test]
-async fn credentials_in_a_query_are_not_looked_at() {
+async fn credentials_in_a_query_are_ignored() {
     let w = World::start().await;
     let one = w.connect().await;
     let code = w.code(&one.client_id).await;
     let before = w.dump();
-    // RFC 6749 §3.2: parameters of the token endpoint never stand in the URI; OAuth 2.1 §5.1.2: nor do tokens.
+    // RFC 6749 §3.2: parameters of the token endpoint are never in the URI; OAuth 2.1 §5.1.2: nor do tokens.
     let query = w.redeem(&one.client_id, &code).encode();
     for path in ["/token", "/revoke", "/register"] {
-        let answer = w
+        let response = w
             .post(&format!("{path}?{query}&token={}", one.access))
             .form(&[])
             .send()
             .await;
-        assert!(matches!(answer.status, 400 | 415), "{path}: {answer:?}");
+        assert!(matches!(response.status, 400 | 415), "{path}: {response:?}");
     }
-    let answer = w
+    let response = w
         .post(&format!("/mcp?access_token={}", one.access))
         .json(&json!({}))
         .send()
         .await;
-    assert_eq!(answer.status, 401);
+    assert_eq!(response.status, 401);
     let form = w
         .post("/mcp")
         .form(&[("access_token", &one.access)])

@@ -1,14 +1,14 @@
-//! The main job, from a client that knows only our URL to an answer of the upstream.
+//! The main flow, from a client that knows only the URL of the proxy to a response of the upstream.
 
 use serde_json::json;
 
-use crate::world::{CALLBACK, CHALLENGE, Pairs, World, challenge};
+use crate::support::world::{CALLBACK, CHALLENGE, Pairs, World, challenge};
 
 #[tokio::test]
 async fn a_client_that_knows_only_the_url_reaches_the_upstream() {
     let w = World::start().await;
 
-    // The challenge leads to the resource's document, and that to the authorization server's.
+    // The challenge names the resource's metadata, and that names the authorization server's.
     let refused = w.post("/mcp").json(&json!({})).send().await;
     assert_eq!(refused.status, 401);
     let metadata_url = refused.json()["resource_metadata"]
@@ -36,31 +36,31 @@ async fn a_client_that_knows_only_the_url_reaches_the_upstream() {
     }
 
     let client_id = w.client().await;
-    let page = w.open(&w.ask(&client_id)).await;
-    assert!(page.answer.text.contains("Test client"));
-    assert!(page.answer.text.contains("client.example"));
-    let decided = w.decide(&page, "authorize", &w.pin).await;
+    let page = w.open(&w.authorization_request(&client_id)).await;
+    assert!(page.response.text.contains("Test client"));
+    assert!(page.response.text.contains("client.example"));
+    let decided = w.submit_consent(&page, "authorize", &w.pin).await;
     assert_eq!(decided.status, 303);
     assert!(decided.header("location").starts_with(CALLBACK));
     assert_eq!(decided.redirected("state").as_deref(), Some("the-state"));
     assert_eq!(decided.redirected("iss").as_deref(), Some(w.base.as_str()));
     let code = decided.redirected("code").unwrap();
 
-    let answer = w.token(&w.redeem(&client_id, &code)).await;
-    assert_eq!(answer.status, 200, "{}", answer.text);
-    assert_eq!(answer.header("cache-control"), "no-store");
-    let tokens = answer.json();
+    let response = w.token(&w.redeem(&client_id, &code)).await;
+    assert_eq!(response.status, 200, "{}", response.text);
+    assert_eq!(response.header("cache-control"), "no-store");
+    let tokens = response.json();
     assert_eq!(tokens["token_type"], "Bearer");
     assert_eq!(tokens["expires_in"], 86_400);
     assert_eq!(tokens["scope"], "mcp");
 
-    let answer = w
+    let response = w
         .call(tokens["access_token"].as_str().unwrap())
         .send()
         .await;
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.json()["result"], json!({}));
-    let seen = w.upstream.only();
+    assert_eq!(response.status, 200);
+    assert_eq!(response.json()["result"], json!({}));
+    let seen = w.upstream.only_request();
     assert_eq!(
         seen.header("authorization"),
         Some(&*format!("Bearer {}", w.pat))
@@ -96,25 +96,25 @@ async fn connections_of_different_clients_are_independent() {
 async fn a_connection_survives_a_restart_and_a_changed_pin() {
     let database = dynoxide::Database::memory().unwrap();
     let shared = database.clone();
-    let choices = |database| crate::world::Choices {
+    let options = |database| crate::support::world::Options {
         database: Some(database),
         settings: vec![("BASE_URL", "https://mcp.example.com".into())],
         ..Default::default()
     };
-    let before = World::choosing(choices(database)).await;
+    let before = World::with_options(options(database)).await;
     let client_id = before.client().await;
     let page = before
         .open(
             &before
-                .ask(&client_id)
+                .authorization_request(&client_id)
                 .set("resource", "https://mcp.example.com/mcp"),
         )
         .await;
-    let decided = before.decide(&page, "authorize", &before.pin).await;
+    let decided = before.submit_consent(&page, "authorize", &before.pin).await;
     let code = decided.redirected("code").unwrap();
     let tokens = before.token(&before.redeem(&client_id, &code)).await.json();
 
-    let after = World::choosing(choices(shared)).await;
+    let after = World::with_options(options(shared)).await;
     assert_ne!(before.pin, after.pin);
     assert_eq!(
         after.status(tokens["access_token"].as_str().unwrap()).await,
@@ -138,13 +138,13 @@ async fn every_alias_of_the_endpoint_is_one_resource() {
         "/mcp-work",
         "/mcp-work/readonly",
     ] {
-        let answer = w
+        let response = w
             .post(path)
             .header("authorization", &format!("Bearer {}", client.access))
             .json(&json!({}))
             .send()
             .await;
-        assert_eq!(answer.status, 200, "{path}");
+        assert_eq!(response.status, 200, "{path}");
         let document = w
             .get(&format!("/.well-known/oauth-protected-resource{path}"))
             .send()
@@ -180,7 +180,7 @@ async fn the_three_loopback_names_are_one_server() {
     let page = w
         .get(&format!(
             "/authorize?{}",
-            w.ask(&client_id)
+            w.authorization_request(&client_id)
                 .set("resource", &format!("http://{localhost}/mcp"))
                 .encode()
         ))
@@ -188,7 +188,7 @@ async fn the_three_loopback_names_are_one_server() {
         .send()
         .await;
     assert_eq!(page.status, 200, "{}", page.text);
-    let page = crate::world::Page::read(page);
+    let page = crate::support::world::Page::read(page);
     let decided = w
         .post("/authorize")
         .header("host", &localhost)
@@ -204,7 +204,7 @@ async fn the_three_loopback_names_are_one_server() {
         .token(&w.redeem(&client_id, &decided.redirected("code").unwrap()))
         .await
         .json();
-    // … may come back by number.
+    // … may come back with the IP address.
     assert_eq!(
         w.status(tokens["access_token"].as_str().unwrap()).await,
         200
@@ -233,6 +233,6 @@ async fn a_client_without_refresh_tokens_gets_a_long_access_token() {
 
 #[tokio::test]
 async fn the_verifier_of_the_tests_is_the_one_of_rfc_7636() {
-    assert_eq!(challenge(crate::world::VERIFIER), CHALLENGE);
+    assert_eq!(challenge(crate::support::world::VERIFIER), CHALLENGE);
     assert_eq!(Pairs::of(&[("a b", "c&d")]).encode(), "a+b=c%26d");
 }

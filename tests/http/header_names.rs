@@ -1,16 +1,16 @@
 //! Header names with `_`: they are names of their own, except where a server that takes `_` for `-` would find a second
 //! value for a header that is not the client's to set.
 
-use lambda_oauth_mcp_proxy::config::{Config, Host};
+use lambda_oauth_mcp_proxy::config::{Config, HostKind};
 
-use crate::world::World;
+use crate::support::world::World;
 
 /// What a client sends, and what of it reaches the upstream.
 type Row = (&'static [&'static str], &'static [&'static str]);
 
 /// Sends each row's headers, and lists the rows of which something else arrived.
 async fn compare(settings: &[(&'static str, &str)], rows: &[Row]) {
-    let w = World::with(settings).await;
+    let w = World::with_settings(settings).await;
     let client = w.connect().await;
     let mut wrong = Vec::new();
     for (sent, expected) in rows {
@@ -37,7 +37,7 @@ async fn compare(settings: &[(&'static str, &str)], rows: &[Row]) {
 }
 
 #[tokio::test]
-async fn names_with_underscores_arrive_when_nothing_of_ours_has_them() {
+async fn header_names_with_underscores_are_forwarded_unless_they_are_reserved() {
     compare(
         &[],
         &[
@@ -51,7 +51,7 @@ async fn names_with_underscores_arrive_when_nothing_of_ours_has_them() {
             ),
             (&["mcp-session_hint"], &["mcp-session_hint"]),
             (&["x-mcp-tool_filter"], &["x-mcp-tool_filter"]),
-            // No name that is allowed, whatever a server takes it for.
+            // Not an allowed name, whatever a server reads it as.
             (&["mcp_param_user_id"], &[]),
             (&["user_agent_x", "last_event_id"], &[]),
             (&["x_mcp_tools", "x_forwarded_for", "x-api_key"], &[]),
@@ -61,7 +61,7 @@ async fn names_with_underscores_arrive_when_nothing_of_ours_has_them() {
 }
 
 #[tokio::test]
-async fn what_is_pinned_has_no_twin() {
+async fn a_pinned_header_cannot_be_overridden_by_its_underscore_spelling() {
     compare(
         &[(
             "UPSTREAM_HEADERS",
@@ -76,7 +76,7 @@ async fn what_is_pinned_has_no_twin() {
         ],
     )
     .await;
-    // Pinned tools close the whole family, however it is spelled.
+    // Pinned tools reserve all headers of the family, in every spelling.
     compare(
         &[
             ("UPSTREAM_HEADERS", r#"{"X-MCP-Toolsets":"issues"}"#),
@@ -95,7 +95,7 @@ async fn what_is_pinned_has_no_twin() {
 }
 
 #[tokio::test]
-async fn the_credentials_header_has_no_twin() {
+async fn the_credential_header_cannot_be_overridden_by_its_underscore_spelling() {
     compare(
         &[
             ("UPSTREAM_AUTH_HEADER", "Mcp-Api-Key"),
@@ -131,7 +131,9 @@ async fn reserved_names_are_reserved_in_both_spellings() {
         ("UPSTREAM_HEADERS", r#"{"X_Amzn_Trace-Id":"x"}"#),
         ("UPSTREAM_AUTH_HEADER", "Set_Cookie"),
     ] {
-        let problems = Config::read(Host::Local, |name| (name == setting).then(|| value.into()));
+        let problems = Config::read(HostKind::Local, |name| {
+            (name == setting).then(|| value.into())
+        });
         let problems = problems.err().unwrap_or_default();
         assert!(
             problems.len() == 1 && problems[0].starts_with(setting),
@@ -141,7 +143,7 @@ async fn reserved_names_are_reserved_in_both_spellings() {
 }
 
 #[tokio::test]
-async fn a_preflight_allows_the_names_that_would_arrive() {
+async fn a_preflight_allows_the_header_names_that_are_forwarded() {
     let w = World::start().await;
     let mut wrong = Vec::new();
     for (asked, allowed) in [
@@ -159,13 +161,13 @@ async fn a_preflight_allows_the_names_that_would_arrive() {
         ("mcp-param-\"x\"", false),
     ] {
         for path in ["/mcp", "//mcp", "/MCP", "/mcp/x"] {
-            let answer = w
+            let response = w
                 .request("OPTIONS", path)
                 .header("access-control-request-method", "POST")
                 .header("access-control-request-headers", asked)
                 .send()
                 .await;
-            let names = answer.header("access-control-allow-headers").to_owned();
+            let names = response.header("access-control-allow-headers").to_owned();
             let got = names
                 .split(", ")
                 .any(|name| name.eq_ignore_ascii_case(asked));

@@ -1,4 +1,4 @@
-//! Calls of every size up to 6 MB get what small ones get; beyond, and where memory is short, an error says why.
+//! Calls of every size up to 6 MB are treated like small ones. Beyond that, or without memory budget, an error says why.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -13,14 +13,14 @@ use futures_util::{StreamExt as _, future::join_all, stream};
 use http::StatusCode;
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::{
+use crate::support::{
     recorder::Recorded,
-    world::{Choices, Connected, World},
+    world::{Connected, Options, World},
 };
 
 const LIMIT: usize = 6 * 1024 * 1024;
 
-/// A call of so many bytes.
+/// A call of this many bytes.
 fn call(size: usize) -> Bytes {
     let frame = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":""}"#;
     let (before, after) = frame.split_at(frame.len() - 2);
@@ -29,7 +29,12 @@ fn call(size: usize) -> Bytes {
         .into()
 }
 
-async fn send(w: &World, client: &Connected, body: Bytes, chunked: bool) -> crate::world::Answer {
+async fn send(
+    w: &World,
+    client: &Connected,
+    body: Bytes,
+    chunked: bool,
+) -> crate::support::world::Response {
     let body = if chunked {
         let chunks: Vec<_> = body
             .chunks(65_536)
@@ -62,7 +67,7 @@ fn redirecting(recorded: &Recorded) -> Response {
 async fn a_redirect_is_followed_whatever_the_size_up_to_six_megabytes() {
     let w = World::start().await;
     let client = w.connect().await;
-    w.upstream.answers(redirecting);
+    w.upstream.responds(redirecting);
     for size in [
         100,
         65_536,
@@ -75,12 +80,12 @@ async fn a_redirect_is_followed_whatever_the_size_up_to_six_megabytes() {
     ] {
         for chunked in [false, true] {
             let body = call(size);
-            let answer = send(&w, &client, body.clone(), chunked).await;
-            assert_eq!(answer.status, 200, "{size}, {chunked}: {}", answer.text);
+            let response = send(&w, &client, body.clone(), chunked).await;
+            assert_eq!(response.status, 200, "{size}, {chunked}: {}", response.text);
             let seen = w.upstream.requests().pop().unwrap();
             assert_eq!(seen.target, "/mcp/");
             assert!(seen.body == body, "{size}");
-            // A length is known, so it is said.
+            // The length is known, so it is sent.
             assert_eq!(seen.header("content-length"), Some(&*size.to_string()));
             assert_eq!(seen.header("transfer-encoding"), None);
         }
@@ -91,13 +96,13 @@ async fn a_redirect_is_followed_whatever_the_size_up_to_six_megabytes() {
 async fn beyond_six_megabytes_a_body_streams_and_an_error_names_the_size() {
     let w = World::start().await;
     let client = w.connect().await;
-    w.upstream.answers(redirecting);
+    w.upstream.responds(redirecting);
     for size in [LIMIT + 1, 7_000_000] {
         for chunked in [false, true] {
-            let answer = send(&w, &client, call(size), chunked).await;
-            assert_eq!(answer.status, 413, "{}", answer.text);
-            assert!(answer.json()["id"].is_null());
-            let message = answer.json()["error"]["message"]
+            let response = send(&w, &client, call(size), chunked).await;
+            assert_eq!(response.status, 413, "{}", response.text);
+            assert!(response.json()["id"].is_null());
+            let message = response.json()["error"]["message"]
                 .as_str()
                 .unwrap()
                 .to_owned();
@@ -108,12 +113,12 @@ async fn beyond_six_megabytes_a_body_streams_and_an_error_names_the_size() {
         }
     }
     w.upstream
-        .answers_with(200, &[("content-type", "application/json")], "{}");
+        .responds_with(200, &[("content-type", "application/json")], "{}");
     for size in [LIMIT + 1, 20_000_000] {
         for chunked in [false, true] {
             let body = call(size);
-            let answer = send(&w, &client, body.clone(), chunked).await;
-            assert_eq!(answer.status, 200, "{}", answer.text);
+            let response = send(&w, &client, body.clone(), chunked).await;
+            assert_eq!(response.status, 200, "{}", response.text);
             let seen = w.upstream.requests().pop().unwrap();
             assert!(seen.body == body, "{size}");
             assert_eq!(seen.header("content-length").is_some(), !chunked);
@@ -126,16 +131,16 @@ async fn a_large_calls_error_carries_its_id() {
     let w = World::start().await;
     let client = w.connect().await;
     for size in [262_145, LIMIT] {
-        w.upstream.answers_with(401, &[], "");
-        let answer = send(&w, &client, call(size), false).await;
+        w.upstream.responds_with(401, &[], "");
+        let response = send(&w, &client, call(size), false).await;
         assert_eq!(
-            (answer.status, answer.json()["id"].as_u64()),
+            (response.status, response.json()["id"].as_u64()),
             (502, Some(7))
         );
-        w.upstream.answers_with(403, &[], "no");
-        let answer = send(&w, &client, call(size), true).await;
+        w.upstream.responds_with(403, &[], "no");
+        let response = send(&w, &client, call(size), true).await;
         assert_eq!(
-            (answer.status, answer.json()["id"].as_u64()),
+            (response.status, response.json()["id"].as_u64()),
             (200, Some(7))
         );
     }
@@ -173,9 +178,9 @@ impl Holding {
     }
 
     async fn world(&self) -> World {
-        World::choosing(Choices {
+        World::with_options(Options {
             upstream: Some(format!("http://{}/mcp", self.address)),
-            ..Choices::default()
+            ..Options::default()
         })
         .await
     }
@@ -220,12 +225,12 @@ async fn held(w: &World, client: &Connected, how: &str) -> reqwest::Response {
 }
 
 #[tokio::test]
-async fn all_calls_share_one_budget_and_give_back_what_they_took() {
+async fn all_calls_share_one_memory_budget_and_return_what_they_used() {
     let upstream = Holding::start().await;
     let w = upstream.world().await;
     let client = w.connect().await;
     let body = call(LIMIT);
-    // Ten are 60 MB: the eleventh has no room among 64 MB.
+    // Ten are 60 MB: the eleventh does not fit into the budget of 64 MB.
     let ten = join_all((0..10).map(|_| held(&w, &client, "hold")));
     let eleventh = async {
         let mut held = upstream.held.clone();
@@ -236,7 +241,7 @@ async fn all_calls_share_one_budget_and_give_back_what_they_took() {
         (large, small)
     };
     let (ten, (large, small)) = tokio::join!(ten, eleventh);
-    assert!(ten.iter().all(|answer| answer.status() == 200));
+    assert!(ten.iter().all(|response| response.status() == 200));
     assert_eq!(large.status, 503, "{}", large.text);
     assert_eq!(large.header("retry-after"), "5");
     let message = large.json()["error"]["message"]
@@ -248,12 +253,12 @@ async fn all_calls_share_one_budget_and_give_back_what_they_took() {
         "{message}"
     );
     assert_eq!(small.status, 200, "4 MB were left");
-    // Now there is room, and the redirect is followed.
+    // Now it fits, and the redirect is followed.
     assert_eq!(send(&w, &client, body, false).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_response_that_has_begun_holds_nothing_of_the_budget() {
+async fn a_response_that_has_started_uses_nothing_of_the_memory_budget() {
     let upstream = Holding::start().await;
     let w = upstream.world().await;
     let client = w.connect().await;

@@ -1,30 +1,30 @@
-//! The whole flow, and everything that was logged and answered on the way: no credential, PIN or PAT.
+//! The whole flow, and everything that was logged and returned on the way: no credential, PIN or PAT.
 
 use serde_json::Value;
 
-use crate::world::{Answer, World, logged};
+use crate::support::world::{Response, World, logged};
 
-/// Every answer to a request that is not the one which issues the secret.
-fn clean(answers: &[&Answer], secrets: &[(&str, &str)]) {
-    for answer in answers {
+/// Every response to a request that is not the one which issues the secret.
+fn clean(responses: &[&Response], secrets: &[(&str, &str)]) {
+    for response in responses {
         for (what, secret) in secrets {
-            assert!(!answer.text.contains(secret), "{what} in {answer:?}");
+            assert!(!response.text.contains(secret), "{what} in {response:?}");
             assert!(
-                !format!("{:?}", answer.headers).contains(secret),
-                "{what} in {answer:?}"
+                !format!("{:?}", response.headers).contains(secret),
+                "{what} in {response:?}"
             );
         }
     }
 }
 
 #[tokio::test]
-async fn no_credential_is_logged_or_answered_and_every_step_is() {
+async fn no_credential_is_logged_or_returned_and_every_step_is_logged() {
     let w = World::start().await;
     let client = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
-    let wrong = w.decide(&page, "authorize", "wrongPIN77").await;
+    let page = w.open(&w.authorization_request(&client)).await;
+    let wrong = w.submit_consent(&page, "authorize", "wrongPIN77").await;
     assert_eq!(wrong.status, 403);
-    let decided = w.decide(&page, "authorize", &w.pin).await;
+    let decided = w.submit_consent(&page, "authorize", &w.pin).await;
     let code = decided.redirected("code").unwrap();
     let form = w.redeem(&client, &code);
     let bad = w
@@ -34,7 +34,7 @@ async fn no_credential_is_logged_or_answered_and_every_step_is() {
     let access = issued.json()["access_token"].as_str().unwrap().to_owned();
     let refresh = issued.json()["refresh_token"].as_str().unwrap().to_owned();
     let called = w.call(&access).send().await;
-    w.upstream.answers_with(
+    w.upstream.responds_with(
         401,
         &[("www-authenticate", "Bearer realm=\"upstream\"")],
         "no",
@@ -53,7 +53,7 @@ async fn no_credential_is_logged_or_answered_and_every_step_is() {
     let standing = [("the PAT", w.pat.as_str()), ("the PIN", w.pin.as_str())];
     clean(
         &[
-            &page.answer,
+            &page.response,
             &wrong,
             &decided,
             &bad,
@@ -68,13 +68,13 @@ async fn no_credential_is_logged_or_answered_and_every_step_is() {
     );
     let issued_once = [
         ("the code", code.as_str()),
-        ("the verifier", crate::world::VERIFIER),
+        ("the verifier", crate::support::world::VERIFIER),
         ("the access token", &access),
         ("the refresh token", &refresh),
     ];
     clean(
         &[
-            &page.answer,
+            &page.response,
             &wrong,
             &bad,
             &called,
@@ -89,7 +89,7 @@ async fn no_credential_is_logged_or_answered_and_every_step_is() {
     let log = String::from_utf8(logged().lock().unwrap().clone()).unwrap();
     let never = [
         "wrongPIN77",
-        crate::world::VERIFIER,
+        crate::support::world::VERIFIER,
         &code,
         &access,
         &refresh,
@@ -100,7 +100,7 @@ async fn no_credential_is_logged_or_answered_and_every_step_is() {
     for secret in never {
         assert!(!log.contains(secret), "{secret}");
     }
-    // What an auditor looks for is there, each with the connection or the client.
+    // The events that an audit needs are there, each with the connection or the client.
     let events: Vec<Value> = log
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())

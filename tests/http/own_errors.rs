@@ -3,12 +3,14 @@
 use serde_json::Value;
 
 use crate::{
-    faults::wire::Wire,
-    upstream_cases::{MESSAGES, error_ids as ids},
-    world::{Answer, Choices, Connected, World},
+    http::faults::wire::Wire,
+    support::{
+        upstream_cases::{MESSAGES, error_ids as ids},
+        world::{Connected, Options, Response, World},
+    },
 };
 
-async fn call(w: &World, client: &Connected, method: &str, path: &str, message: &str) -> Answer {
+async fn call(w: &World, client: &Connected, method: &str, path: &str, message: &str) -> Response {
     w.request(method, path)
         .header("authorization", &format!("Bearer {}", client.access))
         .body("application/json", message.to_owned())
@@ -16,12 +18,12 @@ async fn call(w: &World, client: &Connected, method: &str, path: &str, message: 
         .await
 }
 
-fn check(answer: &Answer, message: &str, expected: &str, status: u16, says: &str) {
-    assert_eq!(answer.status, status, "{message}: {answer:?}");
-    assert_eq!(answer.header("content-type"), "application/json");
-    assert_eq!(answer.header("cache-control"), "no-store");
-    assert_eq!(ids(&answer.text), expected, "{message}: {answer:?}");
-    let errors = match answer.json() {
+fn check(response: &Response, message: &str, expected: &str, status: u16, says: &str) {
+    assert_eq!(response.status, status, "{message}: {response:?}");
+    assert_eq!(response.header("content-type"), "application/json");
+    assert_eq!(response.header("cache-control"), "no-store");
+    assert_eq!(ids(&response.text), expected, "{message}: {response:?}");
+    let errors = match response.json() {
         Value::Array(errors) => errors,
         error => vec![error],
     };
@@ -37,17 +39,17 @@ fn check(answer: &Answer, message: &str, expected: &str, status: u16, says: &str
 async fn each(w: &World, method: &str, path: &str, status: u16, says: &str) {
     let client = w.connect().await;
     for (message, ids) in MESSAGES {
-        let answer = call(w, &client, method, path, message).await;
-        check(&answer, message, ids, status, says);
+        let response = call(w, &client, method, path, message).await;
+        check(&response, message, ids, status, says);
     }
 }
 
 async fn world(upstream: Option<String>, settings: &[(&'static str, &str)]) -> World {
     let settings = settings.iter().map(|(n, v)| (*n, (*v).to_owned()));
-    World::choosing(Choices {
+    World::with_options(Options {
         settings: settings.collect(),
         upstream,
-        ..Choices::default()
+        ..Options::default()
     })
     .await
 }
@@ -56,19 +58,19 @@ async fn world(upstream: Option<String>, settings: &[(&'static str, &str)]) -> W
 async fn an_error_about_the_upstreams_token_carries_the_calls_id() {
     let w = World::start().await;
     w.upstream
-        .answers_with(401, &[("www-authenticate", "Bearer")], "");
+        .responds_with(401, &[("www-authenticate", "Bearer")], "");
     each(&w, "POST", "/mcp", 502, "refused the access token").await;
 }
 
 #[tokio::test]
 async fn an_error_about_a_redirect_carries_the_calls_id() {
     let w = World::start().await;
-    w.upstream.answers_with(302, &[("location", "/login")], "");
+    w.upstream.responds_with(302, &[("location", "/login")], "");
     each(&w, "POST", "/mcp", 502, "redirect (302)").await;
     w.upstream
-        .answers_with(307, &[("location", "https://other.example/mcp")], "");
+        .responds_with(307, &[("location", "https://other.example/mcp")], "");
     each(&w, "POST", "/mcp-work", 502, "redirect (307)").await;
-    w.upstream.answers_with(308, &[("location", "/mcp")], "");
+    w.upstream.responds_with(308, &[("location", "/mcp")], "");
     each(&w, "POST", "/", 502, "redirect").await;
 }
 
@@ -92,8 +94,8 @@ async fn an_error_about_a_silent_upstream_carries_the_calls_id() {
     let calls = MESSAGES.map(|(message, ids)| {
         let (w, client) = (&w, &client);
         async move {
-            let answer = call(w, client, "POST", "/mcp", message).await;
-            check(&answer, message, ids, 504, "did not answer within 1 s");
+            let response = call(w, client, "POST", "/mcp", message).await;
+            check(&response, message, ids, 504, "did not answer within 1 s");
         }
     });
     futures_util::future::join_all(calls).await;
@@ -101,11 +103,11 @@ async fn an_error_about_a_silent_upstream_carries_the_calls_id() {
 
 #[tokio::test]
 async fn an_error_about_path_or_method_carries_the_calls_id() {
-    let w = World::with(&[("UPSTREAM_HEADERS", r#"{"X-MCP-Toolsets":"issues"}"#)]).await;
+    let w = World::with_settings(&[("UPSTREAM_HEADERS", r#"{"X-MCP-Toolsets":"issues"}"#)]).await;
     each(&w, "POST", "/mcp/x/all", 404, "nothing below /mcp").await;
     each(&w, "GET", "/mcp", 405, "GET event stream").await;
     each(&w, "TRACE", "/mcp", 405, "cannot be passed on").await;
-    let w = World::with(&[("UPSTREAM_TRANSPORT", "sse")]).await;
+    let w = World::with_settings(&[("UPSTREAM_TRANSPORT", "sse")]).await;
     each(&w, "POST", "/mcp", 405, "HTTP+SSE").await;
     each(&w, "POST", "/mcp/message/AAAA", 404, "message URL").await;
     assert!(w.upstream.requests().is_empty());
@@ -118,9 +120,9 @@ async fn an_error_about_the_store_carries_the_calls_id() {
     let client = w.connect().await;
     wire.down();
     for (message, ids) in &MESSAGES[..11] {
-        let answer = call(&w, &client, "POST", "/mcp", message).await;
-        check(&answer, message, ids, 503, "try again");
-        assert_eq!(answer.header("retry-after"), "5");
+        let response = call(&w, &client, "POST", "/mcp", message).await;
+        check(&response, message, ids, 503, "try again");
+        assert_eq!(response.header("retry-after"), "5");
     }
 }
 
@@ -128,20 +130,23 @@ async fn an_error_about_the_store_carries_the_calls_id() {
 async fn an_encoded_body_is_not_decoded_for_its_id() {
     let w = World::start().await;
     let client = w.connect().await;
-    w.upstream.answers_with(401, &[], "");
-    let answer = w
+    w.upstream.responds_with(401, &[], "");
+    let response = w
         .call(&client.access)
         .header("content-encoding", "gzip")
         .send()
         .await;
-    assert_eq!((answer.status, ids(&answer.text)), (502, "null".to_owned()));
+    assert_eq!(
+        (response.status, ids(&response.text)),
+        (502, "null".to_owned())
+    );
 }
 
 #[tokio::test]
 async fn deep_and_long_messages_are_read_for_their_ids_and_endless_batches_are_not_multiplied() {
     let w = World::start().await;
     let client = w.connect().await;
-    w.upstream.answers_with(401, &[], "");
+    w.upstream.responds_with(401, &[], "");
     let deep = format!(
         "{{\"params\":{}{},\"id\":1,\"method\":\"a\"}}",
         "[".repeat(1_000_000),
@@ -152,13 +157,16 @@ async fn deep_and_long_messages_are_read_for_their_ids_and_endless_batches_are_n
         "x".repeat(5_000_000)
     );
     for (message, expected) in [(deep, "1"), (long, "2")] {
-        let answer = call(&w, &client, "POST", "/mcp", &message).await;
+        let response = call(&w, &client, "POST", "/mcp", &message).await;
         assert_eq!(
-            (answer.status, ids(&answer.text)),
+            (response.status, ids(&response.text)),
             (502, expected.to_owned())
         );
     }
     let batch = vec![r#"{"id":1,"method":"a"}"#; 100_000].join(",");
-    let answer = call(&w, &client, "POST", "/mcp", &format!("[{batch}]")).await;
-    assert_eq!((answer.status, ids(&answer.text)), (502, "null".to_owned()));
+    let response = call(&w, &client, "POST", "/mcp", &format!("[{batch}]")).await;
+    assert_eq!(
+        (response.status, ids(&response.text)),
+        (502, "null".to_owned())
+    );
 }

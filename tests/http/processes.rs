@@ -16,14 +16,16 @@ use tokio::{
 };
 
 use crate::{
-    races::{MANY, at_once, succeeded, text},
-    recorder::Recorder,
-    world::{CALLBACK, CHALLENGE, Page, Pairs, Request, VERIFIER},
+    http::races::{MANY, at_once, succeeded, text},
+    support::{
+        recorder::Recorder,
+        world::{CALLBACK, CHALLENGE, Page, Pairs, Request, VERIFIER},
+    },
 };
 
 const PIN: &str = "aPINofTheTests";
 
-/// One `serve`, ended when it is dropped.
+/// A process of `serve`, killed when it is dropped.
 pub struct Process {
     pub base: String,
     pub address: SocketAddr,
@@ -102,7 +104,7 @@ impl Process {
         })
     }
 
-    /// Ends it, and gives what it logged.
+    /// Kills it, and returns what it logged.
     pub async fn end(mut self) -> String {
         self.child.kill().await.unwrap();
         // What it wrote is there once its end of the pipe is closed; the reader needs a moment to see that.
@@ -123,7 +125,7 @@ impl Process {
         call.json(&json!({})).send().await.status
     }
 
-    /// A client's whole way to an access token.
+    /// Everything a client does to get an access token.
     pub async fn connect(&self) -> String {
         let registered = self
             .post("/register")
@@ -162,7 +164,7 @@ impl Process {
     }
 }
 
-/// Reads to the end whatever the program prints, so that it never waits for us.
+/// Reads everything that the program prints, so that it never blocks on a full pipe.
 async fn collect(output: impl AsyncRead + Unpin, log: Arc<Mutex<String>>) {
     let mut lines = BufReader::new(output).lines();
     while let Ok(Some(line)) = lines.next_line().await {
@@ -171,7 +173,7 @@ async fn collect(output: impl AsyncRead + Unpin, log: Arc<Mutex<String>>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_processes_on_one_table_are_one_server_in_a_race() {
+async fn two_processes_on_one_table_behave_as_one_server_in_a_race() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let table = listener.local_addr().unwrap();
     let router = engine::router(Database::memory().unwrap());
@@ -197,9 +199,9 @@ async fn two_processes_on_one_table_are_one_server_in_a_race() {
         ])
     };
     // One code, fifty times at once, at two processes.
-    let answers = at_once(&both, &redeem(&one.code(&client).await)).await;
-    assert_eq!(succeeded(&answers).len(), 1);
-    let access = text(succeeded(&answers)[0], "access_token").to_owned();
+    let responses = at_once(&both, &redeem(&one.code(&client).await)).await;
+    assert_eq!(succeeded(&responses).len(), 1);
+    let access = text(succeeded(&responses)[0], "access_token").to_owned();
     assert_eq!(
         (one.call(&access).await, two.call(&access).await),
         (401, 401)
@@ -218,8 +220,8 @@ async fn two_processes_on_one_table_are_one_server_in_a_race() {
         ("client_id", &client),
         ("refresh_token", text(&tokens, "refresh_token")),
     ]);
-    let answers = at_once(&both, &refresh).await;
-    let pairs: std::collections::BTreeSet<_> = succeeded(&answers)
+    let responses = at_once(&both, &refresh).await;
+    let pairs: std::collections::BTreeSet<_> = succeeded(&responses)
         .into_iter()
         .map(|tokens| {
             (
@@ -228,14 +230,14 @@ async fn two_processes_on_one_table_are_one_server_in_a_race() {
             )
         })
         .collect();
-    assert_eq!((succeeded(&answers).len(), pairs.len()), (MANY, 1));
+    assert_eq!((succeeded(&responses).len(), pairs.len()), (MANY, 1));
     let (access, refresh) = pairs.into_iter().next().unwrap();
     assert_eq!(
         (one.call(&access).await, two.call(&access).await),
         (200, 200)
     );
 
-    // What one ends is ended at the other with the next request.
+    // A connection that one process ends is ended at the other with its next request.
     let revoked = one
         .post("/revoke")
         .form(&[("token", &refresh), ("client_id", &client)]);

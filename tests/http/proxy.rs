@@ -1,4 +1,4 @@
-//! The proxied path: what goes up, what comes down, and what never does.
+//! Proxied requests: what the upstream gets, what the client gets, and what neither ever gets.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::world::{Choices, World};
+use crate::support::world::{Options, World};
 
 #[tokio::test]
-async fn our_credential_goes_up_and_the_clients_does_not() {
+async fn the_upstream_receives_our_credential_and_not_the_clients() {
     let w = World::start().await;
     let client = w.connect().await;
-    let answer = w
+    let response = w
         .call(&client.access)
         .header("cookie", "a=b")
         .header("origin", "https://client.example")
@@ -35,8 +35,8 @@ async fn our_credential_goes_up_and_the_clients_does_not() {
         .header("accept", "application/json, text/event-stream")
         .send()
         .await;
-    assert_eq!(answer.status, 200);
-    let seen = w.upstream.only();
+    assert_eq!(response.status, 200);
+    let seen = w.upstream.only_request();
     assert_eq!(
         seen.header("authorization"),
         Some(&*format!("Bearer {}", w.pat))
@@ -68,11 +68,11 @@ async fn our_credential_goes_up_and_the_clients_does_not() {
 }
 
 #[tokio::test]
-async fn status_and_mcp_headers_come_down_and_cookies_do_not() {
+async fn the_client_receives_status_and_mcp_headers_but_no_cookies() {
     let w = World::start().await;
     let client = w.connect().await;
     for status in [200, 202, 204, 400, 404, 405, 409, 429, 500, 503] {
-        w.upstream.answers(move |_| {
+        w.upstream.responds(move |_| {
             (
                 http::StatusCode::from_u16(status).unwrap(),
                 [
@@ -94,17 +94,17 @@ async fn status_and_mcp_headers_come_down_and_cookies_do_not() {
             )
                 .into_response()
         });
-        let answer = w.call(&client.access).send().await;
-        assert_eq!(answer.status, status);
-        assert_eq!(answer.header("mcp-session-id"), "s-1");
+        let response = w.call(&client.access).send().await;
+        assert_eq!(response.status, status);
+        assert_eq!(response.header("mcp-session-id"), "s-1");
         assert_eq!(
-            answer.header("content-type"),
+            response.header("content-type"),
             "application/json; charset=utf-8"
         );
-        assert_eq!(answer.header("retry-after"), "7");
-        assert_eq!(answer.header("x-ratelimit-remaining"), "1");
+        assert_eq!(response.header("retry-after"), "7");
+        assert_eq!(response.header("x-ratelimit-remaining"), "1");
         assert_eq!(
-            answer.header("access-control-allow-origin"),
+            response.header("access-control-allow-origin"),
             "*",
             "ours, not the upstream's"
         );
@@ -115,16 +115,16 @@ async fn status_and_mcp_headers_come_down_and_cookies_do_not() {
             "strict-transport-security",
             "server",
         ] {
-            assert_eq!(answer.header(dropped), "", "{dropped} at {status}");
+            assert_eq!(response.header(dropped), "", "{dropped} at {status}");
         }
     }
 }
 
-/// Lets the upstream answer the next call with an event stream of what is sent here.
+/// Makes the upstream respond to the next call with an event stream of what is sent here.
 fn says_what_it_is_told(w: &World) -> mpsc::UnboundedSender<Bytes> {
     let (send, receive) = mpsc::unbounded_channel::<Bytes>();
     let receive = std::sync::Mutex::new(Some(receive));
-    w.upstream.answers(move |_| {
+    w.upstream.responds(move |_| {
         let receive = receive.lock().unwrap().take().unwrap();
         let events = stream::unfold(receive, |mut receive| async {
             let event = receive.recv().await?;
@@ -144,10 +144,10 @@ async fn events_arrive_as_they_are_sent() {
     let w = World::start().await;
     let client = w.connect().await;
     let send = says_what_it_is_told(&w);
-    let answer = w.call(&client.access).stream().await;
-    assert_eq!(answer.headers()["content-type"], "text/event-stream");
-    assert!(answer.headers().get("content-length").is_none());
-    let mut body = answer.bytes_stream();
+    let response = w.call(&client.access).stream().await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    assert!(response.headers().get("content-length").is_none());
+    let mut body = response.bytes_stream();
     for n in 0..5 {
         // The next is sent only when the one before has arrived: nothing can have been held back.
         let event = format!("id: {n}\ndata: {{\"n\":{n}}}\n\n");
@@ -159,7 +159,7 @@ async fn events_arrive_as_they_are_sent() {
 }
 
 #[tokio::test]
-async fn stopping_lets_running_answers_finish_and_takes_no_new_ones() {
+async fn stopping_lets_running_responses_finish_and_accepts_no_new_requests() {
     let mut w = World::start().await;
     let client = w.connect().await;
     let send = says_what_it_is_told(&w);
@@ -179,7 +179,7 @@ async fn stopping_lets_running_answers_finish_and_takes_no_new_ones() {
 }
 
 #[tokio::test]
-async fn a_clients_body_streams_up() {
+async fn a_request_body_is_streamed_to_the_upstream() {
     let w = World::start().await;
     let client = w.connect().await;
     for size in [0, 1, 256 * 1024, 256 * 1024 + 1, 10 * 1024 * 1024] {
@@ -188,7 +188,7 @@ async fn a_clients_body_streams_up() {
             .chunks(65_536)
             .map(|c| Ok::<_, std::io::Error>(c.to_vec()))
             .collect();
-        let answer = w
+        let response = w
             .post("/mcp")
             .header("authorization", &format!("Bearer {}", client.access))
             .body(
@@ -197,7 +197,7 @@ async fn a_clients_body_streams_up() {
             )
             .send()
             .await;
-        assert_eq!(answer.status, 200, "{size}");
+        assert_eq!(response.status, 200, "{size}");
         assert_eq!(w.upstream.requests().last().unwrap().body.len(), size);
     }
 }
@@ -229,17 +229,17 @@ async fn get_is_refused_with_the_reason_unless_it_is_switched_on() {
         .send()
         .await;
     assert_eq!(deleted.status, 200);
-    assert_eq!(w.upstream.only().method, "DELETE");
+    assert_eq!(w.upstream.only_request().method, "DELETE");
 
-    let w = World::with(&[("GET_STREAMS", "on")]).await;
+    let w = World::with_settings(&[("GET_STREAMS", "on")]).await;
     let client = w.connect().await;
-    let answer = w
+    let response = w
         .get("/mcp")
         .header("authorization", &format!("Bearer {}", client.access))
         .send()
         .await;
-    assert_eq!(answer.status, 200);
-    let seen = w.upstream.only();
+    assert_eq!(response.status, 200);
+    let seen = w.upstream.only_request();
     assert_eq!(seen.method, "GET");
     assert!(
         seen.header("content-length").is_none(),
@@ -252,58 +252,58 @@ async fn an_upstream_that_refuses_our_credential_is_not_the_clients_fault() {
     let w = World::start().await;
     let client = w.connect().await;
     w.upstream
-        .answers_with(401, &[("www-authenticate", "Bearer")], "secret details");
-    let answer = w.call(&client.access).send().await;
+        .responds_with(401, &[("www-authenticate", "Bearer")], "secret details");
+    let response = w.call(&client.access).send().await;
     assert_eq!(
-        answer.status, 502,
+        response.status, 502,
         "never 401: the client would drop its session"
     );
-    let message = answer.json()["error"]["message"]
+    let message = response.json()["error"]["message"]
         .as_str()
         .unwrap()
         .to_owned();
     assert!(message.contains("refused the access token"), "{message}");
-    assert!(!answer.text.contains("secret details"));
+    assert!(!response.text.contains("secret details"));
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_not_there_is_502() {
+async fn an_unreachable_upstream_is_502() {
     let gone = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap()
     };
-    let w = World::choosing(Choices {
+    let w = World::with_options(Options {
         upstream: Some(format!("http://{gone}/mcp?key=in-the-query")),
-        ..Choices::default()
+        ..Options::default()
     })
     .await;
     w.keep_secret("in-the-query");
     let client = w.connect().await;
-    let answer = w.call(&client.access).send().await;
-    assert_eq!(answer.status, 502);
+    let response = w.call(&client.access).send().await;
+    assert_eq!(response.status, 502);
     assert!(
-        answer.json()["error"]["message"]
+        response.json()["error"]["message"]
             .as_str()
             .unwrap()
             .contains("cannot be reached")
     );
-    assert!(!answer.text.contains("in-the-query"));
+    assert!(!response.text.contains("in-the-query"));
 }
 
 #[tokio::test]
-async fn an_upstream_that_says_nothing_is_504() {
+async fn a_silent_upstream_is_504() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let w = World::choosing(Choices {
+    let w = World::with_options(Options {
         upstream: Some(format!("http://{}/mcp", silent.local_addr().unwrap())),
         settings: vec![("UPSTREAM_FIRST_BYTE_SECONDS", "1".into())],
-        ..Choices::default()
+        ..Options::default()
     })
     .await;
     let client = w.connect().await;
-    let answer = w.call(&client.access).send().await;
-    assert_eq!(answer.status, 504);
+    let response = w.call(&client.access).send().await;
+    assert_eq!(response.status, 504);
     assert!(
-        answer.json()["error"]["message"]
+        response.json()["error"]["message"]
             .as_str()
             .unwrap()
             .contains("did not answer within 1 s")
@@ -311,8 +311,8 @@ async fn an_upstream_that_says_nothing_is_504() {
 }
 
 #[tokio::test]
-async fn pinned_headers_and_other_credential_headers() {
-    let w = World::with(&[
+async fn pinned_headers_and_the_configured_credential_header_replace_those_of_the_client() {
+    let w = World::with_settings(&[
         (
             "UPSTREAM_HEADERS",
             r#"{"X-MCP-Readonly":"true","X-MCP-Toolsets":"repos,issues"}"#,
@@ -323,15 +323,15 @@ async fn pinned_headers_and_other_credential_headers() {
     ])
     .await;
     let client = w.connect().await;
-    let answer = w
+    let response = w
         .call(&client.access)
         .header("x-mcp-readonly", "false")
         .header("x-api-key", "guess")
         .header("x-tenant", "t-1")
         .send()
         .await;
-    assert_eq!(answer.status, 200);
-    let seen = w.upstream.only();
+    assert_eq!(response.status, 200);
+    let seen = w.upstream.only_request();
     assert_eq!(seen.header("x-mcp-readonly"), Some("true"));
     assert_eq!(seen.headers.get_all("x-mcp-readonly").iter().count(), 1);
     assert_eq!(seen.header("x-mcp-toolsets"), Some("repos,issues"));
@@ -342,7 +342,7 @@ async fn pinned_headers_and_other_credential_headers() {
 
 #[tokio::test]
 async fn pinned_toolsets_cannot_be_widened_by_path_or_by_other_headers() {
-    let w = World::with(&[("UPSTREAM_HEADERS", r#"{"X-MCP-Toolsets":"issues"}"#)]).await;
+    let w = World::with_settings(&[("UPSTREAM_HEADERS", r#"{"X-MCP-Toolsets":"issues"}"#)]).await;
     let client = w.connect().await;
     let authorization = format!("Bearer {}", client.access);
     for path in [
@@ -354,13 +354,13 @@ async fn pinned_toolsets_cannot_be_widened_by_path_or_by_other_headers() {
         "/mcp//x/all",
         "/mcp//x",
     ] {
-        let answer = w
+        let response = w
             .post(path)
             .header("authorization", &authorization)
             .json(&json!({}))
             .send()
             .await;
-        assert_eq!(answer.status, 404, "{path}");
+        assert_eq!(response.status, 404, "{path}");
     }
     assert!(w.upstream.requests().is_empty());
     for path in ["/mcp", "/mcp/", "/mcp-work", "/", "//mcp//", "/MCP"] {
@@ -368,33 +368,36 @@ async fn pinned_toolsets_cannot_be_widened_by_path_or_by_other_headers() {
             .post(path)
             .header("authorization", &authorization)
             .json(&json!({}));
-        let answer = request
+        let response = request
             .header("x-mcp-tools", "delete_everything")
             .header("x-mcp_toolsets", "all")
             .header("x-mcp-toolsets", "all")
             .send()
             .await;
-        assert_eq!(answer.status, 200, "{path}");
+        assert_eq!(response.status, 200, "{path}");
         let seen = w.upstream.requests().pop().unwrap();
         assert_eq!(seen.header("x-mcp-toolsets"), Some("issues"));
         assert!(seen.header("x-mcp-tools").is_none() && seen.header("x-mcp_toolsets").is_none());
     }
-    // Read-only is undone by nothing, so a client may still choose.
-    let w = World::with(&[("UPSTREAM_HEADERS", r#"{"X-MCP-Readonly":"true"}"#)]).await;
+    // No header can switch off read-only, so a client may still choose its tools.
+    let w = World::with_settings(&[("UPSTREAM_HEADERS", r#"{"X-MCP-Readonly":"true"}"#)]).await;
     let client = w.connect().await;
-    let answer = w
+    let response = w
         .post("/mcp/x/issues")
         .header("authorization", &format!("Bearer {}", client.access))
         .header("x-mcp-toolsets", "issues")
         .json(&json!({}))
         .send()
         .await;
-    assert_eq!(answer.status, 200);
-    assert_eq!(w.upstream.only().header("x-mcp-toolsets"), Some("issues"));
+    assert_eq!(response.status, 200);
+    assert_eq!(
+        w.upstream.only_request().header("x-mcp-toolsets"),
+        Some("issues")
+    );
 }
 
 #[tokio::test]
-async fn browsers_may_call_the_api_from_anywhere_and_pages_from_nowhere() {
+async fn cors_allows_the_api_from_any_origin_and_the_pages_from_none() {
     let w = World::start().await;
     let client = w.connect().await;
     for path in [
@@ -449,11 +452,11 @@ async fn browsers_may_call_the_api_from_anywhere_and_pages_from_nowhere() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_ends_the_upstreams_stream() {
+async fn a_client_that_disconnects_ends_the_stream_of_the_upstream() {
     let w = World::start().await;
     let client = w.connect().await;
     let (alive, mut ended) = mpsc::unbounded_channel::<()>();
-    w.upstream.answers(move |_| {
+    w.upstream.responds(move |_| {
         let alive = alive.clone();
         let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"data: 1\n\n"))]);
         let open = stream::pending().map(move |()| {
@@ -466,12 +469,12 @@ async fn a_client_that_goes_away_ends_the_upstreams_stream() {
         )
             .into_response()
     });
-    let answer = w.call(&client.access).stream().await;
-    let mut body = answer.bytes_stream();
+    let response = w.call(&client.access).stream().await;
+    let mut body = response.bytes_stream();
     assert!(body.next().await.is_some());
     drop(body);
     // The script itself holds a sender until it is replaced.
-    w.upstream.answers_with(200, &[], "");
+    w.upstream.responds_with(200, &[], "");
     let gone = tokio::time::timeout(Duration::from_secs(20), ended.recv()).await;
     assert_eq!(gone, Ok(None), "the upstream's stream was dropped");
 }

@@ -1,5 +1,5 @@
 //! Races: fifty requests on connections that are already open, each held back by its last byte and then
-//! released at once. An ordinary parallel client hides the fault, because its requests arrive one by one.
+//! released at once. Without that, requests of a parallel client arrive one by one and hide a fault.
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
@@ -11,10 +11,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::world::{Choices, Pairs, World};
+use crate::support::world::{Options, Pairs, World};
 
 pub const MANY: usize = 50;
-/// Chance has a say: with the condition taken out of the store, some rounds still come out right.
+/// Several rounds: without the condition in the store, some of them would still succeed.
 pub const ROUNDS: usize = 8;
 
 /// A request without its last byte.
@@ -42,10 +42,10 @@ async fn hold(address: SocketAddr, form: &Pairs) -> Held {
 
 async fn release(mut held: Held) -> (u16, Value) {
     held.stream.write_all(&[held.last]).await.unwrap();
-    let mut answer = String::new();
-    held.stream.read_to_string(&mut answer).await.unwrap();
-    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let mut response = String::new();
+    held.stream.read_to_string(&mut response).await.unwrap();
+    let status = response.split(' ').nth(1).unwrap().parse().unwrap();
+    let (_, body) = response.split_once("\r\n\r\n").unwrap();
     (status, serde_json::from_str(body).unwrap())
 }
 
@@ -55,14 +55,14 @@ pub async fn at_once(addresses: &[SocketAddr], form: &Pairs) -> Vec<(u16, Value)
     join_all(held.into_iter().map(release)).await
 }
 
-pub fn succeeded(answers: &[(u16, Value)]) -> Vec<&Value> {
-    for (status, body) in answers {
+pub fn succeeded(responses: &[(u16, Value)]) -> Vec<&Value> {
+    for (status, body) in responses {
         assert!(
             *status == 200 || body["error"] == "invalid_grant",
             "{status} {body}"
         );
     }
-    answers
+    responses
         .iter()
         .filter(|(status, _)| *status == 200)
         .map(|(_, body)| body)
@@ -74,22 +74,22 @@ pub fn text<'a>(tokens: &'a Value, name: &str) -> &'a str {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_fifty_who_redeem_one_code_at_once_one_succeeds_and_the_connection_ends() {
+async fn of_fifty_parallel_redemptions_of_a_code_one_succeeds_and_the_connection_ends() {
     let w = World::start().await;
     let client = w.client().await;
     for _ in 0..ROUNDS {
         let code = w.code(&client).await;
-        let answers = at_once(&[w.address], &w.redeem(&client, &code)).await;
-        let successes = succeeded(&answers);
+        let responses = at_once(&[w.address], &w.redeem(&client, &code)).await;
+        let successes = succeeded(&responses);
         assert_eq!(successes.len(), 1);
-        // The others held the same code: one of them stole it, and nobody can tell which.
+        // The others presented the same code: one of them stole it, and it is unknown which.
         let access = text(successes[0], "access_token");
         assert_eq!(w.status(access).await, 401);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn fifty_refreshes_at_once_get_the_same_pair() {
+async fn fifty_parallel_refreshes_get_the_same_pair_of_tokens() {
     let w = World::start().await;
     let client = w.connect().await;
     let form = Pairs::of(&[
@@ -97,8 +97,8 @@ async fn fifty_refreshes_at_once_get_the_same_pair() {
         ("client_id", &client.client_id),
         ("refresh_token", &client.refresh),
     ]);
-    let answers = at_once(&[w.address], &form).await;
-    let successes = succeeded(&answers);
+    let responses = at_once(&[w.address], &form).await;
+    let successes = succeeded(&responses);
     assert_eq!(successes.len(), MANY);
     let pairs: BTreeSet<_> = successes
         .iter()
@@ -111,27 +111,27 @@ async fn fifty_refreshes_at_once_get_the_same_pair() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_instances_on_one_table_are_one_server_in_a_race() {
+async fn two_instances_on_one_table_behave_as_one_server_in_a_race() {
     let database = Database::memory().unwrap();
-    let choices = |database| Choices {
+    let options = |database| Options {
         database: Some(database),
         settings: vec![("BASE_URL", "https://mcp.example.com".into())],
-        ..Choices::default()
+        ..Options::default()
     };
-    let one = World::choosing(choices(database.clone())).await;
-    let two = World::choosing(choices(database)).await;
+    let one = World::with_options(options(database.clone())).await;
+    let two = World::with_options(options(database)).await;
     let addresses = [one.address, two.address];
-    let ask = |w: &World, client: &str| w.ask(client).without("resource");
+    let ask = |w: &World, client: &str| w.authorization_request(client).without("resource");
 
     let client = one.client().await;
     let mut codes = Vec::new();
     for _ in 0..2 {
         let page = one.open(&ask(&one, &client)).await;
-        let decided = one.decide(&page, "authorize", &one.pin).await;
+        let decided = one.submit_consent(&page, "authorize", &one.pin).await;
         codes.push(decided.redirected("code").unwrap());
     }
-    let answers = at_once(&addresses, &one.redeem(&client, &codes[0])).await;
-    assert_eq!(succeeded(&answers).len(), 1);
+    let responses = at_once(&addresses, &one.redeem(&client, &codes[0])).await;
+    assert_eq!(succeeded(&responses).len(), 1);
 
     let tokens = two.token(&two.redeem(&client, &codes[1])).await.json();
     let form = Pairs::of(&[
@@ -139,8 +139,8 @@ async fn two_instances_on_one_table_are_one_server_in_a_race() {
         ("client_id", &client),
         ("refresh_token", text(&tokens, "refresh_token")),
     ]);
-    let answers = at_once(&addresses, &form).await;
-    let successes = succeeded(&answers);
+    let responses = at_once(&addresses, &form).await;
+    let successes = succeeded(&responses);
     let access: BTreeSet<_> = successes
         .iter()
         .map(|tokens| text(tokens, "access_token"))

@@ -6,16 +6,16 @@ use dynoxide::{Database, storage_backend::ManualClock};
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 
-use crate::world::{BEGIN, CALLBACK, Choices, World};
+use crate::support::world::{BEGIN, CALLBACK, Options, World};
 
 #[tokio::test]
-async fn a_flood_of_registrations_is_stopped_and_vanishes_and_slows_nobody() {
+async fn a_flood_of_registrations_is_limited_and_expires_and_slows_nobody_down() {
     let engine_clock = Arc::new(ManualClock::new(BEGIN));
     let database = Database::memory_with_clock(engine_clock.clone()).unwrap();
-    let w = World::choosing(Choices {
+    let w = World::with_options(Options {
         settings: vec![("TRUSTED_PROXY_HEADER", "x-real-ip".into())],
         database: Some(database.clone()),
-        ..Choices::default()
+        ..Options::default()
     })
     .await;
     let register = |address: &str| {
@@ -27,7 +27,7 @@ async fn a_flood_of_registrations_is_stopped_and_vanishes_and_slows_nobody() {
     let owner = w.connect().await;
     let before = w.dump();
 
-    // Addresses of one IPv6 network are one; what is not acceptable costs nothing.
+    // Addresses of one IPv6 network count as one; an invalid registration does not count.
     let refused = w
         .post("/register")
         .header("x-real-ip", "2001:db8:7::1")
@@ -36,18 +36,18 @@ async fn a_flood_of_registrations_is_stopped_and_vanishes_and_slows_nobody() {
         .await;
     assert_eq!(refused.error(), (400, "invalid_redirect_uri".into()));
     let addresses = (0..1000).map(|n| format!("2001:db8:7::{n:x}"));
-    let answers: Vec<_> = stream::iter(addresses)
+    let responses: Vec<_> = stream::iter(addresses)
         .map(|address| async move { register(&address).await })
         .buffer_unordered(16)
         .collect()
         .await;
-    let (done, limited): (Vec<_>, Vec<_>) = answers.iter().partition(|a| a.status == 201);
+    let (done, limited): (Vec<_>, Vec<_>) = responses.iter().partition(|a| a.status == 201);
     assert_eq!((done.len(), limited.len()), (200, 800));
-    for answer in limited {
-        assert_eq!(answer.error(), (429, "temporarily_unavailable".into()));
-        assert_eq!(answer.header("retry-after"), "1");
-        assert_eq!(answer.header("cache-control"), "no-store");
-        assert_eq!(answer.header("access-control-allow-origin"), "*");
+    for response in limited {
+        assert_eq!(response.error(), (429, "temporarily_unavailable".into()));
+        assert_eq!(response.header("retry-after"), "1");
+        assert_eq!(response.header("cache-control"), "no-store");
+        assert_eq!(response.header("access-control-allow-origin"), "*");
     }
     assert_eq!(w.status(&owner.access).await, 200, "a client at work");
     assert_eq!(
@@ -55,11 +55,11 @@ async fn a_flood_of_registrations_is_stopped_and_vanishes_and_slows_nobody() {
         201,
         "another address registers as ever"
     );
-    w.pass(1);
+    w.advance_clock(1);
     assert_eq!(register("2001:db8:7::1").await.status, 201);
     assert_eq!(register("2001:db8:7::1").await.status, 429);
 
-    // Everything that the flood left bears the TTL attribute, a day from now.
+    // Every item that the flood left has the TTL attribute, a day from now.
     let left: Vec<_> = w
         .dump()
         .into_iter()
@@ -82,31 +82,37 @@ async fn a_flood_of_registrations_is_stopped_and_vanishes_and_slows_nobody() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_finished_vanishes_after_a_day_and_one_that_did_lives_a_year() {
+async fn a_client_without_consent_expires_after_a_day_and_one_with_consent_after_a_year() {
     let w = World::start().await;
     let unused = w.client().await;
     let used = w.connect().await;
-    w.pass(86_400);
+    w.advance_clock(86_400);
     let gone = w
-        .get(&format!("/authorize?{}", w.ask(&unused).encode()))
+        .get(&format!(
+            "/authorize?{}",
+            w.authorization_request(&unused).encode()
+        ))
         .send()
         .await;
     assert_eq!(gone.status, 400);
     assert!(gone.text.contains("add it again"), "{}", gone.text);
     let at_token = w.refresh(&unused, &used.refresh).await;
     assert_eq!(at_token.error(), (401, "invalid_client".into()));
-    w.pass(363 * 86_400);
-    w.open(&w.ask(&used.client_id)).await;
-    w.pass(2 * 86_400);
+    w.advance_clock(363 * 86_400);
+    w.open(&w.authorization_request(&used.client_id)).await;
+    w.advance_clock(2 * 86_400);
     let forgotten = w
-        .get(&format!("/authorize?{}", w.ask(&used.client_id).encode()))
+        .get(&format!(
+            "/authorize?{}",
+            w.authorization_request(&used.client_id).encode()
+        ))
         .send()
         .await;
     assert_eq!(forgotten.status, 400);
 }
 
 #[tokio::test]
-async fn the_answer_holds_the_effective_values_and_nothing_that_was_ignored() {
+async fn the_response_has_the_effective_values_and_no_ignored_members() {
     let w = World::start().await;
     let client = w
         .register(json!({
@@ -183,7 +189,7 @@ const OPTIONAL_MEMBERS: [&str; 17] = [
 ];
 
 #[tokio::test]
-async fn null_an_empty_string_and_an_empty_list_mean_that_a_member_is_not_given() {
+async fn null_an_empty_string_and_an_empty_list_mean_that_a_member_is_absent() {
     let w = World::start().await;
     let absent = [
         json!(null),
@@ -194,8 +200,8 @@ async fn null_an_empty_string_and_an_empty_list_mean_that_a_member_is_not_given(
         json!([""]),
     ];
     let mut wrong = Vec::new();
-    let mut check = |told: String, answer: crate::world::Answer| {
-        let mut got: serde_json::Value = serde_json::from_str(&answer.text).unwrap_or_default();
+    let mut check = |told: String, response: crate::support::world::Response| {
+        let mut got: serde_json::Value = serde_json::from_str(&response.text).unwrap_or_default();
         got.as_object_mut()
             .map(|members| members.remove("client_id"));
         let expected = json!({
@@ -205,16 +211,16 @@ async fn null_an_empty_string_and_an_empty_list_mean_that_a_member_is_not_given(
             "grant_types": ["authorization_code", "refresh_token"],
             "response_types": ["code"],
         });
-        if (answer.status, &got) != (201, &expected) {
-            wrong.push(format!("{told}: {} {}", answer.status, answer.text));
+        if (response.status, &got) != (201, &expected) {
+            wrong.push(format!("{told}: {} {}", response.status, response.text));
         }
     };
     for member in OPTIONAL_MEMBERS {
         for value in &absent {
             let mut metadata = json!({ "redirect_uris": [CALLBACK] });
             metadata[member] = value.clone();
-            let answer = w.post("/register").json(&metadata).send().await;
-            check(metadata.to_string(), answer);
+            let response = w.post("/register").json(&metadata).send().await;
+            check(metadata.to_string(), response);
         }
     }
     // All of them at once, as serialisers write what their user left out.
@@ -223,14 +229,14 @@ async fn null_an_empty_string_and_an_empty_list_mean_that_a_member_is_not_given(
         for member in OPTIONAL_MEMBERS {
             metadata[member] = value.clone();
         }
-        let answer = w.post("/register").json(&metadata).send().await;
-        check(format!("everything {value}"), answer);
+        let response = w.post("/register").json(&metadata).send().await;
+        check(format!("everything {value}"), response);
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[tokio::test]
-async fn what_is_put_in_the_place_of_an_absent_member_is_what_the_client_then_has() {
+async fn the_defaults_for_absent_members_in_the_response_are_those_that_apply() {
     let w = World::start().await;
     let client = w
         .register(json!({
@@ -245,7 +251,7 @@ async fn what_is_put_in_the_place_of_an_absent_member_is_what_the_client_then_ha
 }
 
 #[tokio::test]
-async fn elements_that_say_nothing_are_left_out_and_the_others_count() {
+async fn empty_list_elements_are_dropped_and_the_others_count() {
     let w = World::start().await;
     for (grant_types, effective) in [
         (
@@ -272,7 +278,7 @@ async fn elements_that_say_nothing_are_left_out_and_the_others_count() {
 }
 
 #[tokio::test]
-async fn what_is_given_is_still_judged_and_redirect_uris_are_required() {
+async fn given_members_are_still_validated_and_redirect_uris_are_required() {
     let w = World::start().await;
     let before = w.dump();
     for (member, value, code) in [

@@ -1,4 +1,4 @@
-//! What real clients send, from `clients/*.json`, each played to a working connection: discovery, registration,
+//! What real clients send, from `clients/*.json`, each replayed up to a working connection: discovery, registration,
 //! consent, tokens, a call, a refresh, another call.
 
 use std::{fs, path::Path};
@@ -6,9 +6,9 @@ use std::{fs, path::Path};
 use lambda_oauth_mcp_proxy::secrets::{Secret, TokenForm};
 use serde_json::{Map, Value, json};
 
-use crate::{
+use crate::support::{
     origin::{Origin, Script},
-    world::{Answer, CHALLENGE, Choices, Pairs, Request, VERIFIER, World},
+    world::{CHALLENGE, Options, Pairs, Request, Response, VERIFIER, World},
 };
 
 /// Fills the placeholders of a recorded request.
@@ -40,15 +40,15 @@ fn with_headers(mut request: Request, way: &Map<String, Value>) -> Request {
     request
 }
 
-/// The way's own world: its document comes from the copy that ships with the program, since the origin refuses.
+/// The proxy for one client: the client's document is the bundled copy, since its origin refuses.
 async fn world(way: &Map<String, Value>) -> World {
-    let mut choices = Choices::default();
+    let mut options = Options::default();
     if let Some(document) = way.get("document") {
         let host = url::Url::parse(document.as_str().unwrap()).unwrap();
         let refuses = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n".to_vec();
-        let origin = Origin::named(host.host_str().unwrap(), Script::Answer(refuses)).await;
-        let policy = crate::attacks::documents::policy(&origin);
-        choices.documents = Some(
+        let origin = Origin::named(host.host_str().unwrap(), Script::Respond(refuses)).await;
+        let policy = crate::http::attacks::documents::policy(&origin);
+        options.documents = Some(
             lambda_oauth_mcp_proxy::client_document::Fetcher::with_policy(
                 origin.tls.clone(),
                 policy,
@@ -56,22 +56,22 @@ async fn world(way: &Map<String, Value>) -> World {
         );
     }
     if let Some(by_hand) = way.get("pre_registered").cloned() {
-        choices.secret = Some(Box::new(move |secret| {
+        options.secret = Some(Box::new(move |secret| {
             let document = json!({ "upstream_token": "unused", "auth_pin": "unused000", "clients": [by_hand] });
             let read = Secret::parse(&document.to_string(), &TokenForm::default());
             secret.clients = read.unwrap().clients;
         }));
     }
-    World::choosing(choices).await
+    World::with_options(options).await
 }
 
-async fn ok(request: Request, what: &str) -> Answer {
-    let answer = request.send().await;
-    assert!(matches!(answer.status, 200 | 201), "{what}: {answer:?}");
-    answer
+async fn ok(request: Request, what: &str) -> Response {
+    let response = request.send().await;
+    assert!(matches!(response.status, 200 | 201), "{what}: {response:?}");
+    response
 }
 
-/// Plays one way a client takes.
+/// Replays what one client does.
 async fn play(what: &str, way: &Map<String, Value>) {
     let w = world(way).await;
     // Discovery, as every client begins it.
@@ -136,7 +136,7 @@ async fn play(what: &str, way: &Map<String, Value>) {
     }
 
     let page = w.open(&filled.pairs(&way["authorize"])).await;
-    let decided = w.decide(&page, "authorize", &w.pin).await;
+    let decided = w.submit_consent(&page, "authorize", &w.pin).await;
     assert_eq!(decided.status, 303, "{what}: {}", decided.text);
     assert!(
         decided
@@ -166,7 +166,7 @@ async fn play(what: &str, way: &Map<String, Value>) {
     );
     ok(w.call(access), what).await;
 
-    w.pass(86_400);
+    w.advance_clock(86_400);
     assert_eq!(w.status(access).await, 401, "{what}: a day later");
     filled.0.push((
         "refresh_token",
@@ -198,7 +198,7 @@ macro_rules! replays {
         )+
 
         #[test]
-        fn every_recorded_client_is_played() {
+        fn every_recorded_client_is_replayed() {
             let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/http/clients");
             let mut there: Vec<_> = fs::read_dir(directory)
                 .unwrap()

@@ -1,25 +1,25 @@
-//! Upstreams of the deprecated HTTP+SSE transport: the endpoint event becomes ours, and leads back to one place.
+//! Upstreams of the deprecated HTTP+SSE transport: the endpoint event is rewritten, and leads to one URL only.
 
 use axum::response::IntoResponse as _;
 use http::Method;
 use serde_json::json;
 
-use crate::{
+use crate::support::{
     recorder::Recorded,
-    world::{Answer, Choices, Connected, World},
+    world::{Connected, Options, Response, World},
 };
 
 const OPENING: &str = "event: endpoint\r\ndata: /messages?session=7f&api_key=hidden\r\n\r\n";
 
 async fn world() -> World {
-    let w = World::choosing(Choices {
+    let w = World::with_options(Options {
         settings: vec![("UPSTREAM_TRANSPORT", "sse".into())],
-        ..Choices::default()
+        ..Options::default()
     })
     .await;
     w.keep_secret("api_key=hidden");
     w.upstream
-        .answers(|request: &Recorded| match request.method {
+        .responds(|request: &Recorded| match request.method {
             Method::GET => (
                 [("content-type", "text/event-stream; charset=utf-8")],
                 format!("{OPENING}event: message\ndata: {{\"id\":1}}\n\n"),
@@ -30,7 +30,7 @@ async fn world() -> World {
     w
 }
 
-async fn open(w: &World, client: &Connected, path: &str) -> Answer {
+async fn open(w: &World, client: &Connected, path: &str) -> Response {
     w.get(path)
         .header("authorization", &format!("Bearer {}", client.access))
         .header("accept", "text/event-stream")
@@ -39,7 +39,7 @@ async fn open(w: &World, client: &Connected, path: &str) -> Answer {
         .await
 }
 
-async fn post(w: &World, client: &Connected, path: &str) -> Answer {
+async fn post(w: &World, client: &Connected, path: &str) -> Response {
     w.post(path)
         .header("authorization", &format!("Bearer {}", client.access))
         .json(&json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }))
@@ -47,13 +47,13 @@ async fn post(w: &World, client: &Connected, path: &str) -> Answer {
         .await
 }
 
-fn endpoint(stream: &Answer) -> String {
+fn endpoint(stream: &Response) -> String {
     let after = stream.text.split_once("data: ").unwrap().1;
     after.split(['\r', '\n']).next().unwrap().to_owned()
 }
 
 #[tokio::test]
-async fn the_endpoint_event_is_ours_and_leads_back_to_what_the_upstream_named() {
+async fn the_endpoint_event_is_rewritten_and_leads_to_the_url_that_the_upstream_named() {
     let w = world().await;
     let client = w.connect().await;
     for path in ["/mcp", "/sse", "/", "//mcp", "/MCP", "//SSE"] {
@@ -133,7 +133,7 @@ async fn no_other_path_can_be_reached() {
 }
 
 #[tokio::test]
-async fn an_endpoint_elsewhere_ends_the_stream_before_the_client_sees_it() {
+async fn an_endpoint_event_for_another_origin_ends_the_stream_before_the_client_sees_it() {
     let w = world().await;
     let client = w.connect().await;
     for hostile in [
@@ -141,7 +141,7 @@ async fn an_endpoint_elsewhere_ends_the_stream_before_the_client_sees_it() {
         "//evil.example/m",
         "javascript:x",
     ] {
-        w.upstream.answers(move |_| {
+        w.upstream.responds(move |_| {
             let body = format!(": hello\n\nevent: endpoint\ndata: {hostile}\n\ndata: after\n\n");
             ([("content-type", "text/event-stream")], body).into_response()
         });
@@ -151,7 +151,7 @@ async fn an_endpoint_elsewhere_ends_the_stream_before_the_client_sees_it() {
             .0
             .send()
             .await;
-        // The connection is cut, before the head of the answer or after it.
+        // The connection is cut, before the head of the response or after it.
         if let Ok(stream) = stream {
             let body = stream.text().await;
             assert!(body.is_err(), "{hostile}: {body:?}");
@@ -163,7 +163,7 @@ async fn an_endpoint_elsewhere_ends_the_stream_before_the_client_sees_it() {
 async fn an_encoded_stream_is_refused_because_it_cannot_be_rewritten() {
     let w = world().await;
     let client = w.connect().await;
-    w.upstream.answers_with(
+    w.upstream.responds_with(
         200,
         &[
             ("content-type", "text/event-stream"),
@@ -175,7 +175,7 @@ async fn an_encoded_stream_is_refused_because_it_cannot_be_rewritten() {
 }
 
 #[tokio::test]
-async fn the_path_sse_is_a_resource_only_where_the_upstream_speaks_it() {
+async fn the_path_sse_is_a_resource_only_if_the_upstream_uses_http_sse() {
     let metadata = "/.well-known/oauth-protected-resource/sse";
     let w = world().await;
     let document = w.get(metadata).send().await;

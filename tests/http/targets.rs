@@ -3,15 +3,15 @@
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
-use crate::world::{Choices, World};
+use crate::support::world::{Options, World};
 
 #[tokio::test]
 async fn redirects_are_followed_on_the_upstreams_own_origin_only() {
     let w = World::start().await;
-    let other = crate::recorder::Recorder::start().await;
+    let other = crate::support::recorder::Recorder::start().await;
     let client = w.connect().await;
     let to = |location: String, status: u16| {
-        move |request: &crate::recorder::Recorded| -> Response {
+        move |request: &crate::support::recorder::Recorded| -> Response {
             if request.target == "/moved" {
                 return "there".into_response();
             }
@@ -20,9 +20,9 @@ async fn redirects_are_followed_on_the_upstreams_own_origin_only() {
         }
     };
     for status in [307, 308] {
-        w.upstream.answers(to("/moved".into(), status));
-        let answer = w.call(&client.access).send().await;
-        assert_eq!((answer.status, answer.text.as_str()), (200, "there"));
+        w.upstream.responds(to("/moved".into(), status));
+        let response = w.call(&client.access).send().await;
+        assert_eq!((response.status, response.text.as_str()), (200, "there"));
         let last = w.upstream.requests().pop().unwrap();
         assert_eq!(
             (last.method.as_str(), last.target.as_str()),
@@ -39,10 +39,10 @@ async fn redirects_are_followed_on_the_upstreams_own_origin_only() {
         ("/moved".into(), 303),
         ("/mcp".into(), 307),
     ] {
-        w.upstream.answers(to(location, status));
-        let answer = w.call(&client.access).send().await;
-        assert_eq!(answer.status, 502, "{status}");
-        assert!(answer.text.contains("redirect"));
+        w.upstream.responds(to(location, status));
+        let response = w.call(&client.access).send().await;
+        assert_eq!(response.status, 502, "{status}");
+        assert!(response.text.contains("redirect"));
     }
     assert!(
         other.requests().is_empty(),
@@ -52,10 +52,10 @@ async fn redirects_are_followed_on_the_upstreams_own_origin_only() {
 
 #[tokio::test]
 async fn paths_and_queries_stay_below_the_upstream() {
-    let upstream = crate::recorder::Recorder::start().await;
-    let w = World::choosing(Choices {
+    let upstream = crate::support::recorder::Recorder::start().await;
+    let w = World::with_options(Options {
         upstream: Some(format!("http://{}/base/mcp?tenant=ours", upstream.address)),
-        ..Choices::default()
+        ..Options::default()
     })
     .await;
     let client = w.connect().await;
@@ -81,7 +81,7 @@ async fn paths_and_queries_stay_below_the_upstream() {
         ),
         ("/mcp-alias?x=%2e%2e", "/base/mcp?tenant=ours&x=%2e%2e"),
         ("//MCP//?a=1", "/base/mcp?tenant=ours&a=1"),
-        // Below the endpoint an empty segment is the upstream's to read; it names no other server.
+        // Below the endpoint an empty segment is part of the upstream's path; it names no other server.
         (
             "/mcp//other.example/x",
             "/base/mcp//other.example/x?tenant=ours",

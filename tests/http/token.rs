@@ -1,8 +1,8 @@
-//! `/token` and `/revoke`: who may redeem what, and what a refusal leaves untouched.
+//! `/token` and `/revoke`: who may redeem what, and that a refusal changes nothing.
 
 use serde_json::json;
 
-use crate::world::{CALLBACK, Connected, Pairs, World};
+use crate::support::world::{CALLBACK, Connected, Pairs, World};
 
 fn invalid_grant() -> (u16, String) {
     (400, "invalid_grant".into())
@@ -45,21 +45,21 @@ async fn a_refused_code_is_not_consumed() {
             "invalid_client",
         ),
     ] {
-        let answer = w.token(&wrong).await;
-        assert_eq!(answer.json()["error"], error, "{wrong:?}");
+        let response = w.token(&wrong).await;
+        assert_eq!(response.json()["error"], error, "{wrong:?}");
     }
     assert_eq!(w.dump(), before);
     assert_eq!(w.token(&right).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_code_lives_five_minutes() {
+async fn a_code_expires_after_five_minutes() {
     let w = World::start().await;
     let client = w.client().await;
     let (code, other) = (w.code(&client).await, w.code(&client).await);
-    w.pass(299);
+    w.advance_clock(299);
     assert_eq!(w.token(&w.redeem(&client, &code)).await.status, 200);
-    w.pass(1);
+    w.advance_clock(1);
     assert_eq!(
         w.token(&w.redeem(&client, &other)).await.error(),
         invalid_grant()
@@ -80,16 +80,16 @@ async fn a_code_used_again_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn an_access_token_ends_when_it_was_said_to() {
+async fn an_access_token_expires_when_announced() {
     let w = World::start().await;
     let client = w.connect().await;
-    w.pass(86_399);
+    w.advance_clock(86_399);
     assert_eq!(w.status(&client.access).await, 200);
-    w.pass(1);
-    let answer = w.call(&client.access).send().await;
-    assert_eq!(answer.error(), (401, "invalid_token".into()));
+    w.advance_clock(1);
+    let response = w.call(&client.access).send().await;
+    assert_eq!(response.error(), (401, "invalid_token".into()));
     assert!(
-        answer
+        response
             .header("www-authenticate")
             .contains("error=\"invalid_token\"")
     );
@@ -100,10 +100,10 @@ async fn an_access_token_ends_when_it_was_said_to() {
 }
 
 #[tokio::test]
-async fn a_refresh_replaces_the_pair_and_the_older_access_token_lives_on_until_the_next() {
+async fn a_refresh_issues_a_new_pair_and_the_old_access_token_stays_valid_until_the_next_refresh() {
     let w = World::start().await;
     let one = w.connect().await;
-    w.pass(600);
+    w.advance_clock(600);
     let two = w.refresh(&one.client_id, &one.refresh).await;
     let two = Connected::read(&one.client_id, "", &two.json());
     assert_ne!((&one.access, &one.refresh), (&two.access, &two.refresh));
@@ -113,7 +113,7 @@ async fn a_refresh_replaces_the_pair_and_the_older_access_token_lives_on_until_t
         "calls under way keep working"
     );
     assert_eq!(w.status(&two.access).await, 200);
-    w.pass(600);
+    w.advance_clock(600);
     let three = w.refresh(&one.client_id, &two.refresh).await;
     assert_eq!(three.status, 200);
     assert_eq!(w.status(&one.access).await, 401);
@@ -121,14 +121,14 @@ async fn a_refresh_replaces_the_pair_and_the_older_access_token_lives_on_until_t
 }
 
 #[tokio::test]
-async fn a_refresh_repeated_within_the_grace_gets_the_same_pair() {
+async fn a_refresh_repeated_within_the_grace_period_gets_the_same_pair() {
     let w = World::start().await;
     let one = w.connect().await;
     let first = w.refresh(&one.client_id, &one.refresh).await;
-    w.pass(60);
+    w.advance_clock(60);
     let repeated = w.refresh(&one.client_id, &one.refresh).await;
-    let tokens = |answer: &crate::world::Answer| {
-        let json = answer.json();
+    let tokens = |response: &crate::support::world::Response| {
+        let json = response.json();
         (json["access_token"].clone(), json["refresh_token"].clone())
     };
     assert_eq!(tokens(&first), tokens(&repeated));
@@ -136,12 +136,12 @@ async fn a_refresh_repeated_within_the_grace_gets_the_same_pair() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_presented_after_the_grace_ends_the_connection() {
+async fn a_replaced_refresh_token_presented_after_the_grace_period_ends_the_connection() {
     let w = World::start().await;
     let one = w.connect().await;
     let two = w.refresh(&one.client_id, &one.refresh).await;
     let two = Connected::read(&one.client_id, "", &two.json());
-    w.pass(121);
+    w.advance_clock(121);
     assert_eq!(
         w.refresh(&one.client_id, &one.refresh).await.error(),
         invalid_grant()
@@ -154,20 +154,21 @@ async fn a_refresh_token_presented_after_the_grace_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_of_two_rotations_ago_is_refused_and_after_the_grace_ends_the_connection() {
+async fn a_refresh_token_of_two_rotations_ago_is_refused_and_after_the_grace_period_ends_the_connection()
+ {
     let w = World::start().await;
     let one = w.connect().await;
     let two = w.refresh(&one.client_id, &one.refresh).await;
     let two = Connected::read(&one.client_id, "", &two.json());
     let three = w.refresh(&one.client_id, &two.refresh).await;
     let three = Connected::read(&one.client_id, "", &three.json());
-    // A slow honest process may still hold it.
+    // A slow process of the client may still use it.
     assert_eq!(
         w.refresh(&one.client_id, &one.refresh).await.error(),
         invalid_grant()
     );
     assert_eq!(w.status(&three.access).await, 200);
-    w.pass(121);
+    w.advance_clock(121);
     assert_eq!(
         w.refresh(&one.client_id, &one.refresh).await.error(),
         invalid_grant()
@@ -176,7 +177,7 @@ async fn a_refresh_token_of_two_rotations_ago_is_refused_and_after_the_grace_end
 }
 
 #[tokio::test]
-async fn an_invented_refresh_token_of_a_real_connection_ends_nothing() {
+async fn a_forged_refresh_token_of_a_real_connection_does_not_end_it() {
     let w = World::start().await;
     let one = w.connect().await;
     let before = w.dump();
@@ -199,11 +200,11 @@ async fn an_invented_refresh_token_of_a_real_connection_ends_nothing() {
 async fn a_connection_unused_for_thirty_days_ends() {
     let w = World::start().await;
     let one = w.connect().await;
-    w.pass(2_592_000 - 1);
+    w.advance_clock(2_592_000 - 1);
     let two = w.refresh(&one.client_id, &one.refresh).await;
     assert_eq!(two.status, 200, "{}", two.text);
     let two = Connected::read(&one.client_id, "", &two.json());
-    w.pass(2_592_000);
+    w.advance_clock(2_592_000);
     assert_eq!(
         w.refresh(&one.client_id, &two.refresh).await.error(),
         invalid_grant()
@@ -265,8 +266,8 @@ async fn bodies_may_be_json() {
         .into_iter()
         .map(|(n, v)| (n, json!(v)))
         .collect();
-    let answer = w.post("/token").json(&body.into()).send().await;
-    assert_eq!(answer.status, 200, "{}", answer.text);
+    let response = w.post("/token").json(&body.into()).send().await;
+    assert_eq!(response.status, 200, "{}", response.text);
 }
 
 #[tokio::test]

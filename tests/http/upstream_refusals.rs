@@ -1,7 +1,7 @@
-//! Refusals and acknowledgements of the upstream: what clients would misread becomes what it means, and everything
-//! else stays as it is.
+//! Refusals and acknowledgements of the upstream: responses that clients would misread are replaced, and everything
+//! else passes unchanged.
 
-use crate::{
+use crate::support::{
     upstream_cases::{self, Case, Got},
     world::{Connected, World},
 };
@@ -9,7 +9,7 @@ use crate::{
 async fn got(w: &World, client: &Connected, case: &Case) -> Got {
     let token = w.pat.clone();
     let upstream = case.clone();
-    w.upstream.answers(move |_| upstream.response(&token));
+    w.upstream.responds(move |_| upstream.response(&token));
     let mut request = w
         .request(case.method, "/mcp")
         .header("authorization", &format!("Bearer {}", client.access))
@@ -18,20 +18,20 @@ async fn got(w: &World, client: &Connected, case: &Case) -> Got {
     if case.in_session {
         request = request.header("mcp-session-id", "s-1");
     }
-    let answer = request.send().await;
+    let response = request.send().await;
     for never in ["www-authenticate", "set-cookie", "content-encoding"] {
         let passes =
             never == "content-encoding" && matches!(case.gets, upstream_cases::Gets::TheSame);
         assert!(
-            passes || answer.header(never).is_empty(),
+            passes || response.header(never).is_empty(),
             "{}: {never}",
             case.name
         );
     }
     Got {
-        status: answer.status,
-        content_type: answer.header("content-type").to_owned(),
-        text: answer.text,
+        status: response.status,
+        content_type: response.header("content-type").to_owned(),
+        text: response.text,
     }
 }
 
@@ -45,21 +45,25 @@ async fn check(cases: Vec<Case>) {
 }
 
 #[tokio::test]
-async fn a_refusal_of_the_upstream_is_an_error_of_the_call_and_says_whose_it_is() {
+async fn a_refusal_by_the_upstream_becomes_an_error_of_the_call_that_names_the_upstream() {
     check(upstream_cases::refusals()).await;
 }
 
 #[tokio::test]
-async fn what_clients_read_rightly_stays_as_the_upstream_said_it() {
+async fn responses_that_clients_understand_pass_unchanged() {
     check(upstream_cases::untouched()).await;
 }
 
 #[tokio::test]
-async fn an_acknowledgement_is_202_without_a_body_however_the_upstream_spells_it() {
+async fn an_acknowledgement_is_202_without_a_body_whatever_empty_response_the_upstream_sends() {
     check(upstream_cases::acknowledgements()).await;
 }
 
-async fn answered(w: &World, client: &Connected, case: (&str, &str, &str)) -> crate::world::Answer {
+async fn response_to(
+    w: &World,
+    client: &Connected,
+    case: (&str, &str, &str),
+) -> crate::support::world::Response {
     let (method, path, message) = case;
     w.request(method, path)
         .header("authorization", &format!("Bearer {}", client.access))
@@ -70,10 +74,14 @@ async fn answered(w: &World, client: &Connected, case: (&str, &str, &str)) -> cr
 }
 
 /// The message of an error without an id.
-fn plain(answer: &crate::world::Answer, what: &str) -> String {
-    assert_eq!(answer.status, 502, "{what}: {answer:?}");
-    assert_eq!(answer.header("content-type"), "application/json", "{what}");
-    let json = answer.json();
+fn plain(response: &crate::support::world::Response, what: &str) -> String {
+    assert_eq!(response.status, 502, "{what}: {response:?}");
+    assert_eq!(
+        response.header("content-type"),
+        "application/json",
+        "{what}"
+    );
+    let json = response.json();
     assert!(
         json.get("jsonrpc").is_none() && json.get("id").is_none(),
         "{what}: {json}"
@@ -82,49 +90,198 @@ fn plain(answer: &crate::world::Answer, what: &str) -> String {
     json["error_description"].as_str().unwrap().to_owned()
 }
 
+const FORBIDDEN: &str = "The owner of this proxy should check the permissions of the access token for that server, \
+     and single sign-on: some organizations must authorize a token first. Your sign-in to this proxy is fine";
+const NOT_FOUND: &str = "The owner of this proxy should check UPSTREAM_MCP, set UPSTREAM_TRANSPORT=sse if that server \
+     speaks HTTP+SSE only, and check the permissions of the access token for that server: some servers hide what a \
+     token may not see";
+const NOT_MCP: &str = "The owner of this proxy should check UPSTREAM_MCP, set UPSTREAM_TRANSPORT=sse if that server \
+     speaks HTTP+SSE only, and check that the access token for that server is valid, with its permissions and single \
+     sign-on";
+const PAGE: (&str, &str) = (
+    "text/html",
+    "<title>Sign in</title><h1>Not here</h1>\n<p>Please <b>sign</b> in<br>first.</p>",
+);
+const PLAIN_NO: (&str, &str) = ("text/plain", "no");
+const EMPTY: (&str, &str) = ("", "");
+
+/// Method, message, and the upstream's status, content type and body; then what the client is told, and the advice.
+type Told = (
+    (&'static str, &'static str),
+    u16,
+    (&'static str, &'static str),
+    &'static str,
+    &'static str,
+);
+
+const TOLD: [Told; 10] = {
+    use upstream_cases::{INITIALIZE, INITIALIZED, TOOL_CALL};
+    [
+        (
+            ("POST", TOOL_CALL),
+            403,
+            ("text/plain", "not licensed.\n"),
+            "refused this call with status 403: “not licensed”",
+            FORBIDDEN,
+        ),
+        (
+            ("POST", TOOL_CALL),
+            403,
+            EMPTY,
+            "refused this call with status 403",
+            FORBIDDEN,
+        ),
+        (
+            ("POST", INITIALIZED),
+            403,
+            PLAIN_NO,
+            "refused this message with status 403: “no”",
+            FORBIDDEN,
+        ),
+        (
+            ("DELETE", ""),
+            403,
+            PLAIN_NO,
+            "refused this request with status 403: “no”",
+            FORBIDDEN,
+        ),
+        (
+            ("GET", ""),
+            403,
+            PLAIN_NO,
+            "refused this request with status 403: “no”",
+            FORBIDDEN,
+        ),
+        (
+            ("POST", TOOL_CALL),
+            403,
+            (
+                "application/json",
+                r#"{"documentation_url":"https://docs.example/","message":"Not accessible.","status":"403"}"#,
+            ),
+            "refused this call with status 403: “Not accessible”",
+            FORBIDDEN,
+        ),
+        (
+            ("POST", INITIALIZE),
+            404,
+            PAGE,
+            "responded to the first call with status 404: “Sign in Not here Please sign in first”",
+            NOT_FOUND,
+        ),
+        (
+            ("POST", INITIALIZE),
+            405,
+            EMPTY,
+            "responded to the first call with status 405",
+            NOT_FOUND,
+        ),
+        (
+            ("POST", INITIALIZE),
+            200,
+            PAGE,
+            "responded to the first call with status 200 and text/html instead of an MCP message: “Sign in Not here Please sign in first”",
+            NOT_MCP,
+        ),
+        (
+            ("POST", INITIALIZE),
+            204,
+            EMPTY,
+            "responded to the first call with status 204 instead of an MCP message",
+            NOT_MCP,
+        ),
+    ]
+};
+
+/// The message of a response's error, with or without JSON-RPC, without its reference.
+fn message_without_reference(response: &crate::support::world::Response) -> String {
+    let json = response.json();
+    let message = json["error"]["message"]
+        .as_str()
+        .or(json["error_description"].as_str())
+        .unwrap();
+    message.split_once(" (reference ").unwrap().0.to_owned()
+}
+
+#[tokio::test]
+async fn a_refusal_says_who_refused_then_why_then_what_to_do_and_last_that_the_sign_in_is_fine() {
+    let w = World::with_settings(&[("GET_STREAMS", "on")]).await;
+    let client = w.connect().await;
+    for ((method, message), status, (content_type, body), says, advice) in TOLD {
+        w.upstream.responds(move |_| {
+            let mut response = axum::response::Response::new(body.into());
+            *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+            if !content_type.is_empty() {
+                let value = content_type.parse().unwrap();
+                response.headers_mut().insert("content-type", value);
+            }
+            response
+        });
+        let response = response_to(&w, &client, (method, "/mcp", message)).await;
+        let message = message_without_reference(&response);
+        assert_eq!(
+            message,
+            format!("the MCP server at 127.0.0.1 {says}. {advice}")
+        );
+        // Codex shows about 150 characters on its screen, and may cut just behind "Your sign-in".
+        let shown = message.replace("127.0.0.1", "mcp.example.com");
+        let shown: String = format!("Mcp error: -32000: {shown}")
+            .chars()
+            .take(150)
+            .collect();
+        assert!(!shown.contains("sign-in"), "{shown}");
+    }
+}
+
 #[tokio::test]
 async fn a_get_stream_that_is_forbidden_is_a_plain_error_and_one_that_is_not_offered_passes() {
-    let w = World::with(&[("GET_STREAMS", "on")]).await;
+    let w = World::with_settings(&[("GET_STREAMS", "on")]).await;
     let client = w.connect().await;
     let get = ("GET", "/mcp", "");
     w.upstream
-        .answers_with(403, &[("content-type", "text/plain")], "no licence");
-    let message = plain(&answered(&w, &client, get).await, "403");
+        .responds_with(403, &[("content-type", "text/plain")], "no licence");
+    let message = plain(&response_to(&w, &client, get).await, "403");
     assert!(
         message.contains("no licence") && message.contains("permissions"),
         "{message}"
     );
     for status in [404, 405, 410] {
         w.upstream
-            .answers_with(status, &[("allow", "POST")], "no stream");
-        let answer = answered(&w, &client, get).await;
-        assert_eq!((answer.status, answer.text.as_str()), (status, "no stream"));
-        assert_eq!(answer.header("allow"), "POST");
+            .responds_with(status, &[("allow", "POST")], "no stream");
+        let response = response_to(&w, &client, get).await;
+        assert_eq!(
+            (response.status, response.text.as_str()),
+            (status, "no stream")
+        );
+        assert_eq!(response.header("allow"), "POST");
     }
-    w.upstream.answers_with(403, &[], "no licence");
+    w.upstream.responds_with(403, &[], "no licence");
     assert_eq!(
-        answered(&w, &client, ("HEAD", "/mcp", "")).await.status,
+        response_to(&w, &client, ("HEAD", "/mcp", "")).await.status,
         502
     );
     plain(
-        &answered(&w, &client, ("DELETE", "/mcp", "")).await,
+        &response_to(&w, &client, ("DELETE", "/mcp", "")).await,
         "DELETE",
     );
     // Not an acknowledgement: a session was ended.
     for status in [200, 204] {
-        w.upstream.answers_with(status, &[], "");
+        w.upstream.responds_with(status, &[], "");
         assert_eq!(
-            answered(&w, &client, ("DELETE", "/mcp", "")).await.status,
+            response_to(&w, &client, ("DELETE", "/mcp", ""))
+                .await
+                .status,
             status
         );
     }
 }
 
 #[tokio::test]
-async fn limits_and_ids_of_a_refused_call_come_down_and_what_belongs_to_its_body_does_not() {
+async fn rate_limit_and_request_id_headers_of_a_refusal_are_forwarded_and_those_about_its_body_are_not()
+ {
     let w = World::start().await;
     let client = w.connect().await;
-    w.upstream.answers_with(
+    w.upstream.responds_with(
         403,
         &[
             ("content-type", "text/html"),
@@ -145,7 +302,7 @@ async fn limits_and_ids_of_a_refused_call_come_down_and_what_belongs_to_its_body
         "You have exceeded a secondary rate limit",
     );
     for message in [upstream_cases::TOOL_CALL, upstream_cases::INITIALIZED] {
-        let answer = answered(&w, &client, ("POST", "/mcp", message)).await;
+        let response = response_to(&w, &client, ("POST", "/mcp", message)).await;
         for (name, value) in [
             ("retry-after", "60"),
             ("x-ratelimit-limit", "5000"),
@@ -156,7 +313,7 @@ async fn limits_and_ids_of_a_refused_call_come_down_and_what_belongs_to_its_body
             ("cache-control", "no-store"),
             ("access-control-allow-origin", "*"),
         ] {
-            assert_eq!(answer.header(name), value, "{name}");
+            assert_eq!(response.header(name), value, "{name}");
         }
         for name in [
             "etag",
@@ -167,25 +324,25 @@ async fn limits_and_ids_of_a_refused_call_come_down_and_what_belongs_to_its_body
             "set-cookie",
             "location",
         ] {
-            assert_eq!(answer.header(name), "", "{name}");
+            assert_eq!(response.header(name), "", "{name}");
         }
-        assert!(answer.text.contains("secondary rate limit"));
+        assert!(response.text.contains("secondary rate limit"));
     }
 }
 
 #[tokio::test]
-async fn a_refusal_is_logged_without_a_word_of_the_upstream() {
+async fn a_refusal_is_logged_without_any_text_of_the_upstream() {
     let w = World::start().await;
     let client = w.connect().await;
     w.keep_secret("words-of-the-upstream");
-    w.upstream.answers_with(
+    w.upstream.responds_with(
         403,
         &[("content-type", "text/plain")],
         "words-of-the-upstream",
     );
-    let answer = w.call(&client.access).send().await;
-    assert!(answer.text.contains("words-of-the-upstream"));
-    let log = String::from_utf8(crate::world::logged().lock().unwrap().clone()).unwrap();
+    let response = w.call(&client.access).send().await;
+    assert!(response.text.contains("words-of-the-upstream"));
+    let log = String::from_utf8(crate::support::world::logged().lock().unwrap().clone()).unwrap();
     let lines: Vec<serde_json::Value> = log
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -207,10 +364,10 @@ async fn a_refusal_is_logged_without_a_word_of_the_upstream() {
     // The world looks for the words in the log when it ends.
 }
 
-/// The stream is open before the endpoint is known; without one there is nothing to refuse on it.
+/// Without an endpoint event the stream has no call whose error this could be.
 #[tokio::test]
 async fn over_http_sse_a_refused_stream_is_a_plain_error() {
-    let w = World::with(&[("UPSTREAM_TRANSPORT", "sse")]).await;
+    let w = World::with_settings(&[("UPSTREAM_TRANSPORT", "sse")]).await;
     let client = w.connect().await;
     for (status, content_type, body) in [
         (403, "text/plain", "no licence"),
@@ -222,7 +379,7 @@ async fn over_http_sse_a_refused_stream_is_a_plain_error() {
         (200, "text/plain", ""),
         (204, "text/plain", ""),
     ] {
-        w.upstream.answers(move |_| {
+        w.upstream.responds(move |_| {
             let mut response = axum::response::Response::new(body.into());
             *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
             response
@@ -231,7 +388,7 @@ async fn over_http_sse_a_refused_stream_is_a_plain_error() {
             response
         });
         let what = format!("{status} {content_type}");
-        let message = plain(&answered(&w, &client, ("GET", "/sse", "")).await, &what);
+        let message = plain(&response_to(&w, &client, ("GET", "/sse", "")).await, &what);
         assert!(
             message.contains("127.0.0.1") && message.contains(&status.to_string()),
             "{message}"
@@ -245,31 +402,34 @@ async fn over_http_sse_a_refused_stream_is_a_plain_error() {
         assert!(!message.contains('<'), "{message}");
     }
     for status in [400, 429, 500] {
-        w.upstream.answers_with(status, &[], "as it is");
-        let answer = answered(&w, &client, ("GET", "/mcp", "")).await;
-        assert_eq!((answer.status, answer.text.as_str()), (status, "as it is"));
+        w.upstream.responds_with(status, &[], "as it is");
+        let response = response_to(&w, &client, ("GET", "/mcp", "")).await;
+        assert_eq!(
+            (response.status, response.text.as_str()),
+            (status, "as it is")
+        );
     }
 }
 
 /// The URL for messages that a stream names.
 async fn message_url(w: &World, client: &Connected) -> String {
-    w.upstream.answers_with(
+    w.upstream.responds_with(
         200,
         &[("content-type", "text/event-stream")],
         "event: endpoint\ndata: /messages?s=1\n\n",
     );
-    let stream = answered(w, client, ("GET", "/mcp", "")).await;
+    let stream = response_to(w, client, ("GET", "/mcp", "")).await;
     let after = stream.text.split_once("data: ").unwrap().1;
     after.trim_end().to_owned()
 }
 
-/// Over HTTP+SSE a client reads nothing of a response to POST but its status: an error is never 200.
+/// Over HTTP+SSE a client reads only the status of a response to POST, so an error is never 200.
 #[tokio::test]
 async fn over_http_sse_a_refused_message_is_502_with_its_id_and_acknowledgements_are_202() {
-    let w = World::with(&[("UPSTREAM_TRANSPORT", "sse")]).await;
+    let w = World::with_settings(&[("UPSTREAM_TRANSPORT", "sse")]).await;
     let client = w.connect().await;
     let url = message_url(&w, &client).await;
-    let post = |message: &'static str| answered(&w, &client, ("POST", &url, message));
+    let post = |message: &'static str| response_to(&w, &client, ("POST", &url, message));
     let (initialize, call) = (upstream_cases::INITIALIZE, upstream_cases::TOOL_CALL);
     for (status, content_type, message, ids) in [
         (403, "text/plain", call, "7"),
@@ -285,36 +445,40 @@ async fn over_http_sse_a_refused_message_is_502_with_its_id_and_acknowledgements
             "[1,2]",
         ),
     ] {
-        w.upstream.answers(move |_| {
+        w.upstream.responds(move |_| {
             let status = http::StatusCode::from_u16(status).unwrap();
             let headers = [("content-type", content_type)];
             axum::response::IntoResponse::into_response((status, headers, "<b>no</b>"))
         });
-        let answer = post(message).await;
-        assert_eq!(answer.status, 502, "{status}: {answer:?}");
-        assert_eq!(upstream_cases::error_ids(&answer.text), ids, "{status}");
-        assert!(answer.text.contains(": “no”"), "{status}: {answer:?}");
+        let response = post(message).await;
+        assert_eq!(response.status, 502, "{status}: {response:?}");
+        assert_eq!(upstream_cases::error_ids(&response.text), ids, "{status}");
+        assert!(response.text.contains(": “no”"), "{status}: {response:?}");
     }
-    w.upstream.answers_with(403, &[], "no licence");
+    w.upstream.responds_with(403, &[], "no licence");
     plain(&post(upstream_cases::INITIALIZED).await, "a notification");
     for (status, body) in [(202, "Accepted"), (200, "OK"), (200, ""), (204, "")] {
         w.upstream
-            .answers_with(status, &[("content-type", "text/plain")], body);
+            .responds_with(status, &[("content-type", "text/plain")], body);
         for message in [upstream_cases::INITIALIZED, upstream_cases::RESULT] {
-            let answer = post(message).await;
-            assert_eq!((answer.status, answer.text.as_str()), (202, ""), "{status}");
-            assert_eq!(answer.header("content-type"), "");
+            let response = post(message).await;
+            assert_eq!(
+                (response.status, response.text.as_str()),
+                (202, ""),
+                "{status}"
+            );
+            assert_eq!(response.header("content-type"), "");
         }
         for message in [call, initialize] {
-            let answer = post(message).await;
-            assert_eq!((answer.status, answer.text.as_str()), (status, body));
+            let response = post(message).await;
+            assert_eq!((response.status, response.text.as_str()), (status, body));
         }
     }
-    w.upstream.answers_with(404, &[], "unknown session");
+    w.upstream.responds_with(404, &[], "unknown session");
     assert_eq!(post(call).await.status, 404);
 }
 
-/// What is open stays open: its head does not wait for its events, and they do not wait for each other.
+/// A stream is passed on at once: its head does not wait for events, and events do not wait for each other.
 #[tokio::test]
 async fn a_stream_in_response_to_a_notification_is_not_held_back() {
     use axum::response::IntoResponse as _;
@@ -323,7 +487,7 @@ async fn a_stream_in_response_to_a_notification_is_not_held_back() {
     let client = w.connect().await;
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel::<bytes::Bytes>();
     let receiver = std::sync::Mutex::new(Some(receiver));
-    w.upstream.answers(move |_| {
+    w.upstream.responds(move |_| {
         let mut receiver = receiver.lock().unwrap().take().unwrap();
         let events = stream::poll_fn(move |cx| receiver.poll_recv(cx));
         let events = events.map(Ok::<_, std::io::Error>);
@@ -331,14 +495,14 @@ async fn a_stream_in_response_to_a_notification_is_not_held_back() {
         ([("content-type", "text/event-stream")], body).into_response()
     });
     sender.send(": hello\n\n".into()).unwrap();
-    let answer = w
+    let response = w
         .post("/mcp")
         .header("authorization", &format!("Bearer {}", client.access))
         .body("application/json", upstream_cases::INITIALIZED)
         .stream()
         .await;
-    assert_eq!(answer.status(), 200);
-    let mut body = answer.bytes_stream();
+    assert_eq!(response.status(), 200);
+    let mut body = response.bytes_stream();
     assert_eq!(body.next().await.unwrap().unwrap(), ": hello\n\n");
     for n in 0..3 {
         let event = format!("data: {n}\n\n");

@@ -1,4 +1,4 @@
-//! Upstreams of every kind: what they send passes as it is, and what cannot pass ends in a clear error.
+//! Upstreams of every kind: their responses pass unchanged, and what cannot pass becomes a clear error.
 
 use axum::{body::Body, response::IntoResponse as _};
 use bytes::Bytes;
@@ -9,32 +9,32 @@ use tokio::{
     net::TcpListener,
 };
 
-use crate::world::{Choices, World};
+use crate::support::world::{Options, World};
 
-/// An upstream that answers each connection's first request with these bytes and hangs up.
-async fn raw(answer: Vec<u8>) -> World {
+/// An upstream that responds to the first request of each connection with these bytes and closes it.
+async fn raw(response: Vec<u8>) -> World {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
-            let answer = answer.clone();
+            let response = response.clone();
             tokio::spawn(async move {
                 let mut request = vec![0; 65_536];
                 let _ = socket.read(&mut request).await;
-                let _ = socket.write_all(&answer).await;
+                let _ = socket.write_all(&response).await;
             });
         }
     });
-    World::choosing(Choices {
+    World::with_options(Options {
         upstream: Some(format!("http://{address}/mcp")),
-        ..Choices::default()
+        ..Options::default()
     })
     .await
 }
 
 #[tokio::test]
-async fn answers_that_are_no_http_are_502() {
-    for answer in [
+async fn responses_that_are_not_http_are_502() {
+    for response in [
         b"".to_vec(),
         b"\r\n\r\n".to_vec(),
         b"SSH-2.0-server\r\n".to_vec(),
@@ -45,13 +45,13 @@ async fn answers_that_are_no_http_are_502() {
         [b"HTTP/1.1 200 OK\r\nx: ".to_vec(), vec![b'x'; 1 << 20]].concat(),
         [b"HTTP/1.1 200 OK\r\n".to_vec(), b"x: y\r\n".repeat(1 << 16)].concat(),
     ] {
-        let shown = String::from_utf8_lossy(&answer[..answer.len().min(40)]).into_owned();
-        let w = raw(answer).await;
+        let shown = String::from_utf8_lossy(&response[..response.len().min(40)]).into_owned();
+        let w = raw(response).await;
         let client = w.connect().await;
-        let answer = w.call(&client.access).send().await;
-        assert_eq!(answer.status, 502, "{shown:?}: {answer:?}");
+        let response = w.call(&client.access).send().await;
+        assert_eq!(response.status, 502, "{shown:?}: {response:?}");
         assert!(
-            answer.json()["error"]["message"]
+            response.json()["error"]["message"]
                 .as_str()
                 .unwrap()
                 .contains("cannot be reached")
@@ -60,43 +60,43 @@ async fn answers_that_are_no_http_are_502() {
 }
 
 #[tokio::test]
-async fn an_interim_answer_is_skipped() {
+async fn an_interim_response_is_skipped() {
     let w = raw(
         b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec(),
     )
     .await;
     let client = w.connect().await;
-    let answer = w.call(&client.access).send().await;
-    assert_eq!((answer.status, answer.text.as_str()), (200, "ok"));
+    let response = w.call(&client.access).send().await;
+    assert_eq!((response.status, response.text.as_str()), (200, "ok"));
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_does_not_pass_for_a_whole_one() {
-    for answer in [
+async fn a_response_that_is_cut_off_does_not_look_complete() {
+    for response in [
         &b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"half\":"[..],
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{\"hal\r\n",
         b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n",
     ] {
-        let w = raw(answer.to_vec()).await;
+        let w = raw(response.to_vec()).await;
         let client = w.connect().await;
-        let answer = w.call(&client.access).0.send().await;
-        if let Ok(answer) = answer {
-            assert!(answer.bytes().await.is_err());
+        let response = w.call(&client.access).0.send().await;
+        if let Ok(response) = response {
+            assert!(response.bytes().await.is_err());
         }
     }
 }
 
 #[tokio::test]
 async fn encoded_bodies_pass_untouched_both_ways() {
-    // Not gzip at all: whoever decoded it on the way would fail.
+    // Not gzip at all: decoding it on the way would fail.
     const BODY: &[u8] = b"\x1f\x8b\x08 not gzip at all \x00\xff";
     let w = World::start().await;
     let client = w.connect().await;
     for kind in ["application/json", "text/event-stream"] {
-        w.upstream.answers(move |_| {
+        w.upstream.responds(move |_| {
             ([("content-type", kind), ("content-encoding", "gzip")], BODY).into_response()
         });
-        let answer = w
+        let response = w
             .call(&client.access)
             .header("accept-encoding", "gzip, br")
             .header("content-encoding", "gzip")
@@ -105,8 +105,8 @@ async fn encoded_bodies_pass_untouched_both_ways() {
             .send()
             .await
             .unwrap();
-        assert_eq!(answer.headers()["content-encoding"], "gzip");
-        assert_eq!(answer.bytes().await.unwrap(), BODY);
+        assert_eq!(response.headers()["content-encoding"], "gzip");
+        assert_eq!(response.bytes().await.unwrap(), BODY);
         let seen = w.upstream.requests().pop().unwrap();
         assert_eq!(
             (seen.header("content-encoding"), &seen.body[..]),
@@ -117,39 +117,39 @@ async fn encoded_bodies_pass_untouched_both_ways() {
 }
 
 #[tokio::test]
-async fn bodies_are_not_looked_at() {
+async fn bodies_are_not_inspected() {
     let w = World::start().await;
     let client = w.connect().await;
     w.upstream
-        .answers(|request| request.body.clone().into_response());
+        .responds(|request| request.body.clone().into_response());
     for body in [
         r#"[{"jsonrpc":"2.0","id":1,"method":"a"},{"jsonrpc":"2.0","id":2,"method":"b"}]"#,
         "{ \"spaces\" :  1 }",
         "not json",
         "",
     ] {
-        let answer = w
+        let response = w
             .post("/mcp")
             .header("authorization", &format!("Bearer {}", client.access))
             .body("application/json", body)
             .send()
             .await;
-        assert_eq!((answer.status, answer.text.as_str()), (200, body));
+        assert_eq!((response.status, response.text.as_str()), (200, body));
     }
 }
 
 #[tokio::test]
-async fn a_length_that_the_client_says_goes_along() {
+async fn the_content_length_of_the_client_is_forwarded() {
     let w = World::start().await;
     let client = w.connect().await;
     for size in [10, 300 * 1024] {
-        let answer = w
+        let response = w
             .post("/mcp")
             .header("authorization", &format!("Bearer {}", client.access))
             .body("application/json", vec![b'x'; size])
             .send()
             .await;
-        assert_eq!(answer.status, 200);
+        assert_eq!(response.status, 200);
         let seen = w.upstream.requests().pop().unwrap();
         assert_eq!(seen.header("content-length"), Some(&*size.to_string()));
         assert_eq!(seen.header("transfer-encoding"), None);
@@ -159,7 +159,7 @@ async fn a_length_that_the_client_says_goes_along() {
 
 #[tokio::test]
 async fn head_and_unusual_methods_pass_and_trace_does_not() {
-    let w = World::with(&[("GET_STREAMS", "on")]).await;
+    let w = World::with_settings(&[("GET_STREAMS", "on")]).await;
     let client = w.connect().await;
     for (method, status) in [
         ("HEAD", 200),
@@ -168,12 +168,12 @@ async fn head_and_unusual_methods_pass_and_trace_does_not() {
         ("PURGE", 200),
         ("TRACE", 405),
     ] {
-        let answer = w
+        let response = w
             .request(method, "/mcp")
             .header("authorization", &format!("Bearer {}", client.access))
             .send()
             .await;
-        assert_eq!(answer.status, status, "{method}");
+        assert_eq!(response.status, status, "{method}");
     }
     let methods: Vec<_> = w
         .upstream
@@ -186,9 +186,9 @@ async fn head_and_unusual_methods_pass_and_trace_does_not() {
 
 #[tokio::test]
 async fn a_stream_ends_between_events_when_its_time_is_up() {
-    let w = World::with(&[("STREAM_MAX_SECONDS", "1")]).await;
+    let w = World::with_settings(&[("STREAM_MAX_SECONDS", "1")]).await;
     let client = w.connect().await;
-    w.upstream.answers(|_| {
+    w.upstream.responds(|_| {
         let one = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"data: 1\n\n"))]);
         let open = one.chain(stream::pending());
         (
@@ -197,18 +197,18 @@ async fn a_stream_ends_between_events_when_its_time_is_up() {
         )
             .into_response()
     });
-    let answer = w.call(&client.access).send().await;
-    assert_eq!(answer.text, "data: 1\n\n", "ended well, not cut");
+    let response = w.call(&client.access).send().await;
+    assert_eq!(response.text, "data: 1\n\n", "ended well, not cut");
 }
 
 #[tokio::test]
-async fn the_pat_is_in_no_answer_whatever_the_upstream_does_with_it() {
+async fn the_upstream_token_is_in_no_response_even_if_the_upstream_repeats_it() {
     let w = World::start().await;
     let client = w.connect().await;
-    // In headers that do not pass. (What an upstream writes into its body is its own to say.)
+    // In headers that do not pass. (An upstream may write what it likes into its body.)
     let pat = w.pat.clone();
-    w.upstream.answers(move |_| {
-        let mut answer = json!({}).to_string().into_response();
+    w.upstream.responds(move |_| {
+        let mut response = json!({}).to_string().into_response();
         for name in [
             "www-authenticate",
             "set-cookie",
@@ -216,13 +216,13 @@ async fn the_pat_is_in_no_answer_whatever_the_upstream_does_with_it() {
             "x-debug",
             "authorization",
         ] {
-            answer
+            response
                 .headers_mut()
                 .insert(name, format!("Bearer {pat}").parse().unwrap());
         }
-        answer
+        response
     });
-    let answer = w.call(&client.access).send().await;
-    assert_eq!(answer.status, 200);
-    assert!(!format!("{answer:?}").contains(&w.pat));
+    let response = w.call(&client.access).send().await;
+    assert_eq!(response.status, 200);
+    assert!(!format!("{response:?}").contains(&w.pat));
 }

@@ -5,9 +5,9 @@ use std::fmt::Debug;
 
 use serde_json::json;
 
-use crate::world::{Answer, CALLBACK, Connected, Page, World};
+use crate::support::world::{CALLBACK, Connected, Page, Response, World};
 
-/// Compares what each URL got with what it should have got, and lists all that differ.
+/// Compares each URL's result with the expected one, and lists all differences.
 fn compare<T: PartialEq + Debug>(rows: Vec<(String, T, T)>) {
     let wrong: Vec<_> = rows
         .into_iter()
@@ -45,7 +45,7 @@ const ENDPOINTS: [(&str, &str); 22] = [
 ];
 
 #[tokio::test]
-async fn every_spelling_of_the_endpoint_is_one_resource_and_is_named_as_it_was_asked() {
+async fn every_spelling_of_the_endpoint_is_one_resource_and_is_named_as_requested() {
     let w = World::start().await;
     let client = w.connect().await;
     let bearer = format!("Bearer {}", client.access);
@@ -87,19 +87,25 @@ async fn every_spelling_of_the_endpoint_is_one_resource_and_is_named_as_it_was_a
 }
 
 #[tokio::test]
-async fn a_token_for_one_spelling_is_good_at_every_other() {
+async fn a_token_for_one_spelling_is_valid_at_every_other() {
     let w = World::start().await;
     let client_id = w.client().await;
     let mut rows = Vec::new();
     for (path, _) in ENDPOINTS {
-        let ask = w.ask(&client_id).set("resource", &w.url(path));
-        let answer = w.get(&format!("/authorize?{}", ask.encode())).send().await;
-        if answer.status != 200 {
-            rows.push((format!("authorize {path}"), vec![answer.status], vec![200]));
+        let ask = w
+            .authorization_request(&client_id)
+            .set("resource", &w.url(path));
+        let response = w.get(&format!("/authorize?{}", ask.encode())).send().await;
+        if response.status != 200 {
+            rows.push((
+                format!("authorize {path}"),
+                vec![response.status],
+                vec![200],
+            ));
             continue;
         }
-        let page = Page::read(answer);
-        let decided = w.decide(&page, "authorize", &w.pin).await;
+        let page = Page::read(response);
+        let decided = w.submit_consent(&page, "authorize", &w.pin).await;
         let code = decided.redirected("code").unwrap();
         let form = w.redeem(&client_id, &code).set("resource", &w.url(path));
         let redeemed = w.token(&form).await;
@@ -152,9 +158,9 @@ async fn the_authorization_servers_document_is_found_however_its_url_was_built()
         "//mcp//.well-known//openid-configuration",
         "/Mcp/.well-known/openid-configuration/",
     ] {
-        let answer = w.get(path).send().await;
-        let same = answer.text == document;
-        rows.push((path.to_owned(), (answer.status, same), (200, true)));
+        let response = w.get(path).send().await;
+        let same = response.text == document;
+        rows.push((path.to_owned(), (response.status, same), (200, true)));
     }
     compare(rows);
 }
@@ -185,10 +191,10 @@ async fn the_resource_document_is_found_however_its_url_was_built() {
         // A base with a path, and the path once more: the URL that was typed is the shorter one.
         ("/mcp/.well-known/oauth-protected-resource/mcp", "/mcp"),
     ] {
-        let answer = w.get(path).send().await;
-        let document: serde_json::Value = serde_json::from_str(&answer.text).unwrap_or_default();
+        let response = w.get(path).send().await;
+        let document: serde_json::Value = serde_json::from_str(&response.text).unwrap_or_default();
         let got = document["resource"].as_str().unwrap_or_default().to_owned();
-        rows.push((path.to_owned(), (answer.status, got), (200, w.url(named))));
+        rows.push((path.to_owned(), (response.status, got), (200, w.url(named))));
     }
     compare(rows);
 }
@@ -226,10 +232,10 @@ async fn below_well_known_nothing_is_ever_401() {
             if !token.is_empty() {
                 request = request.header("authorization", token);
             }
-            let answer = request.send().await;
-            rows.push((format!("{method} {path}"), answer.status, status));
+            let response = request.send().await;
+            rows.push((format!("{method} {path}"), response.status, status));
             if !path.starts_with("/nowhere") {
-                let cors = answer.header("access-control-allow-origin");
+                let cors = response.header("access-control-allow-origin");
                 assert_eq!(cors, "*", "{method} {path}");
             }
         }
@@ -251,7 +257,10 @@ async fn our_own_routes_work_with_repeated_slashes() {
     let client_id = registered.json()["client_id"].as_str().unwrap().to_owned();
 
     let shown = w
-        .get(&format!("//authorize?{}", w.ask(&client_id).encode()))
+        .get(&format!(
+            "//authorize?{}",
+            w.authorization_request(&client_id).encode()
+        ))
         .send()
         .await;
     assert_eq!(shown.status, 200, "{}", shown.text);
@@ -315,7 +324,7 @@ async fn our_own_routes_work_with_repeated_slashes() {
         ),
         ("GET", "/.well-known/oauth-protected-resource/mcp/..", 404),
     ] {
-        // By hand: a client's library would resolve the dots.
+        // Not with the HTTP client, because that would resolve the dots.
         rows.push((
             format!("{method} {path}"),
             status_of(&w, method, path).await,
@@ -326,11 +335,16 @@ async fn our_own_routes_work_with_repeated_slashes() {
 }
 
 #[tokio::test]
-async fn head_is_answered_wherever_get_is_and_writes_nothing() {
+async fn head_is_supported_wherever_get_is_and_writes_nothing() {
     let w = World::start().await;
     let client_id = w.client().await;
-    let sound = format!("/authorize?{}", w.ask(&client_id).encode());
-    let unsound = w.ask(&client_id).without("code_challenge");
+    let sound = format!(
+        "/authorize?{}",
+        w.authorization_request(&client_id).encode()
+    );
+    let unsound = w
+        .authorization_request(&client_id)
+        .without("code_challenge");
     let unsound = format!("/authorize?{}", unsound.encode());
     let before = w.dump();
     let twice = format!("/{sound}");
@@ -366,7 +380,7 @@ async fn head_is_answered_wherever_get_is_and_writes_nothing() {
     let mut rows = Vec::new();
     for (path, head) in paths.into_iter().zip(heads) {
         let get = w.get(path).header("accept", "text/html").send().await;
-        let seen = |answer: &Answer| {
+        let seen = |response: &Response| {
             [
                 "content-type",
                 "content-length",
@@ -376,7 +390,7 @@ async fn head_is_answered_wherever_get_is_and_writes_nothing() {
                 "location",
                 "access-control-allow-origin",
             ]
-            .map(|name| answer.header(name).to_owned())
+            .map(|name| response.header(name).to_owned())
         };
         let expected = (get.status, seen(&get));
         rows.push((format!("HEAD {path}"), (head.status, seen(&head)), expected));
@@ -385,12 +399,15 @@ async fn head_is_answered_wherever_get_is_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn head_of_the_consent_page_costs_nothing() {
+async fn head_of_the_consent_page_stores_nothing_and_uses_up_no_limit() {
     let w = World::start().await;
     let client_id = w.client().await;
     let before = w.dump();
-    let path = format!("/authorize?{}", w.ask(&client_id).encode());
-    // More than anybody may open.
+    let path = format!(
+        "/authorize?{}",
+        w.authorization_request(&client_id).encode()
+    );
+    // More than an address may open.
     for _ in 0..=200 {
         assert_eq!(w.request("HEAD", &path).send().await.status, 200);
     }
@@ -407,7 +424,7 @@ async fn status_of(w: &World, method: &str, path: &str) -> u16 {
         w.address
     );
     stream.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer.split(' ').nth(1).unwrap().parse().unwrap()
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    response.split(' ').nth(1).unwrap().parse().unwrap()
 }

@@ -1,5 +1,5 @@
-//! The two AWS services that the function speaks to: the table on the embedded engine, and a secret that a test
-//! changes as it likes.
+//! The two AWS services that the function uses: the table on the embedded engine, and a secret that a test
+//! can change.
 
 use std::{
     net::SocketAddr,
@@ -44,7 +44,7 @@ pub struct Aws {
 
 /// The secret as it is now.
 pub struct Kept {
-    /// The value, or the name of the error that is answered.
+    /// The value, or the name of the error in the response.
     value: Mutex<Result<String, &'static str>>,
     asked: AtomicUsize,
 }

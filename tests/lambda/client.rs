@@ -1,12 +1,12 @@
-//! An OAuth client and a person's browser, speaking in Function URL events.
+//! An OAuth client and a person's browser that send Function URL events.
 
 use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
 
-use crate::{
+use crate::lambda::{
     aws::PIN,
     function::Function,
-    runtime_api::{Answer, Call},
+    runtime_api::{Call, Response},
 };
 
 pub const BASE: &str = "https://abc123.lambda-url.us-east-1.on.aws";
@@ -66,12 +66,12 @@ pub async fn register(function: &Function) -> String {
     let body = json!({ "redirect_uris": [CALLBACK], "client_name": "Test client" });
     let headers = [("content-type", "application/json")];
     let asked = event("POST", "/register", &headers, &body.to_string());
-    let answer = function.answer(&asked).await;
-    assert_eq!(answer.prelude.status, 201, "{}", answer.text());
-    answer.json()["client_id"].as_str().unwrap().to_owned()
+    let response = function.response(&asked).await;
+    assert_eq!(response.prelude.status, 201, "{}", response.text());
+    response.json()["client_id"].as_str().unwrap().to_owned()
 }
 
-pub fn ask(client_id: &str) -> Value {
+pub fn authorization_request(client_id: &str) -> Value {
     let query = Serializer::new(String::new())
         .extend_pairs([
             ("response_type", "code"),
@@ -94,10 +94,10 @@ pub fn ask(client_id: &str) -> Value {
 }
 
 pub async fn open(function: &Function, client_id: &str) -> Page {
-    let answer = function.answer(&ask(client_id)).await;
-    assert_eq!(answer.prelude.status, 200, "{}", answer.text());
-    let cookie = answer.prelude.cookies[0].split(';').next().unwrap();
-    let after = answer.text().split_once("name=\"page\"").unwrap().1;
+    let response = function.response(&authorization_request(client_id)).await;
+    assert_eq!(response.prelude.status, 200, "{}", response.text());
+    let cookie = response.prelude.cookies[0].split(';').next().unwrap();
+    let after = response.text().split_once("name=\"page\"").unwrap().1;
     let value = after.split_once("value=\"").unwrap().1;
     Page {
         id: value.split_once('"').unwrap().0.to_owned(),
@@ -105,7 +105,7 @@ pub async fn open(function: &Function, client_id: &str) -> Page {
     }
 }
 
-pub async fn decide(function: &Function, page: &Page, pin: &str) -> Answer {
+pub async fn submit_consent(function: &Function, page: &Page, pin: &str) -> Response {
     let headers = [
         ("cookie", page.cookie.as_str()),
         ("sec-fetch-site", "same-origin"),
@@ -115,7 +115,9 @@ pub async fn decide(function: &Function, page: &Page, pin: &str) -> Answer {
         ("pin", pin),
         ("decision", "authorize"),
     ];
-    function.answer(&form("/authorize", &headers, &pairs)).await
+    function
+        .response(&form("/authorize", &headers, &pairs))
+        .await
 }
 
 /// A connected client's tokens.
@@ -126,9 +128,9 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    pub fn read(function: &Function, client_id: &str, answer: &Answer) -> Self {
-        assert_eq!(answer.prelude.status, 200, "{}", answer.text());
-        let tokens = answer.json();
+    pub fn read(function: &Function, client_id: &str, response: &Response) -> Self {
+        assert_eq!(response.prelude.status, 200, "{}", response.text());
+        let tokens = response.json();
         let text = |name: &str| {
             let token = tokens[name].as_str().unwrap();
             function.keep_secret(token);
@@ -142,13 +144,13 @@ impl Tokens {
     }
 }
 
-/// The whole way.
+/// All steps, from registration to tokens.
 pub async fn connect(function: &Function) -> Tokens {
     let client_id = register(function).await;
     let page = open(function, &client_id).await;
-    let answer = decide(function, &page, PIN).await;
-    assert_eq!(answer.prelude.status, 303, "{}", answer.text());
-    let to = answer.prelude.headers["location"].as_str().unwrap();
+    let response = submit_consent(function, &page, PIN).await;
+    assert_eq!(response.prelude.status, 303, "{}", response.text());
+    let to = response.prelude.headers["location"].as_str().unwrap();
     let to = url::Url::parse(to).unwrap();
     let code = to.query_pairs().find(|(name, _)| name == "code").unwrap().1;
     function.keep_secret(&code);
@@ -159,8 +161,8 @@ pub async fn connect(function: &Function) -> Tokens {
         ("code_verifier", VERIFIER),
         ("redirect_uri", CALLBACK),
     ];
-    let answer = function.answer(&form("/token", &[], &pairs)).await;
-    Tokens::read(function, &client_id, &answer)
+    let response = function.response(&form("/token", &[], &pairs)).await;
+    Tokens::read(function, &client_id, &response)
 }
 
 pub async fn refresh(function: &Function, tokens: &Tokens) -> Tokens {
@@ -169,11 +171,11 @@ pub async fn refresh(function: &Function, tokens: &Tokens) -> Tokens {
         ("client_id", tokens.client_id.as_str()),
         ("refresh_token", tokens.refresh.as_str()),
     ];
-    let answer = function.answer(&form("/token", &[], &pairs)).await;
-    Tokens::read(function, &tokens.client_id, &answer)
+    let response = function.response(&form("/token", &[], &pairs)).await;
+    Tokens::read(function, &tokens.client_id, &response)
 }
 
-/// Reads until the body ends, and says what came.
+/// Reads until the body ends, and returns it.
 pub async fn rest(call: &mut Call) -> String {
     let mut all = String::new();
     while let Some((data, _)) = call.chunk().await {

@@ -1,12 +1,12 @@
-//! Every event in `events/` gets the answer that `expected.json` promises, and what events cannot hold by accident.
+//! Every event in `events/` gets the response that `expected.json` promises, and what those events do not show.
 
 use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::{
+use crate::lambda::{
     aws::good_secret,
-    function::{Choices, Function},
+    function::{Function, Options},
 };
 
 fn read(name: &str) -> Value {
@@ -17,7 +17,7 @@ fn read(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn every_event_gets_its_expected_answer() {
+async fn every_event_gets_its_expected_response() {
     let expected = read("expected.json");
     let expected = expected.as_object().unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
@@ -28,9 +28,9 @@ async fn every_event_gets_its_expected_answer() {
     assert_eq!(files.count(), expected.len());
     let function = Function::start().await;
     for (name, promise) in expected {
-        let answer = function.answer(&read(name)).await;
-        let text = String::from_utf8_lossy(&answer.body);
-        assert_eq!(answer.prelude.status, promise["status"], "{name}: {text}");
+        let response = function.response(&read(name)).await;
+        let text = String::from_utf8_lossy(&response.body);
+        assert_eq!(response.prelude.status, promise["status"], "{name}: {text}");
         let list = |what: &str| promise[what].as_array().cloned().unwrap_or_default();
         for part in list("contains") {
             assert!(
@@ -48,15 +48,15 @@ async fn every_event_gets_its_expected_answer() {
 }
 
 #[tokio::test]
-async fn a_response_to_head_has_the_headers_and_a_newline_that_the_front_drops() {
+async fn a_response_to_head_has_the_headers_and_a_newline_that_the_function_url_drops() {
     let function = Function::start().await;
-    let answer = function.answer(&read("discovery-head.json")).await;
-    assert_eq!(answer.prelude.headers["content-type"], "application/json");
-    assert_eq!(answer.text(), "\n");
+    let response = function.response(&read("discovery-head.json")).await;
+    assert_eq!(response.prelude.headers["content-type"], "application/json");
+    assert_eq!(response.text(), "\n");
 }
 
 #[tokio::test]
-async fn what_is_no_event_is_answered_and_the_function_lives_on() {
+async fn an_invalid_event_gets_a_response_and_the_function_keeps_running() {
     let function = Function::start().await;
     let mut without_domain = read("minimal.json");
     without_domain["requestContext"]["domainName"] = Value::Null;
@@ -70,21 +70,21 @@ async fn what_is_no_event_is_answered_and_the_function_lives_on() {
         (without_domain, 500),
         (read("minimal.json"), 200),
     ] {
-        let answer = function.answer(&event).await;
-        assert_eq!(answer.prelude.status, status, "{event}");
+        let response = function.response(&event).await;
+        assert_eq!(response.prelude.status, status, "{event}");
     }
     function.logged("bad_event").await;
 }
 
 #[tokio::test]
-async fn the_address_and_the_id_in_the_log_are_those_that_aws_says() {
+async fn the_ip_address_and_request_id_in_the_log_are_those_from_aws() {
     let function = Function::start().await;
     let mut event = read("register.json");
     event["headers"]["x-forwarded-for"] = json!("198.51.100.66");
     event["headers"]["true-client-ip"] = json!("198.51.100.67");
     let call = function.invoke(&event);
     let id = call.id.clone();
-    assert_eq!(call.answer().await.prelude.status, 201);
+    assert_eq!(call.response().await.prelude.status, 201);
     let line = function.logged("request").await;
     assert_eq!(line["address"], event["requestContext"]["http"]["sourceIp"]);
     assert_eq!(line["request_id"], id);
@@ -93,24 +93,24 @@ async fn the_address_and_the_id_in_the_log_are_those_that_aws_says() {
 }
 
 #[tokio::test]
-async fn a_configured_base_url_is_the_only_one_that_is_said() {
-    let function = Function::choosing(Choices {
+async fn a_configured_base_url_is_the_only_one_in_responses() {
+    let function = Function::with_options(Options {
         settings: vec![("BASE_URL", "https://mcp.example.com".to_owned())],
-        ..Choices::default()
+        ..Options::default()
     })
     .await;
-    let answer = function.answer(&read("authorization-server.json")).await;
-    assert_eq!(answer.json()["issuer"], "https://mcp.example.com");
-    assert!(!answer.text().contains("lambda-url"));
+    let response = function.response(&read("authorization-server.json")).await;
+    assert_eq!(response.json()["issuer"], "https://mcp.example.com");
+    assert!(!response.text().contains("lambda-url"));
 }
 
 #[tokio::test]
-async fn with_an_origin_secret_only_the_distribution_is_answered() {
+async fn with_an_origin_secret_only_requests_from_the_distribution_are_accepted() {
     let mut secret: Value = serde_json::from_str(&good_secret()).unwrap();
     secret["origin_secret"] = json!("proof-of-origin-77");
-    let function = Function::choosing(Choices {
+    let function = Function::with_options(Options {
         secret: Some(Ok(secret.to_string())),
-        ..Choices::default()
+        ..Options::default()
     })
     .await;
     function.keep_secret("proof-of-origin-77");
@@ -125,13 +125,13 @@ async fn with_an_origin_secret_only_the_distribution_is_answered() {
         if let Some(presented) = presented {
             event["headers"]["x-origin-secret"] = json!(presented);
         }
-        let answer = function.answer(&event).await;
-        assert_eq!(answer.prelude.status, 403);
-        assert_eq!(answer.json()["error"], "access_denied");
+        let response = function.response(&event).await;
+        assert_eq!(response.prelude.status, 403);
+        assert_eq!(response.json()["error"], "access_denied");
     }
     function.logged("refused_by_host").await;
     event["headers"]["x-origin-secret"] = json!("proof-of-origin-77");
-    assert_eq!(function.answer(&event).await.prelude.status, 201);
+    assert_eq!(function.response(&event).await.prelude.status, 201);
     assert_eq!(
         function.logged("registered").await["address"],
         "2001:db8::7"
@@ -139,14 +139,14 @@ async fn with_an_origin_secret_only_the_distribution_is_answered() {
 }
 
 #[tokio::test]
-async fn bad_settings_end_the_function_before_its_first_poll_and_all_are_named() {
-    let mut function = Function::launch(Choices {
+async fn invalid_settings_end_the_function_before_its_first_poll_and_all_are_named() {
+    let mut function = Function::launch(Options {
         settings: vec![
             ("UPSTREAM_MCP", "http://127.0.0.1:1/mcp".to_owned()),
             ("ACCESS_TOKEN_SECONDS", "soon".to_owned()),
             ("TABLE_NAME", String::new()),
         ],
-        ..Choices::default()
+        ..Options::default()
     })
     .await;
     assert_eq!(function.exit().await, 2);

@@ -1,8 +1,8 @@
-//! The whole flow through the Lambda path, on the binary that is deployed.
+//! The whole flow through the Lambda host, with the binary that is deployed.
 
-use crate::{
+use crate::lambda::{
     aws::PIN,
-    client::{call, connect, decide, form, open, refresh, register},
+    client::{call, connect, form, open, refresh, register, submit_consent},
     function::Function,
 };
 
@@ -10,32 +10,36 @@ use crate::{
 async fn a_client_connects_refreshes_and_is_revoked() {
     let function = Function::start().await;
     let first = connect(&function).await;
-    // Nobody listens at this upstream: the token was good, and the answer says what is not.
-    let answer = function.answer(&call(&first.access)).await;
-    assert_eq!(answer.prelude.status, 502, "{}", answer.text());
+    // Nobody listens at this upstream: the token was valid, and the response says what is not.
+    let response = function.response(&call(&first.access)).await;
+    assert_eq!(response.prelude.status, 502, "{}", response.text());
     assert!(
-        answer.text().contains("127.0.0.1 cannot be reached"),
+        response.text().contains("127.0.0.1 cannot be reached"),
         "{}",
-        answer.text()
+        response.text()
     );
     let line = function.logged("upstream_unreachable").await;
     assert_eq!(line["client_id"], first.client_id);
 
     let second = refresh(&function, &first).await;
     assert_eq!(
-        function.answer(&call(&second.access)).await.prelude.status,
+        function
+            .response(&call(&second.access))
+            .await
+            .prelude
+            .status,
         502
     );
     let pairs = [
         ("token", second.refresh.as_str()),
         ("client_id", &second.client_id),
     ];
-    let revoked = function.answer(&form("/revoke", &[], &pairs)).await;
+    let revoked = function.response(&form("/revoke", &[], &pairs)).await;
     assert_eq!(revoked.prelude.status, 200);
-    let answer = function.answer(&call(&second.access)).await;
-    assert_eq!(answer.prelude.status, 401);
-    assert!(answer.prelude.headers["www-authenticate"].is_string());
-    assert_eq!(answer.json()["error"], "invalid_token");
+    let response = function.response(&call(&second.access)).await;
+    assert_eq!(response.prelude.status, 401);
+    assert!(response.prelude.headers["www-authenticate"].is_string());
+    assert_eq!(response.json()["error"], "invalid_token");
 
     for event in ["registered", "authorized", "issued", "refreshed", "revoked"] {
         let line = function.logged(event).await;
@@ -57,7 +61,7 @@ async fn one_line_per_request_says_who_what_and_how_long() {
     let tokens = connect(&function).await;
     let asked = function.invoke(&call(&tokens.access));
     let id = asked.id.clone();
-    asked.answer().await;
+    asked.response().await;
     let line = function.request(&id).await;
     for (name, value) in [
         ("route", "/mcp"),
@@ -77,15 +81,21 @@ async fn one_line_per_request_says_who_what_and_how_long() {
 }
 
 #[tokio::test]
-async fn a_wrong_pin_is_counted_and_the_right_one_still_opens() {
+async fn a_wrong_pin_is_counted_and_the_correct_one_is_still_accepted() {
     let function = Function::start().await;
     let client_id = register(&function).await;
     let page = open(&function, &client_id).await;
     assert_eq!(
-        decide(&function, &page, "wrongPIN99").await.prelude.status,
+        submit_consent(&function, &page, "wrongPIN99")
+            .await
+            .prelude
+            .status,
         403
     );
     function.counted("WrongPin").await;
-    assert_eq!(decide(&function, &page, PIN).await.prelude.status, 303);
+    assert_eq!(
+        submit_consent(&function, &page, PIN).await.prelude.status,
+        303
+    );
     function.keep_secret("wrongPIN99");
 }

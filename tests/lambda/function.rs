@@ -15,13 +15,13 @@ use tokio::{
     sync::watch,
 };
 
-use crate::{
+use crate::lambda::{
     aws::{Aws, PAT, PIN, SECRET_ARN, TABLE},
     host,
-    runtime_api::{Answer, Call, RuntimeApi},
+    runtime_api::{Call, Response, RuntimeApi},
 };
 
-/// Longer than any test, shorter than anybody's patience.
+/// Longer than any test.
 pub const LONG: Duration = Duration::from_mins(1);
 
 pub struct Function {
@@ -32,24 +32,24 @@ pub struct Function {
     child: Child,
 }
 
-/// What a test may choose.
+/// What a test may change.
 #[derive(Default)]
-pub struct Choices {
-    /// Added to the environment; an empty value takes a setting away.
+pub struct Options {
+    /// Added to the environment; an empty value removes a setting.
     pub settings: Vec<(&'static str, String)>,
     pub secret: Option<Result<String, &'static str>>,
-    /// Run the host out of this test program, see [`host`].
+    /// Run the host in a process of this test program, see [`host`].
     pub own_host: bool,
 }
 
 impl Function {
     pub async fn start() -> Self {
-        Self::choosing(Choices::default()).await
+        Self::with_options(Options::default()).await
     }
 
     /// Started, and waiting for its first invocation.
-    pub async fn choosing(choices: Choices) -> Self {
-        let mut function = Self::launch(choices).await;
+    pub async fn with_options(options: Options) -> Self {
+        let mut function = Self::launch(options).await;
         tokio::select! {
             () = function.api.polled(1) => {}
             ended = function.child.wait() => panic!("{ended:?}: {:#?}", function.log()),
@@ -58,9 +58,9 @@ impl Function {
     }
 
     /// Just started.
-    pub async fn launch(choices: Choices) -> Self {
+    pub async fn launch(options: Options) -> Self {
         let (api, aws) = (RuntimeApi::start().await, Aws::start().await);
-        if let Some(secret) = choices.secret {
+        if let Some(secret) = options.secret {
             aws.set_secret(secret);
         }
         let mut environment = BTreeMap::from([
@@ -84,8 +84,8 @@ impl Function {
             // Nobody listens there.
             ("UPSTREAM_MCP", "https://127.0.0.1:1/mcp".to_owned()),
         ]);
-        environment.extend(choices.settings);
-        let mut command = if choices.own_host {
+        environment.extend(options.settings);
+        let mut command = if options.own_host {
             host::command()
         } else {
             #[expect(clippy::disallowed_methods, reason = "a choice of who runs the tests")]
@@ -117,7 +117,7 @@ impl Function {
         }
     }
 
-    /// The exit code of a function that ends by itself.
+    /// The exit code of a function that exits by itself.
     pub async fn exit(&mut self) -> i32 {
         self.child.wait().await.unwrap().code().unwrap()
     }
@@ -126,11 +126,11 @@ impl Function {
         self.api.invoke(event, Some(LONG))
     }
 
-    pub async fn answer(&self, event: &Value) -> Answer {
-        self.invoke(event).answer().await
+    pub async fn response(&self, event: &Value) -> Response {
+        self.invoke(event).response().await
     }
 
-    /// From now on this must not be found in any log line.
+    /// From now on, this must not be in any log line.
     pub fn keep_secret(&self, secret: &str) {
         self.secrets.lock().unwrap().push(secret.to_owned());
     }
@@ -139,7 +139,7 @@ impl Function {
         self.log.borrow().clone()
     }
 
-    /// Waits for a line of this event, and gives it.
+    /// Waits for a line of this event, and returns it.
     pub async fn logged(&self, event: &str) -> Value {
         self.line(|line| line["event"] == event).await
     }
@@ -178,7 +178,7 @@ impl Function {
 
 impl Drop for Function {
     fn drop(&mut self) {
-        // Ours alone, and by its handle.
+        // Only the child of this test, by its handle.
         let _ = self.child.start_kill();
         if std::thread::panicking() {
             let _ = writeln!(std::io::stderr(), "{:#?}", self.log());

@@ -1,26 +1,26 @@
-//! What a streaming Function URL needs of every response, beyond the rules that `runtime_api` holds each one to.
+//! What a streaming Function URL needs of every response, beyond the rules that `runtime_api` checks for each one.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::{
+use crate::lambda::{
     aws::PIN,
-    client::{ask, call, decide, event, open, register},
-    function::{Choices, Function, LONG},
-    runtime_api::Answer,
+    client::{authorization_request, call, event, open, register, submit_consent},
+    function::{Function, LONG, Options},
+    runtime_api::Response,
     streams::Proxy,
 };
 
 const DISCOVERY: &str = "/.well-known/oauth-authorization-server";
 
-fn is_newline(answer: &Answer, status: u16) {
-    assert_eq!((answer.prelude.status, answer.text()), (status, "\n"));
-    assert_eq!(answer.prelude.headers["content-type"], "application/json");
+fn is_newline(response: &Response, status: u16) {
+    assert_eq!((response.prelude.status, response.text()), (status, "\n"));
+    assert_eq!(response.prelude.headers["content-type"], "application/json");
 }
 
-/// The client's call with this body in place of its own.
+/// The client's call with another body.
 fn message(access_token: &str, message: &Value) -> Value {
     let mut event = call(access_token);
     event["body"] = json!(message.to_string());
@@ -35,7 +35,7 @@ async fn where_there_is_no_body_there_is_a_newline() {
         ("access-control-request-method", "POST"),
     ];
     let preflight = function
-        .answer(&event("OPTIONS", "/mcp", &headers, ""))
+        .response(&event("OPTIONS", "/mcp", &headers, ""))
         .await;
     // A 204 cannot have a body.
     is_newline(&preflight, 200);
@@ -46,13 +46,13 @@ async fn where_there_is_no_body_there_is_a_newline() {
 
     let client_id = register(&function).await;
     let page = open(&function, &client_id).await;
-    let consent = decide(&function, &page, PIN).await;
+    let consent = submit_consent(&function, &page, PIN).await;
     is_newline(&consent, 303);
     assert!(consent.prelude.headers["location"].is_string());
 
-    // The front drops it again.
+    // The Function URL drops it again.
     for path in ["/", DISCOVERY, "/nowhere"] {
-        let head = function.answer(&event("HEAD", path, &[], "")).await;
+        let head = function.response(&event("HEAD", path, &[], "")).await;
         assert_eq!(head.text(), "\n", "{path}");
     }
 }
@@ -71,13 +71,13 @@ async fn a_message_without_an_id_is_acknowledged_by_202_whatever_empty_response_
         (201, &[]),
         (204, &[]),
     ] {
-        proxy.upstream.answers_with(status, headers, "");
+        proxy.upstream.responds_with(status, headers, "");
         let notification = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
         let event = message(&proxy.tokens.access, &notification);
-        let answer = proxy.function.answer(&event).await;
-        assert_eq!(answer.prelude.status, 202, "{status} {headers:?}");
-        assert_eq!(answer.text(), "\n", "{status} {headers:?}");
-        let content_type = &answer.prelude.headers["content-type"];
+        let response = proxy.function.response(&event).await;
+        assert_eq!(response.prelude.status, 202, "{status} {headers:?}");
+        assert_eq!(response.text(), "\n", "{status} {headers:?}");
+        let content_type = &response.prelude.headers["content-type"];
         assert!(content_type.is_string(), "{status} {headers:?}");
         if headers.is_empty() {
             assert_eq!(*content_type, "application/json", "{status}");
@@ -86,27 +86,27 @@ async fn a_message_without_an_id_is_acknowledged_by_202_whatever_empty_response_
 }
 
 #[tokio::test]
-async fn the_end_of_a_session_has_a_newline_too() {
+async fn the_response_to_the_end_of_a_session_has_a_newline_too() {
     let proxy = Proxy::start().await;
     for status in [200, 202, 204] {
-        proxy.upstream.answers_with(status, &[], "");
+        proxy.upstream.responds_with(status, &[], "");
         let bearer = format!("Bearer {}", proxy.tokens.access);
         let headers = [("authorization", bearer.as_str()), ("mcp-session-id", "s")];
         let ended = event("DELETE", "/mcp", &headers, "");
-        let answer = proxy.function.answer(&ended).await;
-        is_newline(&answer, if status == 204 { 200 } else { status });
+        let response = proxy.function.response(&ended).await;
+        is_newline(&response, if status == 204 { 200 } else { status });
     }
 }
 
 #[tokio::test]
-async fn the_prelude_does_not_travel_alone_when_there_is_a_body() {
+async fn the_prelude_is_sent_together_with_the_start_of_the_body() {
     let proxy = Proxy::start().await;
     let client_id = register(&proxy.function).await;
     let json = [("content-type", "application/json")];
     for (name, event) in [
         ("discovery", event("GET", DISCOVERY, &[], "")),
         ("challenge", event("POST", "/mcp", &json, "{}")),
-        ("page", ask(&client_id)),
+        ("page", authorization_request(&client_id)),
         ("preflight", event("OPTIONS", "/mcp", &[], "")),
         ("head", event("HEAD", "/", &[], "")),
         ("call", call(&proxy.tokens.access)),
@@ -120,7 +120,7 @@ async fn the_prelude_does_not_travel_alone_when_there_is_a_body() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_not_json_gets_400_and_the_function_lives_on() {
+async fn an_event_that_is_not_json_gets_400_and_the_function_keeps_running() {
     let function = Function::start().await;
     let agent = |agent: &[u8]| {
         let event = event("GET", DISCOVERY, &[("user-agent", "AGENT")], "").to_string();
@@ -143,42 +143,42 @@ async fn an_event_that_is_not_json_gets_400_and_the_function_lives_on() {
         let told = String::from_utf8_lossy(&broken).into_owned();
         let asked = function.api.invoke_with(broken, Some(LONG));
         let id = asked.id.clone();
-        let answer = asked.answer().await;
-        assert_eq!(answer.prelude.status, 400, "{told}");
-        assert_eq!(answer.json()["error"], "invalid_request", "{told}");
+        let response = asked.response().await;
+        assert_eq!(response.prelude.status, 400, "{told}");
+        assert_eq!(response.json()["error"], "invalid_request", "{told}");
         let line = function.logged_for("bad_event", &id).await;
         assert!(!line.to_string().contains("caf"), "{line}");
     }
     let good = function
         .api
         .invoke_with(agent("caf\u{e9}".as_bytes()), Some(LONG));
-    assert_eq!(good.answer().await.prelude.status, 200);
+    assert_eq!(good.response().await.prelude.status, 200);
 }
 
 #[tokio::test]
-async fn nothing_compressed_is_asked_of_the_upstream() {
+async fn the_upstream_is_asked_for_uncompressed_responses() {
     let proxy = Proxy::start().await;
     let mut event = call(&proxy.tokens.access);
     event["headers"]["accept-encoding"] = json!("gzip, deflate, br");
-    assert_eq!(proxy.function.answer(&event).await.prelude.status, 200);
+    assert_eq!(proxy.function.response(&event).await.prelude.status, 200);
     let requests = proxy.upstream.requests();
     assert_eq!(requests.last().unwrap().header("accept-encoding"), None);
 }
 
 #[tokio::test]
 async fn a_silent_upstream_hardly_delays_the_first_poll() {
-    // Accepts and says nothing, not even in the TLS handshake.
+    // Accepts connections and sends nothing, not even in the TLS handshake.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/mcp", silent.local_addr().unwrap());
     let started = Instant::now();
-    let function = Function::choosing(Choices {
+    let function = Function::with_options(Options {
         settings: vec![("UPSTREAM_MCP", url)],
-        ..Choices::default()
+        ..Options::default()
     })
     .await;
     let polled = started.elapsed();
     // 300 ms, and what it takes to start on a busy machine. Table and secret may take 1.5 s.
     assert!(polled < Duration::from_millis(1400), "{polled:?}");
-    // The silence did not keep the secret from being read.
+    // The secret was read in spite of the silent upstream.
     assert_eq!(function.aws.asked(), 1);
 }

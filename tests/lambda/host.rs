@@ -10,11 +10,11 @@ use lambda_oauth_mcp_proxy::{
 use rustls::pki_types::CertificateDer;
 use tokio::process::Command;
 
-use crate::authority::{Authority, trusting};
+use crate::support::authority::{Authority, trusting};
 
 /// The authority's certificate, in base64.
 const AUTHORITY: &str = "TEST_AUTHORITY";
-/// A file: seconds by which the clock is ahead, or `panic` for randomness that fails.
+/// A file: the seconds by which the clock is ahead, or `panic` for randomness that panics.
 const HAND: &str = "TEST_HAND";
 
 /// The file through which a test moves the process's clock; removed when dropped.
@@ -32,7 +32,7 @@ impl Hand {
         fs::write(&self.0, what).unwrap();
     }
 
-    /// What the process needs to be told.
+    /// The settings that the process needs.
     pub fn settings(&self, authority: &Authority) -> Vec<(&'static str, String)> {
         vec![
             (AUTHORITY, STANDARD.encode(authority.certificate())),
@@ -50,7 +50,7 @@ impl Drop for Hand {
 /// This test program, to run [`the_function`] and nothing else.
 pub fn command() -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["host::the_function", "--exact", "--nocapture"]);
+    command.args(["lambda::host::the_function", "--exact", "--nocapture"]);
     command
 }
 

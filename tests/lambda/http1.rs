@@ -1,5 +1,5 @@
 //! The server's side of an HTTP/1.1 connection, read chunk by chunk: what was sent in one piece and what was not is
-//! visible here and nowhere above.
+//! visible only here.
 
 use std::{io, str::FromStr as _};
 
@@ -10,7 +10,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// More than the function sends at once in any test.
+/// More than the function sends in one write in any test.
 const READ_BYTES: usize = 1024 * 1024;
 
 pub struct Connection {

@@ -1,8 +1,8 @@
-//! The Runtime API, exactly: one invocation at a time, real deadlines, and everything that is sent kept as it came.
+//! The Runtime API, exactly: one invocation at a time, real deadlines, and everything that is sent is kept unchanged.
 //!
-//! Behind it stands a Function URL that does what AWS is reported to do (tests/e2e/lib/functionurl.mjs has the reports).
-//! So every response that a test reads is held to these rules, because the client of one that breaks them would wait
-//! for ever or get a 502: its body is not empty, its prelude is one small JSON object of strings without
+//! In front of it is a Function URL that does what AWS is reported to do (tests/e2e/lib/functionurl.mjs has the
+//! reports). So every response that a test reads is checked against these rules, because the client of one that breaks them would wait
+//! forever or get a 502: its body is not empty, its prelude is one small JSON object of strings without
 //! `content-length`, in the first chunk as a whole, and the error trailers are declared.
 
 use std::{
@@ -25,7 +25,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::http1::{Connection, Part, RequestHead};
+use crate::lambda::http1::{Connection, Part, RequestHead};
 
 /// What separates the prelude from the body.
 const SEPARATOR: [u8; 8] = [0; 8];
@@ -57,7 +57,7 @@ struct Invocation {
 
 struct Shared {
     waiting: Mutex<mpsc::UnboundedReceiver<Invocation>>,
-    /// The invocation under way: its id, and where to put its response.
+    /// The current invocation: its id, and where to put its response.
     current: Mutex<Option<(String, mpsc::UnboundedSender<Sent>)>>,
     polled: watch::Sender<u64>,
     out_of_turn: AtomicBool,
@@ -94,13 +94,13 @@ impl RuntimeApi {
         }
     }
 
-    /// Resolves when the function has asked for an invocation so many times.
+    /// Resolves when the function has asked for an invocation this many times.
     pub async fn polled(&self, times: u64) {
         let mut polled = self.shared.polled.subscribe();
         polled.wait_for(|seen| *seen >= times).await.unwrap();
     }
 
-    /// Queues an event for a function that may run for so long; `None` is a deadline in 1970.
+    /// Queues an event with this time until the deadline; `None` is a deadline in 1970.
     pub fn invoke(&self, event: &Value, runs: Option<Duration>) -> Call {
         self.invoke_with(event.to_string().into_bytes(), runs)
     }
@@ -126,7 +126,7 @@ impl RuntimeApi {
             id,
             arriving,
             started: Instant::now(),
-            // What Lambda would cut.
+            // Lambda would end the invocation then.
             killed_at: runs.map(|runs| tokio::time::Instant::now() + runs),
             rest: Bytes::new(),
             body_bytes: 0,
@@ -145,7 +145,7 @@ impl Drop for RuntimeApi {
     }
 }
 
-/// An invocation under way.
+/// An invocation that is running.
 pub struct Call {
     pub id: String,
     arriving: mpsc::UnboundedReceiver<Sent>,
@@ -159,7 +159,7 @@ pub struct Call {
     ended: Option<HeaderMap>,
 }
 
-/// What stands before the body.
+/// What comes before the body.
 #[derive(Debug)]
 pub struct Prelude {
     pub status: u16,
@@ -176,16 +176,16 @@ pub struct CutOff {
     pub body: Value,
 }
 
-/// An answer read to its end.
+/// A response read to its end.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     pub prelude: Prelude,
     pub body: Bytes,
     /// From the invocation to the end.
     pub took: Duration,
 }
 
-impl Answer {
+impl Response {
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
@@ -308,13 +308,13 @@ impl Call {
     }
 
     /// Everything.
-    pub async fn answer(mut self) -> Answer {
+    pub async fn response(mut self) -> Response {
         let prelude = self.prelude().await;
         let mut body = Vec::new();
         while let Some((data, _)) = self.chunk().await {
             body.extend_from_slice(&data);
         }
-        Answer {
+        Response {
             prelude,
             body: body.into(),
             took: self.started.elapsed(),
@@ -328,7 +328,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     while let Ok((stream, _)) = listener.accept().await {
         let shared = shared.clone();
         connections.spawn(async move {
-            // A connection that breaks is a function that died: whoever waits for its response sees that.
+            // A broken connection means that the function exited: whoever waits for its response sees that.
             let _ = serve(Connection::new(stream), &shared).await;
         });
     }

@@ -1,19 +1,19 @@
-//! The secret: not filled in, wrong, out of reach, changed.
+//! The secret: empty, invalid, unavailable, changed.
 
 use serde_json::json;
 
-use crate::{
+use crate::lambda::{
     aws::{PAT, good_secret},
-    client::{ask, call, connect, decide, event, open, register},
-    function::{Choices, Function},
+    client::{authorization_request, call, connect, event, open, register, submit_consent},
+    function::{Function, Options},
     streams::Proxy,
 };
 
 const OPERATOR: &str = "This server is not set up completely yet.";
-const WAIT: &str = "This server cannot answer right now.";
+const WAIT: &str = "This server cannot respond right now.";
 
 #[tokio::test]
-async fn each_fault_of_the_secret_is_a_page_a_503_and_a_clear_log_line() {
+async fn each_fault_of_the_secret_gives_an_error_page_a_503_and_a_clear_log_line() {
     let document =
         |token: &str, pin: &str| json!({ "upstream_token": token, "auth_pin": pin }).to_string();
     let cases = [
@@ -48,30 +48,34 @@ async fn each_fault_of_the_secret_is_a_page_a_503_and_a_clear_log_line() {
     ];
     for (secret, page, detail) in cases {
         let told = format!("{secret:?}");
-        let function = Function::choosing(Choices {
+        let function = Function::with_options(Options {
             secret: Some(secret),
-            ..Choices::default()
+            ..Options::default()
         })
         .await;
         // Discovery and registration need no secret.
         let asked = event("GET", "/.well-known/oauth-authorization-server", &[], "");
-        assert_eq!(function.answer(&asked).await.prelude.status, 200);
+        assert_eq!(function.response(&asked).await.prelude.status, 200);
         let client_id = register(&function).await;
-        let answer = function.answer(&ask(&client_id)).await;
-        assert_eq!(answer.prelude.status, 503, "{told}");
-        assert!(answer.text().contains(page), "{told}: {}", answer.text());
+        let response = function.response(&authorization_request(&client_id)).await;
+        assert_eq!(response.prelude.status, 503, "{told}");
+        assert!(
+            response.text().contains(page),
+            "{told}: {}",
+            response.text()
+        );
         let line = function.logged("unavailable").await;
         assert_eq!(line["what"], "secret");
         assert_eq!(line["operator"], page == OPERATOR, "{line}");
         assert!(line["detail"].as_str().unwrap().contains(detail), "{line}");
         assert!(
-            answer
+            response
                 .text()
                 .contains(line["span"]["request_id"].as_str().unwrap()),
             "{line}"
         );
         function.counted("SecretUnavailable").await;
-        // Set right, it works without a restart.
+        // Once the secret is correct, the function works without a restart.
         function.aws.set_secret(Ok(good_secret()));
         connect(&function).await;
     }
@@ -86,10 +90,10 @@ async fn the_secret_is_read_once_before_the_first_request() {
 }
 
 #[tokio::test]
-async fn a_new_token_is_taken_when_the_upstream_refuses_the_old_one() {
+async fn a_new_token_is_used_when_the_upstream_refuses_the_old_one() {
     let proxy = Proxy::start().await;
     let asked = proxy.function.aws.asked();
-    proxy.upstream.answers(|recorded| {
+    proxy.upstream.responds(|recorded| {
         use axum::response::IntoResponse as _;
         let new = recorded.header("authorization") == Some("Bearer new-token-of-the-owner");
         let status = if new {
@@ -100,22 +104,22 @@ async fn a_new_token_is_taken_when_the_upstream_refuses_the_old_one() {
         (status, "{}").into_response()
     });
     proxy.function.keep_secret("new-token-of-the-owner");
-    // The secret did not change: the owner must act. The warm-up's reading is younger than 30 s.
-    let answer = proxy.function.answer(&call(&proxy.tokens.access)).await;
-    assert_eq!(answer.prelude.status, 502);
+    // The secret did not change: the owner must act. The copy from the warm-up is younger than 30 s.
+    let response = proxy.function.response(&call(&proxy.tokens.access)).await;
+    assert_eq!(response.prelude.status, 502);
     proxy.function.counted("UpstreamCredentialRefused").await;
     assert_eq!(proxy.function.aws.asked(), asked);
 
     let new = good_secret().replace(PAT, "new-token-of-the-owner");
     proxy.function.aws.set_secret(Ok(new));
     proxy.hand.says("31");
-    let answer = proxy.function.answer(&call(&proxy.tokens.access)).await;
-    assert_eq!(answer.prelude.status, 200, "{}", answer.text());
+    let response = proxy.function.response(&call(&proxy.tokens.access)).await;
+    assert_eq!(response.prelude.status, 200, "{}", response.text());
     assert_eq!(proxy.function.aws.asked(), asked + 1);
 }
 
 #[tokio::test]
-async fn a_new_pin_is_known_after_the_first_request_past_five_minutes() {
+async fn a_new_pin_is_used_from_the_first_request_after_five_minutes() {
     let proxy = Proxy::start().await;
     let (function, asked) = (&proxy.function, proxy.function.aws.asked());
     let client_id = register(function).await;
@@ -131,27 +135,30 @@ async fn a_new_pin_is_known_after_the_first_request_past_five_minutes() {
     assert_eq!(function.aws.asked(), asked + 1);
     let page = open(function, &client_id).await;
     assert_eq!(
-        decide(function, &page, crate::aws::PIN)
+        submit_consent(function, &page, crate::lambda::aws::PIN)
             .await
             .prelude
             .status,
         403
     );
     assert_eq!(
-        decide(function, &page, "newPIN4567").await.prelude.status,
+        submit_consent(function, &page, "newPIN4567")
+            .await
+            .prelude
+            .status,
         303
     );
 }
 
 #[tokio::test]
-async fn the_last_good_secret_serves_for_a_day() {
+async fn the_last_valid_secret_is_used_for_a_day() {
     let proxy = Proxy::start().await;
     let function = &proxy.function;
     function.aws.set_secret(Err("InternalServiceError"));
     proxy.hand.says("400");
     assert_eq!(
         function
-            .answer(&call(&proxy.tokens.access))
+            .response(&call(&proxy.tokens.access))
             .await
             .prelude
             .status,
@@ -162,21 +169,21 @@ async fn the_last_good_secret_serves_for_a_day() {
     proxy.hand.says("86000");
     assert_eq!(
         function
-            .answer(&call(&proxy.tokens.access))
+            .response(&call(&proxy.tokens.access))
             .await
             .prelude
             .status,
         200
     );
     proxy.hand.says("86500");
-    let answer = function.answer(&call(&proxy.tokens.access)).await;
-    assert_eq!(answer.prelude.status, 503, "{}", answer.text());
+    let response = function.response(&call(&proxy.tokens.access)).await;
+    assert_eq!(response.prelude.status, 503, "{}", response.text());
     // Never a 401, which would make clients drop their tokens.
-    assert_eq!(answer.prelude.headers["retry-after"], "5");
+    assert_eq!(response.prelude.headers["retry-after"], "5");
     function.aws.set_secret(Ok(good_secret()));
     assert_eq!(
         function
-            .answer(&call(&proxy.tokens.access))
+            .response(&call(&proxy.tokens.access))
             .await
             .prelude
             .status,
@@ -199,17 +206,17 @@ async fn a_token_that_cannot_be_sent_is_503_with_the_reason_and_is_not_shown() {
         ("Bearer ", "only the name of a scheme"),
     ] {
         let document = json!({ "upstream_token": pasted, "auth_pin": "abc234" });
-        let function = Function::choosing(Choices {
+        let function = Function::with_options(Options {
             secret: Some(Ok(document.to_string())),
-            ..Choices::default()
+            ..Options::default()
         })
         .await;
         function.keep_secret(MARK);
         let client_id = register(&function).await;
-        let answer = function.answer(&ask(&client_id)).await;
-        assert_eq!(answer.prelude.status, 503, "{pasted:?}");
-        assert!(answer.text().contains(OPERATOR), "{}", answer.text());
-        assert!(!answer.text().contains(MARK));
+        let response = function.response(&authorization_request(&client_id)).await;
+        assert_eq!(response.prelude.status, 503, "{pasted:?}");
+        assert!(response.text().contains(OPERATOR), "{}", response.text());
+        assert!(!response.text().contains(MARK));
         let line = function.logged("unavailable").await;
         let detail = line["detail"].as_str().unwrap();
         assert!(
@@ -220,7 +227,7 @@ async fn a_token_that_cannot_be_sent_is_503_with_the_reason_and_is_not_shown() {
 }
 
 #[tokio::test]
-async fn a_token_is_cleaned_and_judged_at_every_reading() {
+async fn the_upstream_token_is_cleaned_and_validated_at_every_read() {
     let proxy = Proxy::start().await;
     let function = &proxy.function;
     let mut now = 0;
@@ -236,20 +243,20 @@ async fn a_token_is_cleaned_and_judged_at_every_reading() {
             "Authorization: Bearer three-s3cr3tPart",
             Some("Bearer three-s3cr3tPart"),
         ),
-        // The last good one serves on.
+        // The last valid one is still used.
         ("four\ns3cr3tPart", None),
         ("", None),
         ("\u{feff}five-s3cr3tPart", Some("Bearer five-s3cr3tPart")),
         ("token six-s3cr3tPart", Some("Bearer six-s3cr3tPart")),
     ] {
-        let document = json!({ "upstream_token": pasted, "auth_pin": crate::aws::PIN });
+        let document = json!({ "upstream_token": pasted, "auth_pin": crate::lambda::aws::PIN });
         function.aws.set_secret(Ok(document.to_string()));
         now += 400;
         proxy.hand.says(&now.to_string());
-        // The first request past five minutes has the secret read again beside it.
+        // The first request after five minutes causes a new read in the background.
         for _ in 0..2 {
-            let answer = function.answer(&call(&proxy.tokens.access)).await;
-            assert_eq!(answer.prelude.status, 200, "{pasted:?}");
+            let response = function.response(&call(&proxy.tokens.access)).await;
+            assert_eq!(response.prelude.status, 200, "{pasted:?}");
         }
         let seen = proxy.upstream.requests().pop().unwrap();
         let sent = seen.header("authorization").unwrap().to_owned();

@@ -1,8 +1,8 @@
-//! URLs and header names in the spellings in which a Function URL hands them over.
+//! URLs and header names in the spellings in which a Function URL delivers them.
 
 use serde_json::{Value, json};
 
-use crate::{
+use crate::lambda::{
     client::{BASE, call, event},
     streams::Proxy,
 };
@@ -36,7 +36,7 @@ async fn every_spelling_of_the_endpoint_reaches_the_upstream() {
     ] {
         let before = proxy.upstream.requests().len();
         let asked = at(&proxy.tokens.access, path, &[]);
-        let status = proxy.function.answer(&asked).await.prelude.status;
+        let status = proxy.function.response(&asked).await.prelude.status;
         let seen = proxy.upstream.requests().into_iter().nth(before);
         let seen = seen.map(|seen| seen.target).unwrap_or_default();
         if (status, seen.as_str()) != (200, target) {
@@ -48,7 +48,7 @@ async fn every_spelling_of_the_endpoint_reaches_the_upstream() {
             &[],
             "",
         );
-        let document = proxy.function.answer(&document).await.json();
+        let document = proxy.function.response(&document).await.json();
         if document["resource"] != format!("{BASE}{path}") {
             wrong.push(format!("{path}: {document}"));
         }
@@ -72,7 +72,7 @@ async fn header_names_with_underscores_reach_the_upstream() {
         (&["mcp_param_user_id", "x_forwarded_for", "x-api_key"], &[]),
     ] {
         let asked = at(&proxy.tokens.access, "/mcp", sent);
-        let status = proxy.function.answer(&asked).await.prelude.status;
+        let status = proxy.function.response(&asked).await.prelude.status;
         let seen = proxy.upstream.requests().pop().unwrap();
         let mut arrived: Vec<_> = seen
             .headers

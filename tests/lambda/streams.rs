@@ -1,5 +1,5 @@
-//! Tool calls that are answered by an upstream: pieces arrive as they are sent, and whatever happens the Runtime API
-//! gets an orderly end.
+//! Tool calls to an upstream that responds: pieces arrive as they are sent, and whatever happens, the invocation ends
+//! as the Runtime API wants it.
 
 use std::time::Duration;
 
@@ -9,17 +9,19 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::mpsc;
 
 use crate::{
-    authority::Authority,
-    aws::PAT,
-    client::{Tokens, call, connect, register, rest},
-    function::{Choices, Function},
-    host::Hand,
-    recorder::Recorder,
+    lambda::{
+        aws::PAT,
+        client::{Tokens, call, connect, register, rest},
+        function::{Function, Options},
+        host::Hand,
+        tls_listener::TlsListener,
+    },
+    support::{authority::Authority, recorder::Recorder},
 };
 
 const EVENTS: [(&str, &str); 1] = [("content-type", "text/event-stream")];
 
-/// The function before an upstream that answers.
+/// The function in front of an upstream that responds.
 pub struct Proxy {
     pub function: Function,
     pub upstream: Recorder,
@@ -30,17 +32,17 @@ pub struct Proxy {
 impl Proxy {
     pub async fn start() -> Self {
         let authority = Authority::new();
-        let listener = authority.listener("localhost", rustls::ALL_VERSIONS).await;
+        let listener = TlsListener::start(&authority, "localhost", rustls::ALL_VERSIONS).await;
         let upstream = Recorder::start_on(listener);
         let hand = Hand::new();
         let url = format!("https://localhost:{}/mcp", upstream.address.port());
         let mut settings = hand.settings(&authority);
         settings.push(("UPSTREAM_MCP", url));
         settings.push(("ACCESS_TOKEN_SECONDS", "1000000".to_owned()));
-        let function = Function::choosing(Choices {
+        let function = Function::with_options(Options {
             settings,
             own_host: true,
-            ..Choices::default()
+            ..Options::default()
         })
         .await;
         let tokens = connect(&function).await;
@@ -52,20 +54,20 @@ impl Proxy {
         }
     }
 
-    /// Lets the upstream answer with what is sent into the channel.
+    /// Makes the upstream respond with what is sent into the channel.
     fn streams(&self, headers: &'static [(&'static str, &'static str)]) -> Sender {
         let (sender, receiver) = mpsc::unbounded_channel::<Piece>();
         let receiver = std::sync::Mutex::new(Some(receiver));
-        self.upstream.answers(move |_| {
+        self.upstream.responds(move |_| {
             let receiver = receiver.lock().unwrap().take().expect("one call");
             let pieces = stream::unfold(receiver, |mut receiver| async {
                 Some((receiver.recv().await?, receiver))
             });
-            let mut answer = Body::from_stream(pieces).into_response();
+            let mut response = Body::from_stream(pieces).into_response();
             for (name, value) in headers {
-                answer.headers_mut().insert(*name, value.parse().unwrap());
+                response.headers_mut().insert(*name, value.parse().unwrap());
             }
-            answer
+            response
         });
         sender
     }
@@ -84,7 +86,7 @@ async fn a_tool_call_is_streamed_piece_by_piece() {
     assert_eq!(prelude.headers["content-type"], "text/event-stream");
     // The client has status and headers before there is an event.
     assert!(!prelude.with_body);
-    // Each piece is sent only after the one before it has come through: nothing waits for the end.
+    // Each piece is sent only after the previous one has arrived: nothing waits for the end.
     for piece in [
         "data: {\"progress\":1}\n\n",
         "data: {\"prog",
@@ -112,8 +114,7 @@ async fn a_tool_call_is_streamed_piece_by_piece() {
 }
 
 #[tokio::test]
-async fn a_stream_that_the_upstream_cuts_off_is_reported_with_trailers_and_without_a_word_of_ours_in_it()
- {
+async fn a_stream_that_the_upstream_cuts_off_is_reported_in_trailers_and_nothing_is_added_to_it() {
     let proxy = Proxy::start().await;
     let upstream = proxy.streams(&EVENTS);
     let mut asked = proxy.function.invoke(&call(&proxy.tokens.access));
@@ -127,17 +128,17 @@ async fn a_stream_that_the_upstream_cuts_off_is_reported_with_trailers_and_witho
     // Lambda recommends `category.reason`.
     assert_eq!(report.error_type, "Function.StreamCutOff");
     assert_eq!(report.body["errorType"], report.error_type);
-    // What went wrong is for the log alone.
+    // The cause is only in the log.
     assert_eq!(report.body["errorMessage"], "the response was cut off");
     let line = proxy.function.logged("stream_broken").await;
     assert_eq!(line["request_id"], asked.id.as_str());
 
-    // And it lives on.
+    // And it keeps running.
     proxy
         .upstream
-        .answers_with(200, &[("content-type", "application/json")], "{}");
-    let answer = proxy.function.answer(&call(&proxy.tokens.access)).await;
-    assert_eq!((answer.prelude.status, answer.text()), (200, "{}"));
+        .responds_with(200, &[("content-type", "application/json")], "{}");
+    let response = proxy.function.response(&call(&proxy.tokens.access)).await;
+    assert_eq!((response.prelude.status, response.text()), (200, "{}"));
 }
 
 #[tokio::test]
@@ -163,7 +164,7 @@ async fn streams_end_between_events_five_seconds_before_the_deadline() {
 }
 
 #[tokio::test]
-async fn what_has_no_place_to_end_is_cut_before_the_deadline() {
+async fn a_stream_without_an_event_boundary_is_cut_before_the_deadline() {
     let proxy = Proxy::start().await;
     let upstream = proxy.streams(&[("content-type", "application/json")]);
     let runs = Duration::from_secs(5);
@@ -182,7 +183,7 @@ async fn what_has_no_place_to_end_is_cut_before_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_silent_upstream_is_given_up_before_the_deadline() {
+async fn a_silent_upstream_gives_an_error_before_the_deadline() {
     let proxy = Proxy::start().await;
     proxy.upstream.falls_silent();
     let runs = Duration::from_secs(4);
@@ -190,12 +191,12 @@ async fn a_silent_upstream_is_given_up_before_the_deadline() {
         .function
         .api
         .invoke(&call(&proxy.tokens.access), Some(runs));
-    let answer = asked.answer().await;
-    assert_eq!(answer.prelude.status, 504, "{}", answer.text());
+    let response = asked.response().await;
+    assert_eq!(response.prelude.status, 504, "{}", response.text());
     assert!(
-        answer.took < Duration::from_millis(2500),
+        response.took < Duration::from_millis(2500),
         "{:?}",
-        answer.took
+        response.took
     );
     proxy.function.logged("upstream_silent").await;
 }
@@ -215,16 +216,16 @@ async fn a_deadline_in_the_past_is_no_deadline() {
 }
 
 #[tokio::test]
-async fn a_panic_is_answered_with_500_and_the_function_lives_on() {
+async fn a_panic_gives_500_and_the_function_keeps_running() {
     let proxy = Proxy::start().await;
     proxy.hand.says("panic");
     let body = r#"{"redirect_uris":["https://client.example/callback"]}"#;
     let headers = [("content-type", "application/json")];
-    let asked = crate::client::event("POST", "/register", &headers, body);
-    let answer = proxy.function.answer(&asked).await;
-    assert_eq!(answer.prelude.status, 500);
-    assert_eq!(answer.json()["error"], "server_error");
-    assert!(!answer.text().contains("on purpose"));
+    let asked = crate::lambda::client::event("POST", "/register", &headers, body);
+    let response = proxy.function.response(&asked).await;
+    assert_eq!(response.prelude.status, 500);
+    assert_eq!(response.json()["error"], "server_error");
+    assert!(!response.text().contains("on purpose"));
     proxy.function.logged("panic").await;
     proxy.function.counted("ServerError").await;
     proxy.hand.says("0");
@@ -232,17 +233,17 @@ async fn a_panic_is_answered_with_500_and_the_function_lives_on() {
 }
 
 #[tokio::test]
-async fn a_large_answer_arrives_whole() {
+async fn a_large_response_arrives_complete() {
     let proxy = Proxy::start().await;
-    proxy.upstream.answers(|_| {
+    proxy.upstream.responds(|_| {
         let pieces =
             stream::iter(0..64).map(|n| Ok::<_, std::io::Error>(Bytes::from(vec![n; 65_536])));
         Body::from_stream(pieces).into_response()
     });
-    let answer = proxy.function.answer(&call(&proxy.tokens.access)).await;
-    assert_eq!(answer.body.len(), 64 * 65_536);
+    let response = proxy.function.response(&call(&proxy.tokens.access)).await;
+    assert_eq!(response.body.len(), 64 * 65_536);
     assert!(
-        answer
+        response
             .body
             .chunks(65_536)
             .zip(0_u8..)

@@ -1,4 +1,4 @@
-//! The one HTTP stack, by real handshakes: table, secret and upstream through the same client, each with a
+//! The HTTP client with real TLS handshakes: table, secret and upstream through the same client, each with a
 //! certificate of the tests' own authority.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use axum::{Router, serve::Listener};
 use http::{HeaderMap, Method};
 use lambda_oauth_mcp_proxy::{
     clock::Clock,
-    config::{Config, Host},
+    config::{Config, HostKind},
     host::engine,
     http_client::{HttpClient, tls, tls_with_roots},
     pin::Pin,
@@ -18,16 +18,18 @@ use lambda_oauth_mcp_proxy::{
 use rustls::version::{TLS12, TLS13};
 
 use crate::{
-    authority::Authority,
-    aws::{PAT, PIN, SECRET_ARN, TABLE, database, secrets_manager},
-    recorder::Recorder,
+    lambda::{
+        aws::{PAT, PIN, SECRET_ARN, TABLE, database, secrets_manager},
+        tls_listener::TlsListener,
+    },
+    support::{authority::Authority, recorder::Recorder},
 };
 
 fn trusting(authority: &Authority) -> HttpClient {
     HttpClient::new(tls_with_roots(authority.roots()), Clock::from_fn(|| 0))
 }
 
-/// Serves in the background until the test ends, and says where.
+/// Serves in the background until the test ends, and returns the URL.
 fn serve<L: Listener<Addr = std::net::SocketAddr>>(listener: L, router: Router) -> String {
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -59,7 +61,7 @@ fn manager(http: &HttpClient, endpoint: String) -> aws_sdk_secretsmanager::Clien
 }
 
 fn upstream(http: HttpClient, port: u16) -> Upstream {
-    let config = Config::read(Host::Lambda, |name| match name {
+    let config = Config::read(HostKind::Lambda, |name| match name {
         "UPSTREAM_MCP" => Some(format!("https://localhost:{port}/mcp")),
         "TABLE_NAME" | "SECRET_ARN" => Some("any".to_owned()),
         _ => None,
@@ -91,7 +93,7 @@ async fn table_secret_and_upstream_are_reached_by_tls_1_2_and_1_3() {
         let authority = Authority::new();
         let http = trusting(&authority);
 
-        let listener = authority.listener("localhost", versions).await;
+        let listener = TlsListener::start(&authority, "localhost", versions).await;
         let endpoint = serve(listener, engine::router(database().await));
         let item = dynamodb(&http, endpoint)
             .get_item()
@@ -103,7 +105,7 @@ async fn table_secret_and_upstream_are_reached_by_tls_1_2_and_1_3() {
             .unwrap();
         assert!(item.item.is_none());
 
-        let listener = authority.listener("localhost", versions).await;
+        let listener = TlsListener::start(&authority, "localhost", versions).await;
         let endpoint = serve(listener, secrets_manager(Arc::default()));
         let secrets = Secrets::manager(
             manager(&http, endpoint),
@@ -113,29 +115,31 @@ async fn table_secret_and_upstream_are_reached_by_tls_1_2_and_1_3() {
         );
         assert!(secrets.get().await.unwrap().pin.is(PIN));
 
-        let recorder = Recorder::start_on(authority.listener("localhost", versions).await);
+        let recorder =
+            Recorder::start_on(TlsListener::start(&authority, "localhost", versions).await);
         let upstream = upstream(http, recorder.address.port());
         assert_eq!(posted(&upstream).await.unwrap().status(), 200);
         let bearer = format!("Bearer {PAT}");
         assert_eq!(
-            recorder.only().header("authorization"),
+            recorder.only_request().header("authorization"),
             Some(bearer.as_str())
         );
     }
 }
 
 #[tokio::test]
-async fn no_byte_is_sent_to_whoever_cannot_prove_who_it_is() {
+async fn no_byte_is_sent_to_a_server_without_a_trusted_certificate() {
     let authority = Authority::new();
     let stranger = Authority::new();
     for (http, name) in [
-        // The deployed roots do not hold the tests' authority.
+        // The roots of the deployed program do not contain the tests' authority.
         (HttpClient::new(tls(), Clock::from_fn(|| 0)), "localhost"),
         (trusting(&stranger), "localhost"),
         // The right authority, another name.
         (trusting(&authority), "elsewhere.example"),
     ] {
-        let recorder = Recorder::start_on(authority.listener(name, rustls::ALL_VERSIONS).await);
+        let recorder =
+            Recorder::start_on(TlsListener::start(&authority, name, rustls::ALL_VERSIONS).await);
         let upstream = upstream(http, recorder.address.port());
         let failure = posted(&upstream).await.err().unwrap();
         assert!(

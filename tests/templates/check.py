@@ -1,5 +1,5 @@
-"""Checks what the linters do not see: the CloudFormation that SAM makes of template.yaml, its twin
-infra/backing.yaml, infra/edge.yaml, samconfig.toml and events/. No credentials and no network are needed.
+"""Checks what the linters do not: the CloudFormation that SAM creates from template.yaml, and infra/backing.yaml,
+infra/edge.yaml, samconfig.toml and events/. No credentials and no network are needed.
 
     pip install -r tests/templates/requirements.txt
     python tests/templates/check.py
@@ -17,7 +17,7 @@ from pathlib import Path
 from unittest import mock
 
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
-# The translator complains that nobody collects its own usage metrics.
+# The translator warns that its own usage metrics are not collected.
 logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
 
 from cloudformation import Stack, allowed, longest_text  # noqa: E402
@@ -28,8 +28,7 @@ from samtranslator.translator.transform import transform  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# design.md's settings for Lambda; the local host's own (UPSTREAM_TOKEN, AUTH_PIN, TRUSTED_PROXY_HEADER) must not
-# appear.
+# The settings on Lambda. Those for one machine (UPSTREAM_TOKEN, AUTH_PIN, TRUSTED_PROXY_HEADER) must not be there.
 VARIABLES = set(
     """BASE_URL ALSO_BASE_URLS UPSTREAM_MCP UPSTREAM_TRANSPORT UPSTREAM_AUTH_HEADER UPSTREAM_AUTH_SCHEME
     UPSTREAM_HEADERS FORWARD_HEADERS GET_STREAMS STREAM_MAX_SECONDS UPSTREAM_FIRST_BYTE_SECONDS ACCESS_TOKEN_SECONDS
@@ -53,10 +52,10 @@ AWS_METRICS = {
     "AWS/Lambda": ("FunctionName", {"Invocations", "Errors", "Throttles", "Duration", "ConcurrentExecutions"}),
     "AWS/DynamoDB": ("TableName", {"ConsumedWriteCapacityUnits", "ConsumedReadCapacityUnits", "WriteThrottleEvents"}),
 }
-# What Lambda writes beside the fields of docs/logs-and-metrics.md, what tracing adds, and what CloudWatch knows itself.
+# Fields that are not in docs/operate/logs-and-metrics.md: from Lambda, from tracing, and from CloudWatch.
 COMMON_FIELDS = {"timestamp", "level", "target", "event", "message", "span.request_id", "@timestamp", "@message"}
 QUERY_WORDS = set("fields filter sort stats limit desc asc by as in and or not like count max coalesce ispresent".split())
-# Lambda takes no longer description of a function; other services take more.
+# Lambda's limit for the description of a function; other services allow more.
 LONGEST_DESCRIPTION = 256
 PLACEHOLDER = "REPLACE-WITH-YOUR-TOKEN"
 
@@ -81,14 +80,14 @@ def readable(text, what):
 
 
 def source(name):
-    """The template as written, short forms (!Ref) spelled out."""
+    """The template as written, with short forms (!Ref) in their long form."""
     return yaml_parse((ROOT / name).read_text(encoding="utf-8"))
 
 
 def translated(**parameters):
-    """Plain CloudFormation, as AWS makes it of template.yaml."""
+    """Plain CloudFormation, as AWS creates it from template.yaml."""
     template = source("template.yaml")
-    # Packaging puts an address in S3 here; the translator takes no local path.
+    # `sam package` writes an S3 address here; the translator does not accept a local path.
     template["Resources"]["Proxy"]["Properties"]["CodeUri"] = "s3://bucket.example/key"
 
     class NoManagedPolicies:
@@ -175,7 +174,7 @@ def check_architecture():
         function = of_type(translated(Architecture=architecture), "AWS::Lambda::Function")["Proxy"]
         equal(function["Architectures"], [{"Ref": "Architecture"}], f"the architecture for {architecture}")
     metadata = source("template.yaml")["Resources"]["Proxy"]["Metadata"]
-    # A makefile is not told the architecture; this method is.
+    # A makefile does not learn the architecture; this method does.
     equal(metadata["BuildMethod"], "rust-cargolambda", "the build method")
 
 
@@ -287,7 +286,7 @@ def check_write_limit(name, template):
 
 
 def check_log_groups(template, backing):
-    """A stack of each template in one region, with one name for both: no log group is wanted twice."""
+    """A stack of each template in one region, with the same name: they do not need the same log group."""
     for name in ("mcp-github", "a", "aws", "lambda-oauth-mcp-proxy"):
         ours = Stack(template, pseudo={"AWS::StackName": name}).resource("LogGroup")["LogGroupName"]
         theirs = Stack(backing, {"FunctionName": name}, {"AWS::StackName": name}).resource("LogGroup")["LogGroupName"]
@@ -297,9 +296,9 @@ def check_log_groups(template, backing):
 
 
 def documented():
-    """What docs/logs-and-metrics.md lists (a test in src/host/documented.rs holds it against the sources): the fields of
-    each event, and the metrics."""
-    page = (ROOT / "docs/logs-and-metrics.md").read_text(encoding="utf-8")
+    """What docs/operate/logs-and-metrics.md lists (tests/repo/log_events.rs compares it with the source): the fields of each
+    event, and the metrics."""
+    page = (ROOT / "docs/operate/logs-and-metrics.md").read_text(encoding="utf-8")
     events, metrics = page.split("## Metrics")
     rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", events, re.MULTILINE)
     return {event: set(re.findall(r"`(\w+)`", fields)) for event, fields in rows}, set(re.findall(r"^\| `(\w+)`", metrics, re.MULTILINE))
@@ -375,8 +374,8 @@ def check_connector_url(template):
 
 
 def check_sam_table(template):
-    """SAM prints the outputs in a table that breaks lines, which a command does not survive. So whatever can be broken
-    says so in its description."""
+    """SAM prints the outputs in a table that breaks lines, and a broken command does not run. So the description of each
+    output that can be broken must say so."""
     attributes = {
         "ProxyUrl.FunctionUrl": f"https://{'a' * 32}.lambda-url.ap-southeast-2.on.aws/",
         "Secret": "arn:aws:secretsmanager:ap-southeast-2:123456789012:secret:Secret-Ab0123456789-AbCdEf",
@@ -387,7 +386,7 @@ def check_sam_table(template):
     stack = Stack(template, pseudo={"AWS::StackName": "mcp-github"}, attributes=attributes)
     for key, entry in template["Outputs"].items():
         value, printed = stack.output(key), io.StringIO()
-        # A terminal of 80 columns; SAM takes 100 for the least.
+        # A terminal with 80 columns; SAM uses at least 100.
         with contextlib.redirect_stdout(printed), mock.patch.dict(os.environ, {"COLUMNS": "80"}):
             Deployer._display_stack_outputs([{"OutputKey": key, "Description": "-", "OutputValue": value}])
         if value not in printed.getvalue():
@@ -583,7 +582,7 @@ def check_samconfig(template):
         check(value["build"]["parameters"]["beta_features"] is True, f"{name}: sam build needs beta_features")
         equal(value["deploy"]["parameters"]["capabilities"], "CAPABILITY_IAM", f"{name}: capabilities")
         overrides = tuple(value["global"]["parameters"]["parameter_overrides"])
-        # SAM's own reading: it stops at a quote that is not quoted itself.
+        # SAM's own parser: it stops at a quote that is not quoted itself.
         read[name] = CfnParameterOverridesType().convert(overrides, None, None)
         for parameter, text in read[name].items():
             check(parameter in template["Parameters"], f"{name}: {parameter} is no parameter of the template")

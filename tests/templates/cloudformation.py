@@ -1,10 +1,10 @@
-"""As much of CloudFormation as the checks need: intrinsic functions evaluated for given parameters, and how long a
-text can become for every value that the parameters allow."""
+"""The part of CloudFormation that the checks need: the values of intrinsic functions for given parameters, and the longest
+text for all values that the parameters allow."""
 
 import re
 from re import _parser as pattern_parser
 
-# The longest values of what CloudFormation itself provides.
+# The longest values of CloudFormation's own parameters.
 PSEUDO = {
     "AWS::StackName": "S" * 128,
     "AWS::Region": "ap-southeast-2",
@@ -16,11 +16,11 @@ PSEUDO = {
 
 
 class NoValue:
-    """What `AWS::NoValue` makes of a property: nothing."""
+    """A property that is `AWS::NoValue` does not exist."""
 
 
 def load(path):
-    """The template as written, short forms (!Ref) spelled out. For programs that have no SAM at hand."""
+    """The template as written, with short forms (!Ref) in their long form. For programs without SAM."""
     import yaml
 
     class Loader(yaml.SafeLoader):
@@ -38,7 +38,7 @@ def load(path):
 
 
 class Stack:
-    """A template with the values of its parameters; `attributes` holds what resources answer to Ref and GetAtt."""
+    """A template with the values of its parameters; `attributes` contains the values of Ref and GetAtt for resources."""
 
     def __init__(self, template, parameters=None, pseudo=None, attributes=None):
         self.template = template
@@ -56,7 +56,7 @@ class Stack:
         return self.resolve(self.template["Conditions"][name])
 
     def has(self, kind, name):
-        """Whether a resource or an output is made."""
+        """Whether a resource or an output is created."""
         entry = self.template[kind].get(name)
         return entry is not None and ("Condition" not in entry or self.condition(entry["Condition"]))
 
@@ -76,7 +76,7 @@ class Stack:
         if name in self.pseudo:
             return self.pseudo[name]
         resource = name.split(".")[0]
-        # SAM makes resources that the template does not name, such as ProxyUrl.
+        # SAM creates resources that are not in the template, such as ProxyUrl.
         implied = resource not in self.template["Resources"] and name in self.attributes
         assert implied or self.has("Resources", resource), f"{name} refers to nothing that is made"
         return self.attributes.get(name, f"<{name}>")
@@ -140,7 +140,7 @@ class Stack:
         return self.resolve(values)[int(index)]
 
     def refusals(self):
-        """The messages of the template's Rules that do not hold."""
+        """The messages of the template's Rules that fail."""
         found = []
         for rule in self.template.get("Rules", {}).values():
             if self.resolve(rule.get("RuleCondition", {"Fn::Equals": ["", ""]})):
@@ -149,7 +149,7 @@ class Stack:
 
 
 def allowed(parameter, value):
-    """Whether CloudFormation takes this value for the parameter."""
+    """Whether CloudFormation accepts this value for the parameter."""
     values = [str(value) for value in parameter.get("AllowedValues", [])]
     if values and value not in values:
         return False
@@ -165,7 +165,7 @@ def longest(parameter):
     """The length of the longest value that the parameter allows."""
     if "AllowedValues" in parameter:
         return max(len(str(value)) for value in parameter["AllowedValues"])
-    # A template's parameter holds 4,096 bytes at most.
+    # A template's parameter can have 4,096 bytes.
     bounds = [int(parameter.get("MaxLength", 4096))]
     if "AllowedPattern" in parameter:
         bounds.append(int(pattern_parser.parse(parameter["AllowedPattern"]).getwidth()[1]))
@@ -175,7 +175,7 @@ def longest(parameter):
 
 
 def longest_text(template, node):
-    """The length of the longest text that a property can hold, for every allowed value of every parameter."""
+    """The length of the longest text of a property, for every allowed value of every parameter."""
     if isinstance(node, str):
         return len(node)
     (function, argument), = node.items()

@@ -1,5 +1,5 @@
-"""infra/edge.sh against a stand-in for AWS: `aws`, `sam` and `curl` on PATH are this file. It keeps stacks and secret in a
-JSON file, evaluates the real templates, and notes each call with what it read from standard input.
+"""infra/edge.sh against a stand-in for AWS: `aws`, `sam` and `curl` on PATH are this file. It stores stacks and secret in a
+JSON file, evaluates the real templates, and records each call with its standard input.
 
     python tests/templates/edge_script.py
 """
@@ -28,7 +28,7 @@ CHANGING = ("create-stack", "update-stack", "delete-stack", "put-secret-value", 
 
 
 def template(name):
-    """Parsed once, by the test: to load a YAML parser at each call would take most of the time."""
+    """Parsed once, by the test: loading a YAML parser for each call would take most of the time."""
     return json.loads(Path(os.environ["STAND_IN_TEMPLATES"]).read_text())[name]
 
 
@@ -37,7 +37,7 @@ class Refused(Exception):
 
 
 class Aws:
-    """As much of the AWS CLI as the script calls."""
+    """The part of the AWS CLI that the script uses."""
 
     def __init__(self, state, arguments):
         self.state = state
@@ -191,7 +191,7 @@ def equal(found, wanted, what):
 
 
 class Account:
-    """An account in a directory of its own, with programs of the stand-in on PATH."""
+    """An account in its own directory, with the stand-in's programs on PATH."""
 
     def __init__(self, directory, programs=("aws", "sam", "curl"), **state):
         self.directory = Path(tempfile.mkdtemp(dir=directory))
@@ -209,7 +209,7 @@ class Account:
         return self
 
     def run(self, *arguments, region="eu-central-1"):
-        """Runs the script; its calls, its output and its exit code are in `self`."""
+        """Runs the script; its calls, output and exit code are in `self`."""
         self.state["calls"] = []
         self.path.write_text(json.dumps(self.state))
         environment = {"PATH": f"{self.directory}/bin:/usr/bin:/bin", "HOME": str(self.directory), "STAND_IN_STATE": str(self.path)}
@@ -330,7 +330,7 @@ def refusals(directory):
     old.run().failed("a stack of an older template", "deploy this version")
     other = Account(directory).with_function()
     other.state["stacks"]["eu-central-1/mcp-github"]["outputs"] = {"Something": "else"}
-    other.run().failed("a stack of something else", "no stack of this project")
+    other.run().failed("a stack of something else", "not a stack of this project")
     weak = Account(directory, secret={"upstream_token": TOKEN, "auth_pin": PIN, "origin_secret": "too short!"}).with_function().run()
     weak.failed("an origin secret that CloudFront could not send", "32 to 128 letters and digits")
     equal(weak.names(), [], "a bad origin secret changes nothing")
@@ -338,13 +338,13 @@ def refusals(directory):
 
 def interrupted(directory):
     account = Account(directory, fail_creation=True).with_function().run()
-    account.failed("a creation that fails", "the reason why[\\s\\S]*did not get there")
+    account.failed("a creation that fails", "the reason why[\\s\\S]*mcp-github-edge in us-east-1 failed")
     check("origin_secret" not in account.state["secret"], "the function still answers directly")
     account.run()
     account.succeeded("the run after that")
     equal(account.names(), ["delete-stack", "create-stack", "put-secret-value", "update-stack"], "what it does")
 
-    # Between the second step and the third: the distribution has a secret that the function has not heard of.
+    # Between the second step and the third: the distribution has a secret that the function does not have yet.
     half = Account(directory).with_function().run()
     del half.state["secret"]["origin_secret"]
     half.state["stacks"]["eu-central-1/mcp-github"] = Account(directory).with_function().state["stacks"]["eu-central-1/mcp-github"]

@@ -35,8 +35,8 @@ REGION = "eu-central-1"
 DOMAIN = "abc123.lambda-url.eu-central-1.on.aws"
 BASE = f"https://{DOMAIN}"
 PAT = "pat-of-the-moto-check-51ae"
-# On Lambda the MCP server must have a certificate that the world trusts, which no server on loopback has. So calls reach
-# nobody: that they try shows that the token was good and the secret was read. (tests/lambda calls a server through TLS.)
+# On Lambda the MCP server needs a publicly trusted certificate, which no server on loopback has. So calls reach no server; the
+# attempt shows that the token was valid and the secret was read. (tests/lambda calls a server through TLS.)
 UPSTREAM = "https://127.0.0.1:9/mcp"
 CALLBACK = "https://client.example/callback"
 # RFC 7636, appendix B.
@@ -57,7 +57,7 @@ def equal(found, wanted, what):
 
 
 def serve(handler):
-    """A server on a free port of loopback, ended with the program."""
+    """A server on a free port of loopback, which ends with the program."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -91,7 +91,7 @@ class Quiet(http.server.BaseHTTPRequestHandler):
 
 
 def recording_front(moto, calls):
-    """Passes calls on to moto, and notes which actions of which service they are."""
+    """Forwards calls to moto, and records the service and action of each."""
 
     class Front(Quiet):
         def do_POST(self):
@@ -109,7 +109,7 @@ def recording_front(moto, calls):
 
 
 class RuntimeApi:
-    """One invocation at a time, as Lambda does it."""
+    """One invocation at a time, as on Lambda."""
 
     def __init__(self):
         self.waiting, self.answers, self.number = queue.Queue(), queue.Queue(), 0
@@ -157,7 +157,7 @@ class RuntimeApi:
 
 
 def make_table(client, properties):
-    """The table as CloudFormation makes it: some properties are calls of their own."""
+    """The table as CloudFormation creates it: some properties need a separate call."""
     later = {key: properties.pop(key) for key in ("TimeToLiveSpecification", "PointInTimeRecoverySpecification")}
     limits = properties.pop("OnDemandThroughput")
     properties["OnDemandThroughput"] = {name: int(value) for name, value in limits.items()}
@@ -170,7 +170,7 @@ def make_table(client, properties):
 
 
 def make_secret(client, properties):
-    """The secret as CloudFormation makes it from GenerateSecretString."""
+    """The secret as CloudFormation creates it from GenerateSecretString."""
     generate = dict(properties["GenerateSecretString"])
     template, key = generate.pop("SecretStringTemplate"), generate.pop("GenerateStringKey")
     pin = client.get_random_password(**generate)["RandomPassword"]
@@ -180,7 +180,7 @@ def make_secret(client, properties):
 
 
 def run_outputs(stack, environment, pin):
-    """The two commands that are outputs, as a person runs them: the token is typed at a prompt and not shown."""
+    """The two commands that are outputs, run as a person does: the token is typed at a prompt and not shown."""
     command = stack.output("SetTokenCommand")
     child, terminal = pty.fork()
     if child == 0:
@@ -273,7 +273,7 @@ def journey(invoke, pin):
 
 
 def check_permissions(stack, calls):
-    """The role of the template allows what the program called, and nothing that it never calls is allowed for the table."""
+    """The template's role allows the calls that the program made, and for the table no others."""
     (policy,) = stack.resource("Role")["Policies"]
     statements = {s["Sid"]: s["Action"] for s in policy["PolicyDocument"]["Statement"]}
     allowed = set(statements["State"]) | {statements["Secret"]}

@@ -1,4 +1,4 @@
-//! The form of the consent page: nothing that was decided when the page was shown comes back in it.
+//! The form of the consent page. What was decided when the page was shown is in the store and not in the form.
 
 use crate::oauth::{error::OAuthError, params::Params};
 
@@ -10,7 +10,7 @@ pub struct Form {
     pub decision: Decision,
 }
 
-/// What the person decided.
+/// The decision.
 pub enum Decision {
     /// To authorize the client, and to prove it.
     Authorize {

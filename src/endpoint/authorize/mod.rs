@@ -6,27 +6,32 @@
 mod form;
 mod pages;
 
+use std::sync::Arc;
+
 use axum::{body::Body, response::Response};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode, header::USER_AGENT as USER_AGENT_HEADER};
 
 use super::{
     body, browser,
     clients::{self, CLIENT_LIFETIME_SECONDS, Lookup, Unknown},
+    documents,
     error::PageError,
     pin::{self, PinCheck},
     response,
 };
 use crate::{
     app::{App, Caller},
+    client_document::USER_AGENT,
     credential::{Code, ConnectionId, Fingerprint, SealingKey},
     oauth::{
         authorization::{AuthorizationRequest, RedirectTarget},
         error::{ErrorCode, OAuthError},
         params::Params,
     },
+    secrets::Secret,
     store::{
-        Issued,
-        record::{Client, Connection, Pending},
+        IssueOutcome,
+        record::{Client, Connection, PendingConsent},
     },
 };
 use form::{Decision, Form};
@@ -34,7 +39,7 @@ use form::{Decision, Form};
 /// Name of the cookie that binds a page to its browser.
 const CONSENT_COOKIE: &str = "consent";
 const MAX_QUERY_BYTES: usize = 8 * 1024;
-/// Seconds for which a shown page can be answered.
+/// Seconds for which the form of a page can be sent.
 const PAGE_LIFETIME_SECONDS: u64 = 600;
 
 /// Shows the consent page.
@@ -44,19 +49,22 @@ pub async fn get(
     query: &str,
     headers: &HeaderMap,
 ) -> Result<Response, PageError> {
+    if is_own_fetch(headers) {
+        return Err(pages::bad_link("A client's document cannot be here."));
+    }
     let cookie = browser::cookie_or_new(app, caller, headers, CONSENT_COOKIE);
-    let pending = match check(app, caller, query, &cookie, Lookup::Fetch).await? {
-        Checked::Consent(pending) => pending,
+    let (pending, secret) = match check(app, caller, query, &cookie, Lookup::Fetch).await? {
+        Checked::Consent(pending, secret) => (pending, secret),
         Checked::NotFetched => return Ok(response::page_of_unknown_length()),
         Checked::ErrorRedirect(to) => return Ok(response::redirect(StatusCode::FOUND, &to)),
     };
-    // Each page is a write that a stranger makes us pay for.
+    // Each page is a write, which anybody can make us pay for.
     app.write_limits
         .take(caller.address, app.clock.now())
         .map_err(pages::too_many_pages)?;
     let page_id = app.randomness.id();
     app.store.put_pending(&page_id, &pending).await?;
-    let mut page = pages::consent(app, StatusCode::OK, &page_id, &pending, None);
+    let mut page = pages::consent(app, &secret, StatusCode::OK, &page_id, &pending, None);
     let lifetime = PAGE_LIFETIME_SECONDS;
     browser::set_cookie(&mut page, caller, CONSENT_COOKIE, &cookie, lifetime);
     Ok(page)
@@ -67,21 +75,38 @@ pub async fn get(
 pub async fn head(app: &App, caller: &Caller, query: &str) -> Result<Response, PageError> {
     Ok(match check(app, caller, query, "", Lookup::Keep).await? {
         // Rendered with an id that nobody stored, for its length only.
-        Checked::Consent(pending) => {
-            pages::consent(app, StatusCode::OK, &app.randomness.id(), &pending, None)
-        }
+        Checked::Consent(pending, secret) => pages::consent(
+            app,
+            &secret,
+            StatusCode::OK,
+            &app.randomness.id(),
+            &pending,
+            None,
+        ),
         Checked::NotFetched => response::page_of_unknown_length(),
         Checked::ErrorRedirect(to) => response::redirect(StatusCode::FOUND, &to),
     })
 }
 
+/// Whether this program asks, here or in another deployment, for a client id that points at an authorization endpoint:
+/// two of them would ask each other for ever.
+fn is_own_fetch(headers: &HeaderMap) -> bool {
+    let product = USER_AGENT.split('/').next().unwrap_or_default();
+    headers.get(USER_AGENT_HEADER).is_some_and(|value| {
+        let (value, product) = (value.as_bytes(), product.as_bytes());
+        value
+            .strip_prefix(product)
+            .is_some_and(|rest| rest.starts_with(b"/"))
+    })
+}
+
 /// What an authorization request leads to.
 enum Checked {
-    /// It is sound: what the consent page stands for.
-    Consent(Box<Pending>),
+    /// It is valid: what the consent page will be for, and the secret that holds the PIN.
+    Consent(Box<PendingConsent>, Arc<Secret>),
     /// The client's document would have to be fetched, which was not allowed.
     NotFetched,
-    /// It is not, and the client is told so at its redirect URI, which is proven.
+    /// It is invalid, and the client is told so at its redirect URI, which is proven.
     ErrorRedirect(String),
 }
 
@@ -97,26 +122,29 @@ async fn check(
     let client_id = params
         .required("client_id")
         .map_err(|error| pages::bad_link(error.description))?;
-    let client = match clients::find(app, client_id, lookup).await {
-        Ok(client) => client,
+    let found = match clients::find(app, caller, client_id, lookup).await {
+        Ok(found) => found,
+        Err(Unknown::TooManyFetches(wait)) => return Err(pages::too_many_pages(wait)),
         Err(Unknown::NotFetched) => return Ok(Checked::NotFetched),
         Err(Unknown::NotRegistered) => return Err(pages::unknown_client()),
         Err(Unknown::Document(reason)) => return Err(pages::bad_document(reason)),
         Err(Unknown::Unavailable(error)) => return Err(error.into()),
     };
-    let target = RedirectTarget::prove(&client.redirect_uris, &params, &caller.base)
+    let client = found.client;
+    let target = RedirectTarget::validate(&client.redirect_uris, &params, &caller.base)
         .map_err(|error| pages::bad_link(error.description))?;
+    documents::keep(app, client_id, found.fetched).await?;
 
     let bases: Vec<_> = app.bases(caller).collect();
     let request = match AuthorizationRequest::parse(&params, bases) {
         Ok(request) => request,
-        Err(error) => return Ok(Checked::ErrorRedirect(target.error(&error))),
+        Err(error) => return Ok(Checked::ErrorRedirect(target.error_url(&error))),
     };
-    // A PIN that cannot be checked later is better said now.
-    app.secrets.get().await?;
-    Ok(Checked::Consent(Box::new(Pending {
+    // If the PIN could not be checked later, the person should know now.
+    let secret = app.secrets.get().await?;
+    let pending = Box::new(PendingConsent {
         browser: Fingerprint::of(cookie),
-        connection: ConnectionId::draw(&app.randomness),
+        connection: ConnectionId::generate(&app.randomness),
         client,
         redirect_uri: target.redirect_uri().clone(),
         state: target.state().map(str::to_owned),
@@ -125,7 +153,8 @@ async fn check(
         scope: request.scope,
         resource: request.resource,
         expires_at: app.clock.now() + PAGE_LIFETIME_SECONDS,
-    })))
+    });
+    Ok(Checked::Consent(pending, secret))
 }
 
 fn parse_query(query: &str) -> Result<Params, PageError> {
@@ -171,7 +200,7 @@ async fn deny(
     app: &App,
     caller: &Caller,
     page_id: &str,
-    pending: &Pending,
+    pending: &PendingConsent,
 ) -> Result<Response, PageError> {
     app.store.delete_pending(page_id).await?;
     app.store.withdraw_code(&pending.connection).await?;
@@ -179,10 +208,10 @@ async fn deny(
         event = "denied",
         client_id = pending.client.client_id,
         address = caller.address_text(),
-        "the person refused"
+        "the owner refused the request"
     );
-    let error = OAuthError::new(ErrorCode::AccessDenied, "the person refused");
-    let to = target(pending).error(&error);
+    let error = OAuthError::new(ErrorCode::AccessDenied, "the owner refused the request");
+    let to = target(pending).error_url(&error);
     Ok(response::redirect(StatusCode::SEE_OTHER, &to))
 }
 
@@ -191,7 +220,7 @@ async fn authorize(
     caller: &Caller,
     headers: &HeaderMap,
     page_id: &str,
-    pending: &Pending,
+    pending: &PendingConsent,
     pin: &str,
 ) -> Result<Response, PageError> {
     let now = app.clock.now();
@@ -200,18 +229,19 @@ async fn authorize(
         PinCheck::Accepted(browser) => browser,
         PinCheck::Refused(refused) => {
             let (status, notice) = (refused.status, Some(refused.notice));
-            let mut page = pages::consent(app, status, page_id, pending, notice);
+            let secret = app.secrets.get().await?;
+            let mut page = pages::consent(app, &secret, status, page_id, pending, notice);
             refused.set_retry_after(&mut page);
             return Ok(page);
         }
     };
 
-    let code = Code::draw(&pending.connection, &app.randomness);
-    let sealing_key = SealingKey::draw(&app.randomness);
+    let code = Code::generate(&pending.connection, &app.randomness);
+    let sealing_key = SealingKey::generate(&app.randomness);
     let connection = Connection::begin(pending, &code, sealing_key, caller.address_text(), now);
     match app.store.issue_code(&connection).await? {
-        Issued::Code => {}
-        Issued::AlreadyConnected => return Ok(pages::already_connected(pending)),
+        IssueOutcome::Code => {}
+        IssueOutcome::AlreadyConnected => return Ok(pages::already_connected(pending)),
     }
     keep_client(app, &pending.client, now).await?;
     tracing::info!(
@@ -223,7 +253,7 @@ async fn authorize(
         address = caller.address_text(),
         "a client was authorized"
     );
-    let to = target(pending).success(code.expose());
+    let to = target(pending).success_url(code.expose());
     let mut redirect = response::redirect(StatusCode::SEE_OTHER, &to);
     browser.set_cookie(&mut redirect, caller);
     Ok(redirect)
@@ -241,8 +271,8 @@ async fn keep_client(app: &App, client: &Client, now: u64) -> Result<(), PageErr
     Ok(())
 }
 
-fn target(pending: &Pending) -> RedirectTarget {
-    RedirectTarget::restored(
+fn target(pending: &PendingConsent) -> RedirectTarget {
+    RedirectTarget::restore(
         pending.redirect_uri.clone(),
         pending.state.clone(),
         pending.issuer.clone(),

@@ -1,15 +1,15 @@
 //! The pages of the authorization endpoint.
 
 use axum::response::Response;
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::{
     app::App,
-    config::UpstreamConfig,
     endpoint::{error::PageError, response},
     oauth::redirect_uri::RedirectUri,
     page::{Connected, Consent, Notice},
-    store::record::Pending,
+    secrets::Secret,
+    store::record::PendingConsent,
 };
 
 const CONNECT_AGAIN: &str = "Go back to the app that sent you here and connect again.";
@@ -18,18 +18,14 @@ const ADD_AGAIN: &str = "Remove the connector in the app and add it again.";
 /// The consent page: who asks, what for, and until when.
 pub fn consent(
     app: &App,
+    secret: &Secret,
     status: StatusCode,
     page_id: &str,
-    pending: &Pending,
+    pending: &PendingConsent,
     notice: Option<Notice>,
 ) -> Response {
     let client = &pending.client;
-    let days = app.config.lifetimes.refresh_token / 86_400;
-    let lifetime = if client.refresh {
-        format!("{days} days after its last use")
-    } else {
-        format!("{days} days from now")
-    };
+    let pinned = [&app.config.upstream.headers, &secret.upstream_headers];
     let page = Consent {
         page_id,
         client_name: client.client_name.as_deref(),
@@ -38,34 +34,55 @@ pub fn consent(
         redirect_uri: pending.redirect_uri.as_str(),
         loopback_only: client.redirect_uris.iter().all(RedirectUri::is_loopback),
         upstream_host: app.upstream.host(),
-        restrictions: &restrictions(app.upstream.config()),
-        lifetime: &lifetime,
+        restrictions: &restrictions(pinned.into_iter().flatten()),
+        lifetime: &lifetime(app.config.lifetimes.refresh_token, client.refresh),
         notice,
     };
     response::page(status, page.render())
 }
 
-/// What pinned headers take away, in words where we know them. Only `X-MCP-…` ones are shown: another could
-/// hold a key.
-fn restrictions(upstream: &UpstreamConfig) -> Vec<String> {
-    let shown = upstream
-        .headers
-        .iter()
-        .filter(|(name, _)| name.as_str().starts_with("x-mcp-"));
-    shown
-        .filter_map(|(name, value)| {
-            let value = value.to_str().ok()?;
-            Some(match name.as_str() {
-                "x-mcp-readonly" if value == "true" => "read-only".to_owned(),
-                "x-mcp-toolsets" => format!("only these toolsets: {}", spaced(value)),
-                "x-mcp-tools" => format!("only these tools: {}", spaced(value)),
-                name => format!("{name}: {value}"),
-            })
-        })
-        .collect()
+/// What pinned headers take away, in words. Only headers that are known to hold no key are shown; others, and those from
+/// the secret, are mentioned.
+fn restrictions<'a>(
+    pinned: impl IntoIterator<Item = &'a (HeaderName, HeaderValue)>,
+) -> Vec<String> {
+    let mut restrictions = Vec::new();
+    let mut others = false;
+    for (name, value) in pinned {
+        let value = value.to_str().unwrap_or_default();
+        match name.as_str() {
+            "x-mcp-readonly" if value == "true" => restrictions.push("read-only".to_owned()),
+            "x-mcp-lockdown" if value == "true" => restrictions.push("lockdown mode".to_owned()),
+            "x-mcp-readonly" | "x-mcp-lockdown" => {}
+            "x-mcp-toolsets" => {
+                restrictions.push(format!("only these toolsets: {}", spaced(value)));
+            }
+            "x-mcp-tools" => restrictions.push(format!("only these tools: {}", spaced(value))),
+            _ => others = true,
+        }
+    }
+    if others {
+        restrictions.push("further settings of the owner".to_owned());
+    }
+    restrictions
 }
 
-/// A list with room to breathe, and to break lines.
+/// When a connection expires, in days, or in hours if it is less than two days.
+fn lifetime(refresh_token_seconds: u64, refreshable: bool) -> String {
+    let (number, unit) = match refresh_token_seconds {
+        0..172_800 => (refresh_token_seconds / 3600, "hour"),
+        _ => (refresh_token_seconds / 86_400, "day"),
+    };
+    let plural = if number == 1 { "" } else { "s" };
+    let from = if refreshable {
+        "after its last use"
+    } else {
+        "from now"
+    };
+    format!("{number} {unit}{plural} {from}")
+}
+
+/// A list with a space after each comma, so that lines can break there.
 fn spaced(list: &str) -> String {
     list.split(',')
         .map(str::trim)
@@ -74,7 +91,7 @@ fn spaced(list: &str) -> String {
 }
 
 /// The page's code was redeemed already.
-pub fn already_connected(pending: &Pending) -> Response {
+pub fn already_connected(pending: &PendingConsent) -> Response {
     let client_name = pending.client.client_name.as_deref();
     response::page(StatusCode::OK, Connected { client_name }.render())
 }
@@ -123,7 +140,7 @@ pub fn not_from_this_browser() -> PageError {
 
 /// The page's ten minutes are over, or the person refused on it.
 pub fn expired() -> PageError {
-    let what = "This page was open for too long, or was answered already.";
+    let what = "This page was open for too long, or its form was sent already.";
     let title = "This page has expired";
     PageError::new(StatusCode::BAD_REQUEST, title, what, CONNECT_AGAIN)
 }
@@ -131,4 +148,38 @@ pub fn expired() -> PageError {
 /// The form is not as the page sends it.
 pub fn unreadable_form(error: crate::endpoint::error::ApiError) -> PageError {
     PageError::unreadable_form(error, CONNECT_AGAIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse_headers;
+
+    #[test]
+    fn only_headers_that_hold_no_key_are_shown() {
+        let said = |headers: &str| restrictions(&parse_headers(headers).unwrap());
+        let none: [&str; 0] = [];
+        assert_eq!(said(r#"{"X-MCP-Readonly":"false"}"#), none);
+        assert_eq!(
+            said(r#"{"X-MCP-Readonly":"true","X-MCP-Toolsets":"repos,issues"}"#),
+            ["read-only", "only these toolsets: repos, issues"]
+        );
+        for key in ["X-MCP-Key", "X-Api-Key", "X-MCP-Toolsets-2"] {
+            let said = said(&format!(r#"{{"{key}":"hunter2"}}"#));
+            assert_eq!(said, ["further settings of the owner"], "{key}");
+        }
+    }
+
+    #[test]
+    fn lifetimes_have_the_right_unit_and_plural() {
+        for (seconds, said) in [
+            (3600, "1 hour after its last use"),
+            (86_400, "24 hours after its last use"),
+            (172_800, "2 days after its last use"),
+            (2_592_000, "30 days after its last use"),
+        ] {
+            assert_eq!(lifetime(seconds, true), said);
+        }
+        assert_eq!(lifetime(86_400 * 30, false), "30 days from now");
+    }
 }

@@ -9,7 +9,11 @@ use crate::{
     credential::AccessToken,
     endpoint::response::{self, RequestLog},
     error::Unavailable,
-    oauth::{bearer, error::ErrorCode, metadata, scope},
+    oauth::{
+        bearer::{self, PresentedBearer},
+        error::ErrorCode,
+        metadata, scope,
+    },
     store::record::{Connection, Stage},
 };
 
@@ -39,14 +43,14 @@ pub async fn authorized(
 ) -> Result<Connection, Denied> {
     let refuse = |error| Denied::Unauthorized(Box::new(unauthorized(caller, path, error)));
     let token = match bearer::presented(headers) {
-        bearer::Presented::Nothing => return Err(refuse(None)),
-        bearer::Presented::Malformed => {
+        PresentedBearer::Missing => return Err(refuse(None)),
+        PresentedBearer::Malformed => {
             return Err(refuse(Some((
                 ErrorCode::InvalidToken,
                 "the Authorization header holds no bearer token",
             ))));
         }
-        bearer::Presented::Token(token) => token,
+        PresentedBearer::Token(token) => token,
     };
     let invalid = (
         ErrorCode::InvalidToken,

@@ -6,6 +6,7 @@
 
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
+use serde_json::{Map, Value};
 
 use super::{
     auth::Authorized,
@@ -85,22 +86,9 @@ pub fn respond(
     } else {
         (quoted(&told.text), without_markup(kind))
     };
-    let status = refused.status.as_u16();
-    let says = match refused.refusal {
-        Refusal::Forbidden => format!("refused this call with status {status}{text}"),
-        Refusal::NotFound => format!("answered the first call with status {status}{text}"),
-        Refusal::NotMcp if kind.is_empty() => {
-            format!("answered the first call not with MCP but with status {status}{text}")
-        }
-        Refusal::NotMcp => {
-            let kind = page::display(&kind, KIND_CHARACTERS);
-            format!(
-                "answered the first call not with MCP but with status {status} and {kind}{text}"
-            )
-        }
-    };
     let what = format!(
-        "the MCP server at {host} {says}. {} (reference {})",
+        "the MCP server at {host} {}{text}. {} (reference {})",
+        outcome(refused, message, &kind),
         advice(refused.refusal, config.transport),
         caller.request_id
     );
@@ -139,7 +127,33 @@ fn is_about_the_call(name: &str) -> bool {
         || name.starts_with("x-ratelimit-")
 }
 
-/// What the owner can do. Behind the upstream's own words, because some clients show the first 150 characters only.
+/// What the upstream did.
+fn outcome(refused: &Refused<'_>, message: &Message<'_>, kind: &str) -> String {
+    let status = refused.status.as_u16();
+    let subject = match (message, message.call_ids()) {
+        // GET and DELETE too.
+        (Message::Unreadable, _) => "request",
+        // A notification or a response of the client.
+        (_, CallIds::None) => "message",
+        _ => "call",
+    };
+    match refused.refusal {
+        Refusal::Forbidden => format!("refused this {subject} with status {status}"),
+        Refusal::NotFound => format!("responded to the first {subject} with status {status}"),
+        Refusal::NotMcp => {
+            let and_kind = match page::display(kind, KIND_CHARACTERS) {
+                kind if kind.is_empty() => kind,
+                kind => format!(" and {kind}"),
+            };
+            format!(
+                "responded to the first {subject} with status {status}{and_kind} instead of an MCP message"
+            )
+        }
+    }
+}
+
+/// What the owner can do. After the upstream's own text, and with the sign-in last, because Codex shows about 150
+/// characters: a sentence that is cut off after "Your sign-in" sends the person to the wrong place.
 fn advice(refusal: Refusal, transport: Transport) -> String {
     let setting = match transport {
         Transport::StreamableHttp => {
@@ -150,9 +164,9 @@ fn advice(refusal: Refusal, transport: Transport) -> String {
         }
     };
     match refusal {
-        Refusal::Forbidden => "Your sign-in to this proxy is fine. Its owner should check the permissions of the \
-                               access token for that server, and single sign-on: some organizations must authorize a \
-                               token first"
+        Refusal::Forbidden => "The owner of this proxy should check the permissions of the access token for that \
+                               server, and single sign-on: some organizations must authorize a token first. Your \
+                               sign-in to this proxy is fine"
             .to_owned(),
         Refusal::NotFound => format!(
             "The owner of this proxy should check UPSTREAM_MCP, {setting}, and check the permissions of the access \
@@ -165,8 +179,9 @@ fn advice(refusal: Refusal, transport: Transport) -> String {
     }
 }
 
-/// The text as a part of the sentence.
+/// The text as a part of the sentence, which has its own full stop.
 fn quoted(text: &str) -> String {
+    let text = text.trim_end_matches(['.', ' ']);
     if text.is_empty() {
         return String::new();
     }
@@ -191,15 +206,40 @@ struct Told {
 impl Told {
     fn read(body: &[u8]) -> Self {
         let raw = String::from_utf8_lossy(body).into_owned();
-        let error = ResponseError::parse(body);
-        let text = error.as_ref().map_or(&*raw, |error| &error.message);
-        Self {
-            text: without_markup(text),
-            code: error.map(|error| error.code),
-            raw,
-        }
+        let (text, code) = match ResponseError::parse(body) {
+            Some(error) => (without_markup(&error.message), Some(error.code)),
+            None => (
+                text_of_json(body).unwrap_or_else(|| without_markup(&raw)),
+                None,
+            ),
+        };
+        Self { raw, text, code }
     }
 }
+
+/// The text of an error that is a JSON object, in the member that says most. GitHub and many others have `message`,
+/// OAuth has `error_description` and `error` (RFC 6749 section 5.2).
+fn text_of_json(body: &[u8]) -> Option<String> {
+    let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
+    let object: Map<String, Value> = serde_json::from_slice(body).ok()?;
+    let error = object.get("error");
+    [
+        object.get("message"),
+        object.get("error_description"),
+        error,
+        error.and_then(|error| error.get("message")),
+    ]
+    .into_iter()
+    .flatten()
+    .filter_map(Value::as_str)
+    .map(without_markup)
+    .find(|text| !text.is_empty())
+}
+
+/// Elements that can be within a word. All others separate words, as blocks, line breaks, cells and links do.
+const ELEMENTS_WITHIN_WORDS: [&str; 13] = [
+    "abbr", "b", "code", "em", "font", "i", "mark", "s", "strong", "sub", "sup", "u", "wbr",
+];
 
 /// The text of a page, on one line: without tags, comments, scripts and styles, and without whatever else could be
 /// read as markup or play tricks on the eye.
@@ -213,7 +253,9 @@ fn without_markup(page: &str) -> String {
             rest = tag;
             continue;
         }
-        text.push(' ');
+        if !is_within_word(tag) {
+            text.push(' ');
+        }
         rest = after_tag(tag);
     }
     text.push_str(rest);
@@ -222,6 +264,17 @@ fn without_markup(page: &str) -> String {
         .filter(|c| !matches!(*c, '<' | '>' | char::REPLACEMENT_CHARACTER))
         .collect();
     page::display(&text, usize::MAX)
+}
+
+/// Whether a tag or a comment, given without its `<`, does not separate what is before it from what is after it.
+fn is_within_word(tag: &str) -> bool {
+    let name = tag.strip_prefix('/').unwrap_or(tag);
+    let end = name.find(|c: char| !c.is_ascii_alphanumeric());
+    let name = &name[..end.unwrap_or(name.len())];
+    tag.starts_with("!--")
+        || ELEMENTS_WITHIN_WORDS
+            .iter()
+            .any(|element| name.eq_ignore_ascii_case(element))
 }
 
 /// What follows a tag or a comment, whose beginning is given without its `<`; nothing if it does not end.
@@ -287,7 +340,19 @@ mod tests {
     #[test]
     fn a_page_becomes_its_text_on_one_line() {
         for (page, text) in [
-            ("<p>Not <b>Found</b></p>\n<hr>", "Not Found"),
+            ("<p>Not <b>F</b>ound</p>\n<hr>", "Not Found"),
+            (
+                "<title>Sign in</title><h1>Not</h1><p>here<br/>now</p>",
+                "Sign in Not here now",
+            ),
+            (
+                "<td>1<td>2</td></tr><li>3<A href='/'>4</A><span>5</span>",
+                "1 2 3 4 5",
+            ),
+            (
+                "<EM class=x>a</EM><strong>b</strong><!-- -->c<base>d<br>e<bold>f",
+                "abc d e f",
+            ),
             ("a < b and c > d", "a b and c d"),
             ("<!-- <p>no</p> -->yes<!-- never ends", "yes"),
             ("<SCRIPT type='x'>if (a</b) {}</sCrIpT >yes", "yes"),
@@ -349,20 +414,59 @@ mod tests {
         let error =
             r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no\nsuch","data":[]}}"#;
         assert_eq!(told(error), ("no such".to_owned(), Some(-32601)));
-        for other in [
-            r#"{"error":{"code":1,"message":"x"}}"#,
-            r#"{"jsonrpc":"2.0","error":{"code":"1","message":"x"}}"#,
-            r#"{"jsonrpc":"2.0","error":"x"}"#,
-            r#"[{"jsonrpc":"2.0","error":{"code":1,"message":"x"}}]"#,
+        let other = r#"[{"jsonrpc":"2.0","error":{"code":1,"message":"x"}}]"#;
+        assert_eq!(told(other), (other.to_owned(), None));
+    }
+
+    #[test]
+    fn of_a_json_object_the_words_are_quoted_and_of_other_json_all_of_it() {
+        let text = |body: &str| Told::read(body.as_bytes()).text;
+        for (body, words) in [
+            (
+                r#"{"error":"insufficient_scope","message":"not for \u00e9 \"you\""}"#,
+                "not for é \"you\"",
+            ),
+            (
+                r#"{"error":"invalid_token","error_description":"it expired"}"#,
+                "it expired",
+            ),
+            (r#"{"error":"insufficient_scope"}"#, "insufficient_scope"),
+            (r#"{"error":{"code":1,"message":"<b>x</b>"}}"#, "x"),
+            (
+                r#"{"jsonrpc":"2.0","error":{"code":"1","message":"x"}}"#,
+                "x",
+            ),
+            (r#"{"jsonrpc":"2.0","error":"x"}"#, "x"),
+            (
+                r#"{"message":7,"error_description":" <p>","error":"x"}"#,
+                "x",
+            ),
+            ("\u{feff}\r\n{\"message\":\"x\"}", "x"),
         ] {
-            assert_eq!(told(other), (other.to_owned(), None));
+            assert_eq!(text(body), words, "{body}");
         }
+        for other in [
+            "{}",
+            r#"{"message":null,"error":{"message":[]}}"#,
+            r#"{"detail":"x"}"#,
+            r#"["message"]"#,
+            r#""message""#,
+            r#"{"message":"cut o"#,
+        ] {
+            assert_eq!(text(other), other);
+        }
+        let deep = format!("{{\"a\":{}", "[".repeat(10_000));
+        assert_eq!(text(&deep), deep);
     }
 
     #[test]
     fn two_hundred_characters_are_quoted_and_no_more() {
         assert_eq!(quoted(""), "");
-        assert_eq!(quoted("no"), ": “no”");
+        for text in ["no", "no.", "no...", "no ."] {
+            assert_eq!(quoted(text), ": “no”", "the sentence has its own full stop");
+        }
+        assert_eq!(quoted("."), "");
+        assert_eq!(quoted(".env?"), ": “.env?”");
         let long = "é".repeat(200);
         assert_eq!(quoted(&long), format!(": “{long}”"));
         assert_eq!(quoted(&format!("{long}é")), format!(": “{long}…”"));

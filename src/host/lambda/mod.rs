@@ -30,7 +30,7 @@ use crate::{
     app::App,
     client_document::Fetcher,
     clock::Clock,
-    config::{Config, Host, LogFormat},
+    config::{Config, HostKind, LogFormat},
     credential::Randomness,
     endpoint,
     error::causes,
@@ -72,7 +72,7 @@ pub async fn prepared(
     clock: Clock,
     randomness: Randomness,
 ) -> Result<App, ExitCode> {
-    let config = Config::read(Host::Lambda, &lookup);
+    let config = Config::read(HostKind::Lambda, &lookup);
     let format = config
         .as_ref()
         .map_or(LogFormat::Json, |config| config.log_format);

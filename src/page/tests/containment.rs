@@ -5,10 +5,10 @@ use super::super::{
 };
 use super::{consent, every_page, row, timestamp};
 
-/// Breaks out of text, of a quoted attribute, of a comment, of a style sheet; and turns the line around.
+/// Tries to break out of text, a quoted attribute, a comment and a style sheet, and to reverse the line.
 const HOSTILE: &str = "\u{202e}\"'--></style></title></details><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}&amp;";
 
-/// What stands between the only `<tag>` and its end.
+/// The content of the only element `tag`.
 fn element<'a>(html: &'a str, tag: &str) -> &'a str {
     let (_, rest) = html
         .split_once(&format!("<{tag}>"))
@@ -20,7 +20,7 @@ fn element<'a>(html: &'a str, tag: &str) -> &'a str {
     text
 }
 
-/// How often each tag opens: what must not depend on the text inside.
+/// Every tag in order. Text in the fields of a page must not change them.
 fn tags(html: &str) -> Vec<&str> {
     html.split('<')
         .skip(1)

@@ -83,7 +83,7 @@ fn a_wrong_pin_is_said_where_the_field_points_to() {
     ] {
         assert!(html.contains("<title>Wrong PIN – "));
         assert!(
-            html.contains("id=\"notice\" role=\"alert\">That PIN is not right. 3 tries are left")
+            html.contains("id=\"notice\" role=\"alert\">That PIN is wrong. You have 3 tries left")
         );
         assert!(html.contains("autofocus aria-describedby=\"notice\" aria-invalid=\"true\">"));
     }
@@ -187,13 +187,6 @@ fn an_address_of_this_computer_alone_says_so() {
 }
 
 #[test]
-fn the_link_to_the_connections_can_be_left_out() {
+fn the_landing_page_links_to_the_connections() {
     assert!(landing().render().html.contains("href=\"/connections\""));
-    let html = Landing {
-        show_connections_link: false,
-        ..landing()
-    }
-    .render()
-    .html;
-    assert!(!html.contains("/connections"));
 }

@@ -1,4 +1,5 @@
-// The conformance suite's checks of an authorization server. It prints a URL for a person, whose part is played here.
+// The conformance suite's checks of an authorization server. The suite prints a URL for a person; this file does what the
+// person would do.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
@@ -35,7 +36,7 @@ export async function authorizationSuite(name, revision, server, defer) {
       answered.add(url);
       authorize(url, server.pin).then((back) => fetch(back)).catch((error) => {
         output += `\n${error}\n`;
-        child.kill(); // It would wait for five minutes.
+        child.kill(); // Otherwise it waits for five minutes.
       });
     }
   };

@@ -1,12 +1,12 @@
-// A function that does everything wrong, to see that the stand-in for AWS does what AWS is reported to do. What it does
-// is the last segment of the event's path. (node badfunction.mjs table | serve URL, as examples/function.rs)
+// A function that does everything wrong, to check that the stand-in for AWS does what AWS is reported to do. The last segment
+// of the event's path says what it does. (node badfunction.mjs table | serve URL, as examples/function.rs)
 import { request } from 'node:http';
 import { gzipSync } from 'node:zlib';
 
 const API = `http://${process.env.AWS_LAMBDA_RUNTIME_API}/2018-06-01/runtime`;
 const SEPARATOR = '\0'.repeat(8);
 
-/** Sends this in pieces; ends with these trailers, or by dying. */
+/** Sends this in pieces, and ends with these trailers or by exiting. */
 function respond(id, pieces, { trailers = {}, dies = false, what = 'response' } = {}) {
   return new Promise((resolve) => {
     const sent = request(`${API}/invocation/${id}/${what}`, {

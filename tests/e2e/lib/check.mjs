@@ -1,4 +1,4 @@
-// Counting checks: each prints a line; the last line is the summary, and the exit code says whether all held.
+// Counts checks: each prints a line; the last line is the summary, and the exit code says whether all passed.
 let count = 0;
 let failures = 0;
 let interrupted = false;
@@ -15,14 +15,14 @@ export function equal(name, seen, expected) {
   return check(name, a === b, a === b ? '' : `${a} instead of ${b}`);
 }
 
-/** Progress must arrive event by event: had anything held the events back, they would come with the answer. */
+/** Progress must arrive event by event: if something buffered the events, they would arrive with the response. */
 export function oneByOne(name, arrivals, answered, steps) {
   const gaps = arrivals.slice(1).map((at, index) => at - arrivals[index]);
   check(name, arrivals.length === steps && answered - arrivals[0] > 400 && gaps.every((gap) => gap > 50),
     `ms: ${arrivals.map(Math.round).join(', ')}; answer: ${Math.round(answered)}`);
 }
 
-/** A part of a file: what ends it early is one failed check, and the next part runs. */
+/** A part of a file: if it ends early, that is one failed check, and the next part runs. */
 export async function attempt(name, part) {
   try {
     await part();
@@ -32,7 +32,7 @@ export async function attempt(name, part) {
   }
 }
 
-/** Runs the tests of a file, and whatever happens (a signal, too) ends what they started. */
+/** Runs the tests of a file, and in any case (also after a signal) ends what they started. */
 export async function run(file, test, cleanups = []) {
   const signalled = new Promise((_, reject) => {
     for (const signal of ['SIGINT', 'SIGTERM']) {

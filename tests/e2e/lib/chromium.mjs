@@ -1,4 +1,4 @@
-// A real browser, which notes every error, every violation of a policy, and every request that leaves this machine.
+// A real browser that records every error, every violation of a policy, and every request that leaves this machine.
 import { chromium } from 'playwright-core';
 
 export async function launch(defer, options = {}) {
@@ -13,7 +13,7 @@ export async function launch(defer, options = {}) {
   const watch = (page) => {
     page.on('pageerror', (error) => problems.push(`error: ${error}`));
     page.on('console', (message) => {
-      // The browser logs refusals (403, 429) as errors of loading; those are ours and meant.
+      // The browser logs refusals (403, 429) as loading errors; those are expected.
       if (message.type() === 'error' && !/Failed to load resource/.test(message.text())) problems.push(message.text());
     });
     page.on('request', (request) => {

@@ -1,20 +1,20 @@
-// CloudFront on loopback, as infra/edge.yaml sets it up: it runs the viewer-request function of that very template,
-// sends everything else to the origin with the origin's own Host and with the origin secret, and ends what is silent for
-// too long. Where AWS documents a rule, the document is named (all of the CloudFront Developer Guide); what was reported by
-// others or is our assumption is marked. Nothing here was measured on an account.
+// CloudFront on loopback, as configured by infra/edge.yaml: it runs the viewer-request function of that template, sends all
+// other requests to the origin with the origin's Host and the origin secret, and ends what is silent for too long. If AWS
+// documents a rule, the comment names the document (all from the CloudFront Developer Guide). What others reported, or what is
+// an assumption, is marked. Nothing was measured on an account.
 import { once } from 'node:events';
 import { createServer, request } from 'node:http';
 import { viewerRequest, viewerRequestEvent } from './edge.mjs';
 
-/** Whose requests all of these are, to the origin. */
+/** The user agent of all requests to the origin. */
 export const VIEWER_ADDRESS = '203.0.113.77';
-/** "Response timeout": 30 s unless the distribution says otherwise. It counts anew with each packet. */
+/** "Response timeout": 30 s unless the distribution says otherwise. It starts again with each packet. */
 const SILENCE_MS = 30_000;
 /** "Quotas": the length of a URL. */
 const URL_LIMIT_BYTES = 8192;
 const METHODS = ['GET', 'HEAD', 'OPTIONS', 'PUT', 'PATCH', 'POST', 'DELETE'];
 
-/** "Restrictions on all edge functions": neither shown to functions nor passed on. */
+/** "Restrictions on all edge functions": neither shown to functions nor forwarded. */
 const DISALLOWED = /^(connection|expect|keep-alive|proxy-(authenticate|authorization|connection)|trailer|upgrade|te|x-accel-.*|x-amz-cf-.*|x-amzn-.*|x-edge-.*|x-cache.*|x-forwarded-proto|x-real-ip|cloudfront-.*)$/;
 const HOP_BY_HOP = ['connection', 'keep-alive', 'proxy-authenticate', 'te', 'trailer', 'transfer-encoding', 'upgrade'];
 const TRACE = { via: '2.0 0123456789abcdef.cloudfront.net (CloudFront)', 'x-amz-cf-pop': 'FRA56-P1', 'x-amz-cf-id': 'e2e' };
@@ -27,7 +27,7 @@ function fail(response, status) {
   response.end(`<HTML><HEAD><TITLE>ERROR: The request could not be satisfied</TITLE></HEAD><BODY>${status}</BODY></HTML>`);
 }
 
-/** The query as an object and back, as it is for functions: parameters of one name end up together. (assumed) */
+/** The query as an object and back, as functions get it: parameters with the same name are grouped. (assumed) */
 function reordered(url) {
   const [path, query] = url.split(/\?(.*)/s);
   if (query === undefined) return url;
@@ -40,7 +40,7 @@ function reordered(url) {
 }
 
 /**
- * Starts a distribution. Its origin is set later (`to`), because the origin wants to know its base URL first.
+ * Starts a distribution. Its origin is set later (`to`), because the origin needs its base URL first.
  * `parameters` are those of infra/edge.yaml.
  */
 export async function cloudfront({ secret, parameters = {}, silenceMs = SILENCE_MS }) {
@@ -87,7 +87,7 @@ export async function cloudfront({ secret, parameters = {}, silenceMs = SILENCE_
         over();
         response.end();
       });
-      // An origin that ends early leaves the viewer with half a response.
+      // If the origin ends early, the viewer gets half a response.
       got.on('error', () => {
         over();
         response.destroy();
@@ -136,9 +136,9 @@ export async function cloudfront({ secret, parameters = {}, silenceMs = SILENCE_
 
   return {
     url,
-    /** Sends what the function lets through to this origin. */
+    /** Sends what the function forwards to this origin. */
     to(target) { origin = target; },
-    /** How many requests the function answered, and how many went on. */
+    /** How many responses came from the function, and how many requests it forwarded. */
     seen,
     stop() {
       front.closeAllConnections();

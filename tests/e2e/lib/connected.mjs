@@ -1,4 +1,4 @@
-// A token for a script that is not about how to get one.
+// A token for scripts that test something else.
 import { authorize } from './person.mjs';
 
 const VERIFIER = 'dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk';

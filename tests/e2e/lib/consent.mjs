@@ -1,4 +1,4 @@
-// The person's part in a real browser: wrong PIN, right PIN, by mouse and by keyboard, and the way back to the client.
+// What the person does, in a real browser: wrong PIN, right PIN, with mouse and keyboard, and the redirect to the client.
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
@@ -27,7 +27,7 @@ class InBrowser extends Provider {
   async redirectToAuthorization(url) { this.landed = await this.open(url.href); }
 }
 
-/** Connects twice to a server that has so many tools. */
+/** Connects twice to a server that has this many tools. */
 export async function consentInBrowser(name, server, expectedTools, defer) {
   const back = await callback();
   defer(() => back.stop());

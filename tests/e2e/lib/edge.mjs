@@ -1,4 +1,4 @@
-// The viewer-request function of infra/edge.yaml as CloudFront runs it: with nothing around it but the language.
+// The viewer-request function of infra/edge.yaml as CloudFront runs it: without any API except the language itself.
 import { readFileSync } from 'node:fs';
 import { createContext, runInContext } from 'node:vm';
 
@@ -6,7 +6,7 @@ const TEMPLATE = readFileSync(new URL('../../../infra/edge.yaml', import.meta.ur
 // What AWS allows (CloudFront Developer Guide, "Quotas on CloudFront Functions").
 export const LARGEST_FUNCTION_BYTES = 10 * 1024;
 
-/** The source, with these values in the place of the template's parameters. */
+/** The source, with these values instead of the template's parameters. */
 export function source(parameters = {}) {
   const values = { DomainName: '', UpstreamTransport: 'streamable-http', ...parameters };
   const lines = TEMPLATE.split('\n');
@@ -24,11 +24,11 @@ export function source(parameters = {}) {
 export function viewerRequest(parameters) {
   const context = createContext(Object.create(null), { codeGeneration: { strings: false, wasm: false } });
   runInContext(source(parameters), context);
-  // As JSON both ways, as between CloudFront and the function's engine.
+  // As JSON in both directions, as between CloudFront and the function's engine.
   return (event) => JSON.parse(runInContext(`JSON.stringify(handler(${JSON.stringify(event)}))`, context, { timeout: 1000 }));
 }
 
-/** Headers as the event has them: names in lower case, repeated ones with each value. `pairs` is [[name, value]]. */
+/** Headers as in the event: names in lower case, repeated ones with each value. `pairs` is [[name, value]]. */
 export function eventHeaders(pairs) {
   const headers = {};
   for (const [name, value] of pairs) {

@@ -1,8 +1,8 @@
-// A Function URL and Lambda on loopback, as unkind as AWS is: HTTP requests become events, which instances of the
-// function fetch from a Runtime API of their own and respond to with streams. lib/functionurl.mjs says what happens to
-// requests and responses on the way. An instance serves one request at a time and stands still between two; when all
-// are busy, another is started. A response whose streamed body is empty never ends. (tests/lambda has the other half:
-// how exactly the function speaks to the Runtime API.)
+// A Function URL and Lambda on loopback, as bad as AWS is reported to be: HTTP requests become events. Each instance of the
+// function gets its events from its own Runtime API and responds with streams. lib/functionurl.mjs says what happens to
+// requests and responses on the way. An instance handles one request at a time and is stopped between two; if all are busy,
+// another is started. A response whose streamed body is empty never ends. (tests/lambda tests the other half: how the function
+// talks to the Runtime API.)
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -20,21 +20,21 @@ const INVOCATION = /^\/2018-06-01\/runtime\/invocation\/(?:(next)|([^/]+)\/(resp
 const DEFAULTS = {
   /** The program and its first arguments. */
   command: [BINARY],
-  /** The function's time-out: what it is told as its deadline, and when it is killed. */
+  /** The function's timeout: the deadline that it gets, and when it is killed. */
   timeoutMs: 360_000,
-  /** A client waits for the end of an empty body until the time-out. Nobody wants to watch that: it is less here. */
+  /** A client waits for the end of an empty body until the timeout. Here it is less, to save time. */
   emptyBodyHangsMs: 15_000,
   /** Account and function have a limit (ReservedConcurrentExecutions); more than that is 429. */
   mostInstances: 40,
-  /** Between requests an instance does not run (AWS, "Lambda execution environment lifecycle"). */
+  /** Between requests an instance is stopped (AWS, "Lambda execution environment lifecycle"). */
   freeze: true,
   /** For a comparison with a function that sends empty bodies. */
   endEmptyBodies: false,
 };
 
-/** One execution environment: a process and the Runtime API that it alone speaks to. */
+/** One execution environment: a process and its own Runtime API. */
 class Instance {
-  /** The response to its GET for the next event, while it waits. */
+  /** The response to its GET for the next event, while it is waiting. */
   waiting = undefined;
   current = undefined;
   polled = false;
@@ -63,7 +63,7 @@ class Instance {
     });
   }
 
-  /** Gives it an event. */
+  /** Sends it an event. */
   run(invocation) {
     const { options } = this.lambda;
     this.current = invocation;
@@ -130,7 +130,7 @@ class Instance {
     expect('transfer-encoding', 'chunked');
     expect('content-type', 'application/vnd.awslambda.http-integration-response');
     asked.on('data', (chunk) => outgoing.take(chunk));
-    // A function that dies is seen by its exit.
+    // If the function crashes, its exit is noticed.
     asked.on('error', () => {});
     asked.on('end', () => {
       const done = () => {
@@ -150,7 +150,7 @@ class Instance {
         done();
       } else if (outgoing.bodyBytes === 0 && !lambda.options.endEmptyBodies) {
         // Reported for several runtimes, aws-lambda-web-adapter #499 with these crates: neither the client's response
-        // nor the invocation ends before the time-out.
+        // nor the invocation ends before the timeout.
         lambda.fault(`empty body: ${name}: ${outgoing.head.statusCode}`);
         setTimeout(() => this.kill(), lambda.options.emptyBodyHangsMs).unref();
       } else {
@@ -205,7 +205,7 @@ class Lambda {
   gone(instance) {
     this.instances.delete(instance);
     if (this.stopping) return;
-    // An error of the initialization is what the request gets for which the instance was started.
+    // The request for which the instance was started gets the error of its initialization.
     if (!instance.polled && this.queue.length > 0) {
       this.fault('ended during its initialization');
       failed(this.queue.shift().response);
@@ -256,13 +256,13 @@ export async function lambda(env, options = {}) {
     pin: PIN,
     output: () => service.log,
     instances: () => service.started,
-    /** The processes that run now. */
+    /** The processes that are running now. */
     processes: () => [...service.instances].map((instance) => instance.child.pid),
-    /** What the function did that AWS punishes: empty bodies, errors, malformed preludes. */
+    /** What the function did wrong for AWS: empty bodies, errors, malformed preludes. */
     faults: () => service.faults,
     /** Streams that were reported as broken: request, error type, and the header `Trailer`. */
     broken: () => service.broken,
-    /** All instances go, as when code is updated; the table stays. */
+    /** Ends all instances, as an update of the code does; the table stays. */
     restart: () => service.killAll(),
     async stop() {
       service.stopping = true;

@@ -1,13 +1,13 @@
-// What a Function URL in the invoke mode RESPONSE_STREAM makes of a request and of a response. Where AWS documents a
-// rule, the document is named. The rest was reported by others and is marked (reported), or is our assumption and
-// marked (assumed): nothing here was measured on an account of ours. Where reports differ, the worse one is taken.
+// What a Function URL with the invoke mode RESPONSE_STREAM does with a request and with a response. If AWS documents a rule,
+// the comment names the document. The rest is marked: (reported) by others, or (assumed). Nothing was measured on our own
+// account. If reports differ, the worse behaviour is used.
 import { createBrotliDecompress, createGunzip, createInflate, constants } from 'node:zlib';
 
 /** Limit of the event's JSON, base64 included (AWS, Lambda quotas: 6 MB). */
 export const EVENT_LIMIT_BYTES = 6 * 1024 * 1024;
 /** Prelude and separator must end within this (API Gateway, response transfer mode; for Function URLs assumed). */
 const PRELUDE_LIMIT_BYTES = 16 * 1024;
-/** Between the JSON of status, headers and cookies and the body. */
+/** What separates the body from the JSON with status, headers and cookies. */
 const SEPARATOR = Buffer.alloc(8);
 
 /**
@@ -18,13 +18,13 @@ const RENAMED_RESPONSE_HEADERS = new Set(['authorization', 'connection', 'conten
   'keep-alive', 'max-forwards', 'proxy-authenticate', 'server', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'user-agent', 'via',
   'www-authenticate', 'x-amzn-requestid', 'x-forwarded-for']);
 
-/** They concern one connection, so they are not part of the event. */
+/** They are about one connection, so they are not part of the event. */
 const HOP_BY_HOP_HEADERS = new Set(['connection', 'expect', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade']);
 
 /** Bodies of these types arrive as text, all others in base64, forms among them (reported: ministack #766, CUDly #1483). */
 const TEXT = /^(text\/.*|application\/(json|javascript|xml))$/i;
 
-/** Spaces and letters beyond ASCII arrive decoded, everything else as it was sent (reported; behind CloudFront). */
+/** Spaces and letters that are not ASCII arrive decoded, everything else as it was sent (reported; behind CloudFront). */
 const partlyDecoded = (path) => path.replace(/(?:%[89a-f][0-9a-f])+|%20/gi, (escapes) => {
   try {
     return decodeURIComponent(escapes);
@@ -33,7 +33,7 @@ const partlyDecoded = (path) => path.replace(/(?:%[89a-f][0-9a-f])+|%20/gi, (esc
   }
 });
 
-/** The day as access logs write it: 23/Nov/2026:12:00:00 +0000. */
+/** The time as access logs write it: 23/Nov/2026:12:00:00 +0000. */
 function logTime(date) {
   const [, day, month, year, time] = date.toUTCString().match(/(\d\d) (\w+) (\d+) (\S+)/);
   return `${day}/${month}/${year}:${time} +0000`;
@@ -47,7 +47,7 @@ export function eventOf(asked, body, domainName, requestId) {
   const headers = { host: domainName, 'x-forwarded-for': asked.socket.remoteAddress, 'x-forwarded-port': '443', 'x-forwarded-proto': 'https',
     'x-amzn-tls-cipher-suite': 'TLS_AES_128_GCM_SHA256', 'x-amzn-tls-version': 'TLSv1.3', 'x-amzn-trace-id': `Root=${requestId}` };
   let cookies;
-  // Names are lower-case, several values are joined by commas, and cookies stand apart.
+  // Names are in lower case, several values are joined by commas, and cookies are separate.
   for (const [name, values] of Object.entries(asked.headersDistinct)) {
     if (name === 'cookie') cookies = values.flatMap((value) => value.split(/; */));
     else if (!HOP_BY_HOP_HEADERS.has(name) && !(name in headers)) headers[name] = values.join(',');
@@ -75,7 +75,7 @@ export function eventOf(asked, body, domainName, requestId) {
   return event.length > EVENT_LIMIT_BYTES ? undefined : event;
 }
 
-/** A response of the URL's own. The body of a 502 is text whatever its type says (reported: middy #1137). */
+/** The URL's own response. The body of a 502 is text whatever its type says (reported: middy #1137). */
 export function refuse(response, status, error, body) {
   response.writeHead(status, { 'content-type': 'application/json', 'x-amzn-requestid': 'r', ...(error ? { 'x-amzn-errortype': error } : {}) });
   response.end(body);
@@ -87,7 +87,7 @@ export const throttled = (response) => refuse(response, 429, 'TooManyRequestsExc
   JSON.stringify({ Reason: 'ReservedFunctionConcurrentInvocationLimitExceeded', Type: 'User', message: 'Rate Exceeded.' }));
 export const failed = (response) => refuse(response, 502, undefined, 'Internal Server Error');
 
-/** Status, headers and cookies from the prelude; throws with the reason if AWS could not read it. */
+/** Status, headers and cookies from the prelude; throws the reason if AWS could not read it. */
 function readPrelude(bytes) {
   const { statusCode = 200, headers = {}, cookies = [] } = JSON.parse(bytes);
   if (!Number.isInteger(statusCode) || statusCode < 200 || statusCode > 599) throw new Error(`the status code ${statusCode}`);
@@ -96,7 +96,7 @@ function readPrelude(bytes) {
   return { statusCode, headers, cookies };
 }
 
-/** Content codings are undone on the way (reported: aws-lambda-nodejs-runtime-interface-client #96). */
+/** Content codings are decoded on the way (reported: aws-lambda-nodejs-runtime-interface-client #96). */
 const DECODERS = {
   gzip: () => createGunzip({ flush: constants.Z_SYNC_FLUSH, finishFlush: constants.Z_SYNC_FLUSH }),
   deflate: () => createInflate({ flush: constants.Z_SYNC_FLUSH, finishFlush: constants.Z_SYNC_FLUSH }),
@@ -104,8 +104,8 @@ const DECODERS = {
 };
 
 /**
- * Passes what a function sends to /response on to the client: the prelude becomes status and headers, and these leave
- * together with the first byte of the body (reported: some clients of an empty body see no status and no headers).
+ * Forwards what a function sends to /response to the client: the prelude becomes status and headers, and these are sent
+ * together with the first byte of the body (reported: some clients get no status and no headers if the body is empty).
  */
 export class Outgoing {
   /** Bytes of the body, as the function sent them. */
@@ -162,7 +162,7 @@ export class Outgoing {
       else headers[RENAMED_RESPONSE_HEADERS.has(lower) ? `x-amzn-Remapped-${lower}` : lower] = value;
     }
     if (this.head.cookies.length > 0) headers['set-cookie'] = this.head.cookies;
-    // For HEAD, 204 and 304 Node drops the body, as the URL's front does.
+    // For HEAD, 204 and 304 Node removes the body, as the Function URL does.
     this.#response.writeHead(this.head.statusCode, headers);
     if (!decoder) return this.#response;
     decoder.on('error', () => this.#response.destroy());
@@ -170,10 +170,10 @@ export class Outgoing {
     return decoder;
   }
 
-  /** The whole response has come. */
+  /** The whole response has arrived. */
   end() { this.#sink.end(); }
 
-  /** Nothing more can come: a 502 if nothing was sent yet, else the client sees its connection closed. */
+  /** Nothing more will arrive: a 502 if nothing was sent yet, otherwise the client sees its connection closed. */
   cut() {
     if (this.started || this.#response.headersSent) this.#response.destroy();
     else failed(this.#response);

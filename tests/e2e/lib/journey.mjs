@@ -1,4 +1,4 @@
-// A TypeScript client's whole life with the proxy, for any version of the SDK and any host.
+// All that a TypeScript client does with the proxy, for any version of the SDK and any host.
 import * as two from '@modelcontextprotocol/client';
 import { UnauthorizedError } from '@modelcontextprotocol/sdk/client/auth.js';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
@@ -25,7 +25,7 @@ async function connect(sdk, url, provider) {
   } catch (error) {
     if (!(error instanceof sdk.UnauthorizedError)) throw error;
   }
-  // The newer SDK judges `iss` itself and so wants all parameters.
+  // The newer SDK checks `iss` itself and so needs all parameters.
   await first.finishAuth(provider.landed.searchParams.get('code'), provider.landed.searchParams.get('iss'));
   connected = client();
   await connected.connect(fresh());
@@ -38,7 +38,7 @@ async function progress(name, sdk, client) {
   const arrivals = [];
   const call = { name: 'trigger-long-running-operation', arguments: { duration: 1, steps: 4 } };
   const options = { onprogress: () => arrivals.push(performance.now() - begin) };
-  // The older SDK takes a schema in between.
+  // The older SDK has a schema as an argument in between.
   await (sdk === two ? client.callTool(call, options) : client.callTool(call, undefined, options));
   oneByOne(`${name}: progress arrives step by step`, arrivals, performance.now() - begin, 4);
 }

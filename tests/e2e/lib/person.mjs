@@ -1,5 +1,5 @@
-// The person's part, over HTTP: opens the authorization URL, reads the page's form, types the PIN, and catches the
-// redirect instead of following it.
+// What the person does, over HTTP: opens the authorization URL, reads the page's form, sends the PIN, and returns the redirect
+// instead of following it.
 export async function authorize(url, pin, decision = 'authorize') {
   const page = await fetch(url, { redirect: 'manual' });
   const html = await page.text();

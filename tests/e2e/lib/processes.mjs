@@ -1,4 +1,4 @@
-// The programs under test: the proxy, and an upstream that insists on its token.
+// The programs under test: the proxy, and an upstream that requires its token.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, request } from 'node:http';
@@ -10,10 +10,10 @@ const BINARY = process.env.PROXY_BINARY
   ?? fileURLToPath(new URL('../../../target/debug/lambda-oauth-mcp-proxy', import.meta.url));
 export const PAT = 'pat-of-the-end-to-end-tests-8c2f41';
 
-// The proxy lets running answers finish for 30 seconds; nothing needs longer to stop.
+// The proxy gives running responses 30 seconds to finish; nothing needs longer to stop.
 const STOPPED_MS = 40_000;
 
-/** Whoever is interrupted while a program still starts has nothing to call `stop` on: it ends with us in any case. */
+/** A caller that is interrupted while a program starts cannot call `stop`: the program ends when this process does. */
 export function endWithUs(child) {
   alive.add(child);
   child.once('exit', () => alive.delete(child));
@@ -22,7 +22,7 @@ export function endWithUs(child) {
 const alive = new Set();
 process.on('exit', () => alive.forEach((child) => child.kill('SIGKILL')));
 
-/** Starts a program and resolves when its output matches; ends it and rejects when that takes over 60 seconds. */
+/** Starts a program and resolves when its output matches; if that takes longer than 60 seconds, ends it and rejects. */
 async function start(command, args, env, pattern) {
   const child = spawn(command, args, { env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env } });
   endWithUs(child);
@@ -55,7 +55,7 @@ async function start(command, args, env, pattern) {
       const late = setTimeout(() => child.kill('SIGKILL'), STOPPED_MS);
       await ended;
       clearTimeout(late);
-      return child.exitCode; // null when it had to be killed
+      return child.exitCode; // null if it had to be killed
     },
   };
 }
@@ -69,7 +69,7 @@ export async function freePort() {
   return port;
 }
 
-/** The proxy: `serve` or `demo`. `port` keeps its address over a restart. */
+/** The proxy: `serve` or `demo`. With `port` it has the same address after a restart. */
 export async function proxy(args, env = {}, port = undefined) {
   port ??= await freePort();
   const process = await start(BINARY, [...args, '--listen', `127.0.0.1:${port}`], env, /PIN: .*\n/);
@@ -77,7 +77,7 @@ export async function proxy(args, env = {}, port = undefined) {
   return { ...process, port, url: read('Connector URL'), pin: env.AUTH_PIN ?? read('PIN') };
 }
 
-/** Passes a request on to this origin with these headers, and its answer back as it arrives. */
+/** Forwards a request to this origin with these headers, and its response back as it arrives. */
 export function passOn(asked, answer, origin, headers) {
   const { hostname: host, port, host: authority } = new URL(origin);
   const options = { host, port, method: asked.method, path: asked.url, headers: { ...headers, host: authority } };
@@ -91,7 +91,7 @@ export function passOn(asked, answer, origin, headers) {
   asked.pipe(passed);
 }
 
-/** Puts a check of the token before a server that asks for nothing. */
+/** Puts a check of the token in front of a server that has none. */
 async function guarded(server, port, path) {
   const front = createServer((asked, answer) => {
     if (asked.headers.authorization !== `Bearer ${PAT}`) {
@@ -120,7 +120,7 @@ export async function everything(transport = 'streamableHttp') {
   return guarded(server, port, transport === 'sse' ? '/sse' : '/mcp');
 }
 
-/** A server on the Python SDK, over `streamable-http` or `sse`. */
+/** A server with the Python SDK, over `streamable-http` or `sse`. */
 export async function python(transport, file = 'python_server.py') {
   const port = await freePort();
   const script = fileURLToPath(new URL(`../${file}`, import.meta.url));

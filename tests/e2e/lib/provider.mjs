@@ -1,4 +1,4 @@
-// What a TypeScript client keeps between runs, with a person at hand who knows the PIN.
+// What a TypeScript client stores between runs, with a person who knows the PIN.
 import { authorize } from './person.mjs';
 
 export const CALLBACK = 'http://127.0.0.1:33418/callback';

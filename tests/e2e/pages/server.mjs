@@ -1,4 +1,4 @@
-// Serves a directory of `<state>.html` + `<state>.csp` over loopback as the program would send them.
+// Serves a directory of `<state>.html` + `<state>.csp` on loopback as the program would send them.
 import { createServer } from 'node:http';
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,8 +14,8 @@ const headers = (csp) => ({
 });
 
 /**
- * Starts on a free port. `extra` maps further paths to `[html, csp]`; `answer`, when set, decides what a
- * POST gets: `[status, headers]`.
+ * Starts on a free port. `extra` maps other paths to `[html, csp]`. If `answer` is set, it returns the response to a POST:
+ * `[status, headers]`.
  */
 export async function serve(directory, extra = {}) {
   const states = readdirSync(directory).filter((f) => f.endsWith('.html')).map((f) => f.slice(0, -5)).sort();

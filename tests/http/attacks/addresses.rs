@@ -1,5 +1,5 @@
-//! Documents that point where only we can reach: addresses inside, in every spelling and by every detour
-//! (CWE-918). In a Lambda `127.0.0.1:9001` is the runtime API.
+//! Documents at addresses that only the server can reach: internal addresses in every spelling, and indirect ways to
+//! them (CWE-918). In a Lambda `127.0.0.1:9001` is the runtime API.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -13,16 +13,16 @@ use std::{
 use lambda_oauth_mcp_proxy::client_document::{Fetcher, Policy, is_public};
 use serde_json::json;
 
-use super::documents::{ID, answer, ask, document, origin, policy, refused, world, world_with};
-use crate::{
+use super::documents::{ID, ask, document, origin, policy, refused, response, world, world_with};
+use crate::support::{
     origin::{Origin, Script},
-    world::{Choices, World},
+    world::{Options, World},
 };
 
 #[tokio::test]
-async fn a_document_at_any_forbidden_address_is_never_asked_for() {
+async fn a_document_at_any_forbidden_address_is_never_requested() {
     let origin = origin(&json!({})).await;
-    // Everything would be allowed, were it to come to a connection.
+    // This policy would allow every connection.
     let w = world_with(&origin, policy(&origin).permitting(|_| true)).await;
     for host in [
         "127.0.0.1",
@@ -85,17 +85,17 @@ async fn a_document_at_any_forbidden_address_is_never_asked_for() {
         "CLIENT.example",
         "client.example\\@127.0.0.1",
     ] {
-        let answer = ask(&w, &format!("https://{host}/client.json")).await;
-        refused(&w, &answer, host);
+        let response = ask(&w, &format!("https://{host}/client.json")).await;
+        refused(&w, &response, host);
     }
-    // http is no document at all, but an id that nobody registered.
+    // An http URL is not a document but a client id that nobody registered.
     for id in [
         "http://client.example/client.json",
         "http://127.0.0.1:9001/2018-06-01/runtime/invocation/next",
     ] {
-        let answer = ask(&w, id).await;
+        let response = ask(&w, id).await;
         assert_eq!(
-            (answer.status, answer.header("location")),
+            (response.status, response.header("location")),
             (400, ""),
             "{id}"
         );
@@ -164,9 +164,9 @@ async fn a_name_that_leads_to_any_forbidden_address_is_not_followed() {
         "ff02::1",
     ] {
         let bad = SocketAddr::new(address.parse::<IpAddr>().unwrap(), good.port());
-        // Alone, and hidden before or behind a good one.
-        for answers in [vec![bad], vec![bad, good], vec![good, bad]] {
-            *leads_to.lock().unwrap() = answers;
+        // Alone, and together with a public address, in either order.
+        for responses in [vec![bad], vec![bad, good], vec![good, bad]] {
+            *leads_to.lock().unwrap() = responses;
             refused(&w, &ask(&w, ID).await, address);
         }
     }
@@ -176,9 +176,9 @@ async fn a_name_that_leads_to_any_forbidden_address_is_not_followed() {
 }
 
 #[tokio::test]
-async fn rebinding_between_check_and_use_finds_no_second_lookup() {
+async fn dns_rebinding_between_check_and_use_finds_no_second_lookup() {
     let origin = origin(&json!({})).await;
-    // What an attacker would like to reach: something that listens on this machine.
+    // The target of an attack: something that listens on this machine.
     let runtime = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let inside = runtime.local_addr().unwrap();
     let asked = Arc::new(AtomicUsize::new(0));
@@ -190,7 +190,7 @@ async fn rebinding_between_check_and_use_finds_no_second_lookup() {
         })
         .permitting({
             let asked = asked.clone();
-            // The first answer passes as public; from the second on loopback is what it is.
+            // The first response passes as public; from the second on loopback is what it is.
             move |_| asked.load(Ordering::SeqCst) == 1
         });
     let w = world_with(&origin, policy).await;
@@ -201,8 +201,8 @@ async fn rebinding_between_check_and_use_finds_no_second_lookup() {
         "one lookup for check and use"
     );
     assert_eq!(origin.connections(), 1);
-    // When the copy is no longer fresh the name is looked up and judged anew; the last good copy serves.
-    w.pass(2 * 3600);
+    // When the copy is no longer fresh the name is resolved and checked again; the last valid copy is used.
+    w.advance_clock(2 * 3600);
     assert_eq!(ask(&w, ID).await.status, 200);
     assert_eq!(asked.load(Ordering::SeqCst), 2);
     let reached = tokio::time::timeout(Duration::from_millis(50), runtime.accept()).await;
@@ -225,7 +225,7 @@ async fn a_redirect_is_not_followed_wherever_it_leads() {
         for code in [301, 302, 303, 307, 308] {
             let head =
                 format!("HTTP/1.1 {code} Elsewhere\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n");
-            here.now(Script::Answer(head.into_bytes()));
+            here.now(Script::Respond(head.into_bytes()));
             let before = here.connections();
             refused(&w, &ask(&w, ID).await, &to);
             assert_eq!(
@@ -239,16 +239,16 @@ async fn a_redirect_is_not_followed_wherever_it_leads() {
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_name_is_not_believed() {
-    let disguised = Origin::named("other.example", answer("", &document(&json!({})))).await;
+async fn a_certificate_for_another_name_is_rejected() {
+    let disguised = Origin::named("other.example", response("", &document(&json!({})))).await;
     let w = world(&disguised).await;
     refused(&w, &ask(&w, ID).await, "another name");
-    // Nor one that no root of ours has signed.
+    // Nor is one that no trusted root has signed.
     let honest = origin(&json!({})).await;
     let fetcher = Fetcher::with_policy(lambda_oauth_mcp_proxy::http_client::tls(), policy(&honest));
-    let w = World::choosing(Choices {
+    let w = World::with_options(Options {
         documents: Some(fetcher),
-        ..Choices::default()
+        ..Options::default()
     })
     .await;
     refused(&w, &ask(&w, ID).await, "another root");

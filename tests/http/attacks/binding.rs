@@ -5,7 +5,7 @@ use dynoxide::Database;
 use lambda_oauth_mcp_proxy::secrets::{Secret, TokenForm};
 use serde_json::json;
 
-use crate::world::{CALLBACK, Choices, Connected, Pairs, World};
+use crate::support::world::{CALLBACK, Connected, Options, Pairs, World};
 
 fn invalid_grant() -> (u16, String) {
     (400, "invalid_grant".into())
@@ -37,9 +37,9 @@ async fn a_wrong_client_secret_consumes_neither_code_nor_refresh_token() {
     ];
     let form = w.redeem(id, &code);
     for credentials in &wrong {
-        let answer = send(&form, credentials.clone()).await;
-        assert_eq!(answer.error(), (401, "invalid_client".into()));
-        assert!(answer.header("www-authenticate").starts_with("Basic "));
+        let response = send(&form, credentials.clone()).await;
+        assert_eq!(response.error(), (401, "invalid_client".into()));
+        assert!(response.header("www-authenticate").starts_with("Basic "));
     }
     let tokens = send(&form, format!("{id}:{secret}")).await;
     assert_eq!(tokens.status, 200, "{}", tokens.text);
@@ -52,8 +52,8 @@ async fn a_wrong_client_secret_consumes_neither_code_nor_refresh_token() {
     ]);
     let before = w.dump();
     for credentials in wrong {
-        let answer = send(&form, credentials).await;
-        assert_eq!(answer.error(), (401, "invalid_client".into()));
+        let response = send(&form, credentials).await;
+        assert_eq!(response.error(), (401, "invalid_client".into()));
     }
     // Without the secret the connection can be neither refreshed nor ended.
     let bare = w.token(&form).await;
@@ -90,20 +90,28 @@ async fn a_resource_of_another_server_is_refused_everywhere_and_consumes_nothing
     ];
     let before = w.dump();
     for resource in &foreign {
-        let ask = w.ask(&client).set("resource", resource);
-        let answer = w.get(&format!("/authorize?{}", ask.encode())).send().await;
+        let ask = w.authorization_request(&client).set("resource", resource);
+        let response = w.get(&format!("/authorize?{}", ask.encode())).send().await;
         assert_eq!(
-            answer.redirected("error").as_deref(),
+            response.redirected("error").as_deref(),
             Some("invalid_target"),
             "{resource}"
         );
         let redeem = w.redeem(&client, &code).and("resource", resource);
-        let answer = w.token(&redeem).await;
-        assert_eq!(answer.error(), (400, "invalid_target".into()), "{resource}");
-        // One that is ours does not cover for one that is not.
+        let response = w.token(&redeem).await;
+        assert_eq!(
+            response.error(),
+            (400, "invalid_target".into()),
+            "{resource}"
+        );
+        // A valid resource does not make another one acceptable.
         let both = redeem.and("resource", &w.url("/mcp"));
-        let answer = w.token(&both).await;
-        assert_eq!(answer.error(), (400, "invalid_target".into()), "{resource}");
+        let response = w.token(&both).await;
+        assert_eq!(
+            response.error(),
+            (400, "invalid_target".into()),
+            "{resource}"
+        );
     }
     assert_eq!(w.dump(), before);
     let redeem = w.redeem(&client, &code).and("resource", &w.url("/mcp"));
@@ -117,8 +125,12 @@ async fn a_resource_of_another_server_is_refused_everywhere_and_consumes_nothing
         ("refresh_token", &one.refresh),
     ]);
     for resource in &foreign {
-        let answer = w.token(&refresh.clone().and("resource", resource)).await;
-        assert_eq!(answer.error(), (400, "invalid_target".into()), "{resource}");
+        let response = w.token(&refresh.clone().and("resource", resource)).await;
+        assert_eq!(
+            response.error(),
+            (400, "invalid_target".into()),
+            "{resource}"
+        );
     }
     assert_eq!(w.dump(), before);
     // Root, endpoint, path below it and alias are this one server.
@@ -129,7 +141,7 @@ async fn a_resource_of_another_server_is_refused_everywhere_and_consumes_nothing
 }
 
 #[tokio::test]
-async fn nothing_of_one_stack_is_good_on_another() {
+async fn credentials_of_one_deployment_are_refused_by_another() {
     let (w, other) = (World::start().await, World::start().await);
     let one = w.connect().await;
     let code = w.code(&one.client_id).await;
@@ -143,34 +155,36 @@ async fn nothing_of_one_stack_is_good_on_another() {
     assert_eq!(refreshed.error(), invalid_grant());
     let redeemed = other.token(&other.redeem(&client, &code)).await;
     assert_eq!(redeemed.error(), invalid_grant());
-    let page = w.open(&w.ask(&one.client_id)).await;
-    let decided = other.decide(&page, "authorize", &other.pin).await;
-    assert_eq!(decided.status, 403, "its cookie bears another port");
+    let page = w.open(&w.authorization_request(&one.client_id)).await;
+    let decided = other.submit_consent(&page, "authorize", &other.pin).await;
+    assert_eq!(decided.status, 403, "its cookie is for another port");
 }
 
 #[tokio::test]
 async fn a_token_issued_under_another_base_url_is_refused_even_on_the_same_table() {
     let database = Database::memory().unwrap();
-    let with = |database: &Database, settings: &[(&'static str, &str)]| Choices {
+    let with = |database: &Database, settings: &[(&'static str, &str)]| Options {
         database: Some(database.clone()),
         settings: settings
             .iter()
             .map(|(n, v)| (*n, (*v).to_owned()))
             .collect(),
-        ..Choices::default()
+        ..Options::default()
     };
-    let old = World::choosing(with(&database, &[("BASE_URL", "https://old.example")])).await;
+    let old = World::with_options(with(&database, &[("BASE_URL", "https://old.example")])).await;
     let client = old.client().await;
     let consent = || async {
-        let page = old.open(&old.ask(&client).without("resource")).await;
-        let decided = old.decide(&page, "authorize", &old.pin).await;
+        let page = old
+            .open(&old.authorization_request(&client).without("resource"))
+            .await;
+        let decided = old.submit_consent(&page, "authorize", &old.pin).await;
         decided.redirected("code").unwrap()
     };
     let (first, second) = (consent().await, consent().await);
     let tokens = old.token(&old.redeem(&client, &first)).await.json();
     let one = Connected::read(&client, &first, &tokens);
 
-    let new = World::choosing(with(&database, &[("BASE_URL", "https://new.example")])).await;
+    let new = World::with_options(with(&database, &[("BASE_URL", "https://new.example")])).await;
     let before = new.dump();
     assert_eq!(new.status(&one.access).await, 401);
     assert_eq!(
@@ -181,12 +195,12 @@ async fn a_token_issued_under_another_base_url_is_refused_even_on_the_same_table
     assert_eq!(redeemed.error(), invalid_grant());
     assert_eq!(new.dump(), before);
 
-    // Unless the owner says that the old name is still ours.
+    // Unless the settings say that the old name still belongs to this server.
     let settings = [
         ("BASE_URL", "https://new.example"),
         ("ALSO_BASE_URLS", "https://old.example"),
     ];
-    let both = World::choosing(with(&database, &settings)).await;
+    let both = World::with_options(with(&database, &settings)).await;
     assert_eq!(both.status(&one.access).await, 200);
     assert_eq!(both.refresh(&client, &one.refresh).await.status, 200);
 }
@@ -221,7 +235,7 @@ async fn no_kind_of_credential_is_taken_for_another() {
 
 #[tokio::test]
 async fn a_pre_registered_clients_id_cannot_be_used_without_its_secret_nor_registered_again() {
-    let w = World::choosing(Choices {
+    let w = World::with_options(Options {
         secret: Some(Box::new(|secret| {
             let document = json!({
                 "upstream_token": "unused", "auth_pin": "unused000",
@@ -230,7 +244,7 @@ async fn a_pre_registered_clients_id_cannot_be_used_without_its_secret_nor_regis
             let read = Secret::parse(&document.to_string(), &TokenForm::default());
             secret.clients = read.unwrap().clients;
         })),
-        ..Choices::default()
+        ..Options::default()
     })
     .await;
     w.keep_secret("by-hand");
@@ -242,7 +256,9 @@ async fn a_pre_registered_clients_id_cannot_be_used_without_its_secret_nor_regis
             (401, "invalid_client".into())
         );
     }
-    let elsewhere = w.ask("claude").set("redirect_uri", "https://evil.example/");
+    let elsewhere = w
+        .authorization_request("claude")
+        .set("redirect_uri", "https://evil.example/");
     let elsewhere = w
         .get(&format!("/authorize?{}", elsewhere.encode()))
         .send()
@@ -252,7 +268,7 @@ async fn a_pre_registered_clients_id_cannot_be_used_without_its_secret_nor_regis
         .register(json!({ "client_id": "claude", "redirect_uris": ["https://evil.example/"] }))
         .await;
     assert_ne!(again["client_id"], "claude");
-    // In the form or in the header: nobody said which.
+    // The credentials may be in the form or in the header: nothing says which.
     let tokens = w.token(&form.and("client_secret", "by-hand")).await;
     assert_eq!(tokens.status, 200, "{}", tokens.text);
     let refresh = tokens.json()["refresh_token"].as_str().unwrap().to_owned();
@@ -290,13 +306,13 @@ async fn a_client_assertion_or_two_methods_at_once_are_refused() {
         form.clone().and("client_secret", "x"),
         form.clone().set("client_id", "another"),
     ] {
-        let answer = w
+        let response = w
             .post("/token")
             .header("authorization", &basic)
             .form_of(&form)
             .send()
             .await;
-        assert_eq!(answer.error(), (400, "invalid_request".into()));
+        assert_eq!(response.error(), (400, "invalid_request".into()));
     }
     assert_eq!(w.token(&form).await.status, 200);
 }

@@ -1,19 +1,19 @@
-//! Documents that mean harm: how they arrive, what they say. (`crate::documents` has the honest ones;
-//! `src/client_document/tests` looks closer at each step.)
+//! Documents that mean harm: how they arrive, what they contain. (`crate::http::documents` has the valid ones;
+//! `crate::http::client_document` tests each step of a fetch.)
 
 use std::{sync::Arc, time::Duration};
 
 use lambda_oauth_mcp_proxy::client_document::{Fetcher, Policy};
 use serde_json::{Value, json};
 
-use crate::{
+use crate::support::{
     origin::{Origin, Script},
-    world::{Answer, CALLBACK, Choices, World},
+    world::{CALLBACK, Options, Response, World},
 };
 
 pub const ID: &str = "https://client.example/oauth/client.json";
 
-/// A sound document, with these fields changed.
+/// A valid document, with these fields changed.
 pub fn document(change: &Value) -> String {
     let mut document =
         json!({ "client_id": ID, "client_name": "Document client", "redirect_uris": [CALLBACK] });
@@ -23,20 +23,20 @@ pub fn document(change: &Value) -> String {
 }
 
 /// A 200 with these header lines and this body.
-pub fn answer(lines: &str, body: &str) -> Script {
+pub fn response(lines: &str, body: &str) -> Script {
     let length = body.len();
     let head = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{lines}\r\n"
     );
-    Script::Answer([head.as_bytes(), body.as_bytes()].concat())
+    Script::Respond([head.as_bytes(), body.as_bytes()].concat())
 }
 
-/// An origin that serves a document with these fields changed.
+/// An origin with a document in which these fields are changed.
 pub async fn origin(change: &Value) -> Origin {
-    Origin::start(answer("", &document(change))).await
+    Origin::start(response("", &document(change))).await
 }
 
-/// Every name leads to the origin.
+/// Every name resolves to the origin.
 pub fn policy(origin: &Origin) -> Policy {
     let address = origin.address;
     Policy::public()
@@ -45,9 +45,9 @@ pub fn policy(origin: &Origin) -> Policy {
 }
 
 pub async fn world_with(origin: &Origin, policy: Policy) -> World {
-    World::choosing(Choices {
+    World::with_options(Options {
         documents: Some(Fetcher::with_policy(origin.tls.clone(), policy)),
-        ..Choices::default()
+        ..Options::default()
     })
     .await
 }
@@ -56,21 +56,24 @@ pub async fn world(origin: &Origin) -> World {
     world_with(origin, policy(origin)).await
 }
 
-pub async fn ask(w: &World, client_id: &str) -> Answer {
-    w.get(&format!("/authorize?{}", w.ask(client_id).encode()))
-        .send()
-        .await
+pub async fn ask(w: &World, client_id: &str) -> Response {
+    w.get(&format!(
+        "/authorize?{}",
+        w.authorization_request(client_id).encode()
+    ))
+    .send()
+    .await
 }
 
-/// A page, nothing kept, nobody sent anywhere.
-pub fn refused(w: &World, answer: &Answer, what: &str) {
-    assert_eq!(answer.status, 400, "{what}: {answer:?}");
-    assert_eq!(answer.header("location"), "", "{what}");
-    assert_eq!(answer.header("set-cookie"), "", "{what}");
+/// The response is a page, nothing is stored, and nobody is redirected.
+pub fn refused(w: &World, response: &Response, what: &str) {
+    assert_eq!(response.status, 400, "{what}: {response:?}");
+    assert_eq!(response.header("location"), "", "{what}");
+    assert_eq!(response.header("set-cookie"), "", "{what}");
     assert!(
-        answer.text.contains("could not be"),
+        response.text.contains("could not be"),
         "{what}: {}",
-        answer.text
+        response.text
     );
     assert_eq!(
         w.dump(),
@@ -102,8 +105,8 @@ async fn endless_slow_and_huge_documents_are_cut_off() {
             "announced as huge",
             Script::Hang(head("content-length: 1000000000000\r\n")),
         ),
-        ("just too large", answer("", &padded)),
-        ("never answers", Script::Hang(Vec::new())),
+        ("just too large", response("", &padded)),
+        ("never responds", Script::Hang(Vec::new())),
         (
             "stops after the head",
             Script::Hang(head("content-length: 100\r\n")),
@@ -114,15 +117,15 @@ async fn endless_slow_and_huge_documents_are_cut_off() {
         ),
         (
             "ends early",
-            Script::Answer([head("content-length: 100\r\n"), b"{".to_vec()].concat()),
+            Script::Respond([head("content-length: 100\r\n"), b"{".to_vec()].concat()),
         ),
-        ("not HTTP", Script::Answer(b"SSH-2.0-x\r\n\r\n".to_vec())),
+        ("not HTTP", Script::Respond(b"SSH-2.0-x\r\n\r\n".to_vec())),
     ] {
         origin.now(script);
         refused(&w, &ask(&w, ID).await, what);
     }
-    // And the next honest one is read.
-    origin.now(answer("", &document(&json!({}))));
+    // The next valid one is read.
+    origin.now(response("", &document(&json!({}))));
     assert_eq!(ask(&w, ID).await.status, 200);
 }
 
@@ -144,7 +147,7 @@ async fn a_compressed_document_is_never_inflated() {
         let head = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{lines}connection: close\r\n\r\n"
         );
-        origin.now(Script::Answer([head.as_bytes(), &bomb].concat()));
+        origin.now(Script::Respond([head.as_bytes(), &bomb].concat()));
         refused(&w, &ask(&w, ID).await, lines);
     }
     let asked = origin.requests.lock().unwrap()[0].to_lowercase();
@@ -152,7 +155,7 @@ async fn a_compressed_document_is_never_inflated() {
 }
 
 #[tokio::test]
-async fn a_document_that_says_the_wrong_thing_is_refused_and_not_kept() {
+async fn a_document_with_invalid_content_is_refused_and_not_cached() {
     let origin = origin(&json!({})).await;
     let w = world(&origin).await;
     let key = |member: &str| json!({ "jwks": { "keys": [{ "kty": "EC", "crv": "P-256", "x": "a", "y": "b", member: "secret" }] } });
@@ -183,7 +186,7 @@ async fn a_document_that_says_the_wrong_thing_is_refused_and_not_kept() {
         key("priv"),
         json!({ "jwks": { "kty": "RSA", "d": "x" } }),
     ] {
-        origin.now(answer("", &document(&change)));
+        origin.now(response("", &document(&change)));
         refused(&w, &ask(&w, ID).await, &change.to_string());
     }
     for body in [
@@ -194,18 +197,18 @@ async fn a_document_that_says_the_wrong_thing_is_refused_and_not_kept() {
         "<html></html>",
         "{\"a\":1,\"a\":2}",
     ] {
-        origin.now(answer("", body));
+        origin.now(response("", body));
         refused(&w, &ask(&w, ID).await, body);
     }
     let twice =
         document(&json!({})).replacen('{', "{\"redirect_uris\":[\"https://evil.example/\"],", 1);
-    origin.now(answer("", &twice));
+    origin.now(response("", &twice));
     refused(&w, &ask(&w, ID).await, "a field twice");
-    let html = String::from_utf8(match answer("", &document(&json!({}))) {
-        Script::Answer(bytes) => bytes,
+    let html = String::from_utf8(match response("", &document(&json!({}))) {
+        Script::Respond(bytes) => bytes,
         _ => Vec::new(),
     });
-    origin.now(Script::Answer(
+    origin.now(Script::Respond(
         html.unwrap()
             .replace("application/json", "text/html")
             .into_bytes(),
@@ -214,18 +217,18 @@ async fn a_document_that_says_the_wrong_thing_is_refused_and_not_kept() {
 }
 
 #[tokio::test]
-async fn a_document_cannot_take_the_place_of_a_good_one_by_being_bad() {
+async fn an_invalid_document_does_not_replace_a_valid_one() {
     let origin = origin(&json!({})).await;
     let w = world(&origin).await;
-    w.open(&w.ask(ID)).await;
+    w.open(&w.authorization_request(ID)).await;
     let kept = w.dump();
-    w.pass(2 * 3600);
-    origin.now(answer(
+    w.advance_clock(2 * 3600);
+    origin.now(response(
         "",
         &document(&json!({ "client_id": "https://evil.example/x" })),
     ));
-    let answered = ask(&w, ID).await;
-    assert_eq!((answered.status, answered.header("location")), (400, ""));
+    let response = ask(&w, ID).await;
+    assert_eq!((response.status, response.header("location")), (400, ""));
     let documents = |items: Vec<String>| -> Vec<String> {
         items
             .into_iter()
@@ -236,7 +239,7 @@ async fn a_document_cannot_take_the_place_of_a_good_one_by_being_bad() {
 }
 
 #[tokio::test]
-async fn slow_origins_of_a_stranger_do_not_keep_a_known_client_out() {
+async fn slow_documents_of_an_unknown_client_do_not_keep_a_known_client_out() {
     let origin = origin(&json!({})).await;
     let address = origin.address;
     let begun = Arc::new(tokio::sync::Notify::new());
@@ -254,15 +257,15 @@ async fn slow_origins_of_a_stranger_do_not_keep_a_known_client_out() {
         }
     });
     let w = Arc::new(world_with(&origin, policy).await);
-    w.open(&w.ask(ID)).await;
-    w.pass(2 * 3600);
+    w.open(&w.authorization_request(ID)).await;
+    w.advance_clock(2 * 3600);
     let slow = tokio::spawn({
         let w = w.clone();
         async move { ask(&w, "https://slow.example/client.json").await.status }
     });
     begun.notified().await;
-    // The stranger's fetch holds the only place; the known client is served at once, by its last good copy.
-    w.open(&w.ask(ID)).await;
+    // The unknown client's fetch takes the only slot; the known client is served at once from its last valid copy.
+    w.open(&w.authorization_request(ID)).await;
     assert_eq!(origin.connections(), 1);
     assert!(!slow.is_finished());
     slow.abort();

@@ -1,11 +1,12 @@
-//! The published attacks on OAuth servers and proxies, each over HTTP, each named for what becomes of it.
+//! The published attacks on OAuth servers and proxies, each over HTTP, each named after its outcome.
 //!
-//! Some live elsewhere, beside what they are about: `token`, `consent`, `races`, `bad_input`, `registration`.
+//! Some are in the module of what they attack: `token`, `consent`, `races`, `bad_input`, `registration`.
 //! tests/README.md has the whole list.
 
 mod addresses;
 mod binding;
 pub mod documents;
+mod limits;
 mod names;
 mod pages;
 mod pins;

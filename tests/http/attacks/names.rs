@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{Answer, Pairs, World};
+use crate::support::world::{Pairs, Response, World};
 
-/// What proxies and frameworks are known to believe.
+/// Headers that proxies and frameworks are known to trust.
 const BELIEVED_ELSEWHERE: [(&str, &str); 14] = [
     ("forwarded", "for=1.2.3.4;host=evil.example;proto=https"),
     ("x-forwarded-host", "evil.example"),
@@ -22,11 +22,11 @@ const BELIEVED_ELSEWHERE: [(&str, &str); 14] = [
     ("front-end-https", "on"),
 ];
 
-/// Every answer that holds a URL of ours, with its headers.
+/// Every response that contains a URL of ours, with its headers.
 async fn everything_with_a_url(w: &World, extra: &[(&str, &str)]) -> Vec<String> {
     let client = w.client().await;
-    let ask = w.ask(&client).without("resource");
-    let mut answers = Vec::new();
+    let ask = w.authorization_request(&client).without("resource");
+    let mut responses = Vec::new();
     for path in [
         "/.well-known/oauth-protected-resource".to_owned(),
         "/.well-known/oauth-protected-resource/mcp".to_owned(),
@@ -41,60 +41,60 @@ async fn everything_with_a_url(w: &World, extra: &[(&str, &str)]) -> Vec<String>
         for (name, value) in extra {
             request = request.header(name, value);
         }
-        answers.push(request.send().await);
+        responses.push(request.send().await);
     }
     let mut landing = w.get("/").header("accept", "text/html");
     for (name, value) in extra {
         landing = landing.header(name, value);
     }
-    answers.push(landing.send().await);
-    answers
+    responses.push(landing.send().await);
+    responses
         .into_iter()
-        .map(|answer| without_chance(&answer))
+        .map(|response| without_chance(&response))
         .collect()
 }
 
-/// The answer without what is drawn anew each time.
-fn without_chance(answer: &Answer) -> String {
-    let mut headers: Vec<_> = answer
+/// The response without what is generated for each request.
+fn without_chance(response: &Response) -> String {
+    let mut headers: Vec<_> = response
         .headers
         .iter()
         .filter(|(name, _)| !matches!(name.as_str(), "date" | "set-cookie" | "content-length"))
         .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
         .collect();
     headers.sort();
-    let page = answer.field("page").unwrap_or_default();
+    let page = response.field("page").unwrap_or_default();
     let text = if page.is_empty() {
-        answer.text.clone()
+        response.text.clone()
     } else {
-        answer.text.replace(&page, "")
+        response.text.replace(&page, "")
     };
-    let cookie = answer
+    let cookie = response
         .header("set-cookie")
         .split_once('=')
         .map(|(name, rest)| {
             let attributes = rest.split_once(';').unwrap_or_default().1;
             format!("{name}{attributes}")
         });
-    format!("{} {headers:?} {cookie:?} {text}", answer.status)
+    format!("{} {headers:?} {cookie:?} {text}", response.status)
 }
 
 #[tokio::test]
 async fn host_forwarded_and_x_forwarded_headers_change_no_url() {
     for settings in [&[][..], &[("BASE_URL", "https://mcp.example.com")]] {
-        let w = World::with(settings).await;
+        let w = World::with_settings(settings).await;
         let plain = everything_with_a_url(&w, &[]).await;
         for header in BELIEVED_ELSEWHERE {
             let with = everything_with_a_url(&w, &[header]).await;
             assert_eq!(plain, with, "{header:?}");
         }
-        assert!(plain.iter().all(|answer| !answer.contains("evil")));
+        assert!(plain.iter().all(|response| !response.contains("evil")));
     }
 }
 
 #[tokio::test]
-async fn under_a_configured_name_the_host_header_is_not_looked_at() {
-    let w = World::with(&[("BASE_URL", "https://mcp.example.com")]).await;
+async fn with_a_configured_base_url_the_host_header_is_ignored() {
+    let w = World::with_settings(&[("BASE_URL", "https://mcp.example.com")]).await;
     let plain = everything_with_a_url(&w, &[]).await;
     assert!(
         plain[2].contains("https://mcp.example.com/token"),
@@ -116,7 +116,7 @@ async fn under_a_configured_name_the_host_header_is_not_looked_at() {
 }
 
 #[tokio::test]
-async fn without_one_a_strange_host_is_refused_at_every_path() {
+async fn without_a_configured_base_url_an_unknown_host_is_refused_at_every_path() {
     let w = World::start().await;
     let one = w.connect().await;
     let before = w.dump();
@@ -139,14 +139,14 @@ async fn without_one_a_strange_host_is_refused_at_every_path() {
             ("POST", "/mcp"),
             ("OPTIONS", "/mcp"),
         ] {
-            let answer = w
+            let response = w
                 .request(method, path)
                 .header("host", &host)
                 .header("authorization", &format!("Bearer {}", one.access))
                 .send()
                 .await;
-            assert_eq!(answer.status, 421, "{host} {method} {path}");
-            assert_eq!(answer.header("access-control-allow-origin"), "");
+            assert_eq!(response.status, 421, "{host} {method} {path}");
+            assert_eq!(response.header("access-control-allow-origin"), "");
         }
     }
     assert_eq!(w.dump(), before);
@@ -155,34 +155,34 @@ async fn without_one_a_strange_host_is_refused_at_every_path() {
 
 const SPLIT: &str = "x\r\nset-cookie: split=1\r\nlocation: https://evil.example/\r\n\r\n<html>";
 
-fn is_not_split(answer: &Answer, what: &str) {
-    assert!(!answer.header("set-cookie").contains("split"), "{what}");
+fn is_not_split(response: &Response, what: &str) {
+    assert!(!response.header("set-cookie").contains("split"), "{what}");
     assert!(
-        !format!("{:?}", answer.headers).contains("evil"),
-        "{what}: {answer:?}"
+        !format!("{:?}", response.headers).contains("evil"),
+        "{what}: {response:?}"
     );
 }
 
 #[tokio::test]
-async fn cr_and_lf_in_any_parameter_split_nothing() {
+async fn cr_and_lf_in_any_parameter_do_not_split_the_response() {
     let w = World::start().await;
     let client = w.client().await;
     let before = w.dump();
     let ask = w
-        .ask(&client)
+        .authorization_request(&client)
         .and("scope", "mcp")
         .and("prompt", "consent")
         .and("response_mode", "query");
     for (name, _) in ask.0.clone() {
         for bad in [SPLIT, "a\rb", "a\nb", "a\u{85}b", "a\u{0}b"] {
             let asked = ask.clone().set(&name, bad);
-            let answer = w
+            let response = w
                 .get(&format!("/authorize?{}", asked.encode()))
                 .send()
                 .await;
-            is_not_split(&answer, &name);
+            is_not_split(&response, &name);
             assert_eq!(
-                (answer.status, answer.header("location")),
+                (response.status, response.header("location")),
                 (400, ""),
                 "{name}"
             );
@@ -193,20 +193,20 @@ async fn cr_and_lf_in_any_parameter_split_nothing() {
         .and("client_secret", "x")
         .and("resource", "x");
     for (name, _) in one.0.clone() {
-        let answer = w.token(&one.clone().set(&name, SPLIT)).await;
-        is_not_split(&answer, &name);
-        assert_eq!(answer.error(), (400, "invalid_request".into()), "{name}");
+        let response = w.token(&one.clone().set(&name, SPLIT)).await;
+        is_not_split(&response, &name);
+        assert_eq!(response.error(), (400, "invalid_request".into()), "{name}");
     }
     for name in ["token", "client_id", "token_type_hint"] {
         let form = Pairs::of(&[("token", "x"), ("client_id", &client)]).set(name, SPLIT);
-        let answer = w.post("/revoke").form_of(&form).send().await;
-        is_not_split(&answer, name);
-        assert_eq!(answer.error(), (400, "invalid_request".into()), "{name}");
+        let response = w.post("/revoke").form_of(&form).send().await;
+        is_not_split(&response, name);
+        assert_eq!(response.error(), (400, "invalid_request".into()), "{name}");
     }
     for name in ["page", "pin", "decision", "username"] {
-        let answer = w.post("/authorize").form(&[(name, SPLIT)]).send().await;
-        is_not_split(&answer, name);
-        assert_eq!(answer.status, 400);
+        let response = w.post("/authorize").form(&[(name, SPLIT)]).send().await;
+        is_not_split(&response, name);
+        assert_eq!(response.status, 400);
     }
     assert_eq!(w.dump(), before);
 }
@@ -217,10 +217,10 @@ async fn cr_and_lf_in_registered_metadata_reach_no_header_and_no_log_line() {
     for name in ["client_name", "token_endpoint_auth_method"] {
         let mut metadata = json!({ "redirect_uris": ["https://client.example/callback"] });
         metadata[name] = Value::from(SPLIT);
-        let answer = w.post("/register").json(&metadata).send().await;
-        is_not_split(&answer, name);
+        let response = w.post("/register").json(&metadata).send().await;
+        is_not_split(&response, name);
         assert_eq!(
-            answer.error(),
+            response.error(),
             (400, "invalid_client_metadata".into()),
             "{name}"
         );
@@ -234,10 +234,14 @@ async fn cr_and_lf_in_registered_metadata_reach_no_header_and_no_log_line() {
     ] {
         let mut metadata = json!({ "redirect_uris": ["https://client.example/callback"] });
         metadata[name] = Value::from(SPLIT);
-        let answer = w.post("/register").json(&metadata).send().await;
-        is_not_split(&answer, name);
-        assert_eq!(answer.status, 201, "{name}");
-        assert!(!answer.text.contains("split"), "{name}: {}", answer.text);
+        let response = w.post("/register").json(&metadata).send().await;
+        is_not_split(&response, name);
+        assert_eq!(response.status, 201, "{name}");
+        assert!(
+            !response.text.contains("split"),
+            "{name}: {}",
+            response.text
+        );
     }
 }
 
@@ -251,24 +255,27 @@ async fn a_path_cannot_write_into_the_challenge() {
         "/mcp-evil\"",
         "/mcp/<evil>",
     ] {
-        // By hand, since a client's library would encode it.
-        let answer = raw(&w, &format!("POST {path} HTTP/1.1")).await;
-        let challenge = answer
+        // Not with the HTTP client, because that would encode it.
+        let response = raw(&w, &format!("POST {path} HTTP/1.1")).await;
+        let challenge = response
             .lines()
             .find(|line| line.to_lowercase().starts_with("www-authenticate"));
         if let Some(challenge) = challenge {
             assert_eq!(challenge.matches('"').count(), 4, "{challenge}");
         } else {
             assert!(
-                answer.starts_with("HTTP/1.1 404") || answer.starts_with("HTTP/1.1 400"),
-                "{answer}"
+                response.starts_with("HTTP/1.1 404") || response.starts_with("HTTP/1.1 400"),
+                "{response}"
             );
         }
-        assert!(!answer.to_lowercase().contains("set-cookie"), "{answer}");
+        assert!(
+            !response.to_lowercase().contains("set-cookie"),
+            "{response}"
+        );
     }
 }
 
-/// Sends a request line as it is, and reads the whole answer.
+/// Sends a request line as it is, and reads the whole response.
 async fn raw(w: &World, line: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(w.address).await.unwrap();
@@ -277,7 +284,7 @@ async fn raw(w: &World, line: &str) -> String {
         w.address
     );
     stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    response
 }

@@ -3,13 +3,13 @@
 use serde_json::json;
 
 use super::documents;
-use crate::world::{Answer, CALLBACK, Page, World};
+use crate::support::world::{CALLBACK, Page, Response, World};
 
 const SCRIPT: &str = "</p><script>alert('mark')</script><img src=mark onerror=alert('mark')>\"'`<!--\u{202e}\u{2066}";
 
 /// The headers without which a page could be framed, sniffed, stored or scripted.
-fn is_locked_down(answer: &Answer, what: &str) {
-    let policy = answer.header("content-security-policy");
+fn is_locked_down(response: &Response, what: &str) {
+    let policy = response.header("content-security-policy");
     for part in ["default-src 'none'", "frame-ancestors 'none'"] {
         assert!(policy.contains(part), "{what}: {policy}");
     }
@@ -21,13 +21,13 @@ fn is_locked_down(answer: &Answer, what: &str) {
         ("cache-control", "no-store"),
         ("access-control-allow-origin", ""),
     ] {
-        assert_eq!(answer.header(name), value, "{what}: {name}");
+        assert_eq!(response.header(name), value, "{what}: {name}");
     }
 }
 
-/// Nothing that the stranger wrote has become markup: every `<` of theirs is escaped, so is every quote.
-fn is_text_only(answer: &Answer, what: &str) {
-    let html = answer.text.to_lowercase();
+/// Nothing that the client wrote has become markup: every `<` of it is escaped, and every quote.
+fn is_text_only(response: &Response, what: &str) {
+    let html = response.text.to_lowercase();
     for bad in [
         "<script>alert",
         "<img",
@@ -45,23 +45,26 @@ fn is_text_only(answer: &Answer, what: &str) {
 }
 
 #[tokio::test]
-async fn no_page_can_be_framed_sniffed_or_kept() {
+async fn no_page_can_be_framed_sniffed_or_cached() {
     let w = World::start().await;
     let client = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
-    is_locked_down(&page.answer, "consent");
-    is_locked_down(&w.decide(&page, "authorize", "wrong000").await, "wrong PIN");
-    let done = w.decide(&page, "authorize", &w.pin).await;
+    let page = w.open(&w.authorization_request(&client)).await;
+    is_locked_down(&page.response, "consent");
+    is_locked_down(
+        &w.submit_consent(&page, "authorize", "wrong000").await,
+        "wrong PIN",
+    );
+    let done = w.submit_consent(&page, "authorize", &w.pin).await;
     is_locked_down(&done, "the way back");
     let code = done.redirected("code").unwrap();
     w.token(&w.redeem(&client, &code)).await;
     is_locked_down(
-        &w.decide(&page, "authorize", &w.pin).await,
+        &w.submit_consent(&page, "authorize", &w.pin).await,
         "connected already",
     );
-    let other = w.open(&w.ask(&client)).await;
-    is_locked_down(&w.decide(&other, "deny", "").await, "denied");
-    is_locked_down(&w.decide(&other, "deny", "").await, "expired");
+    let other = w.open(&w.authorization_request(&client)).await;
+    is_locked_down(&w.submit_consent(&other, "deny", "").await, "denied");
+    is_locked_down(&w.submit_consent(&other, "deny", "").await, "expired");
     for (what, path) in [
         ("unknown client", "/authorize?client_id=nobody"),
         ("bad link", "/authorize"),
@@ -84,7 +87,9 @@ async fn no_page_can_be_framed_sniffed_or_kept() {
         .form(&[]);
     is_locked_down(&foreign.send().await, "foreign sign-in");
     // An error that goes back by redirect is seen by the browser too.
-    let ask = w.ask(&client).set("response_type", "token");
+    let ask = w
+        .authorization_request(&client)
+        .set("response_type", "token");
     is_locked_down(
         &w.get(&format!("/authorize?{}", ask.encode())).send().await,
         "error by redirect",
@@ -100,16 +105,19 @@ async fn script_in_any_displayed_field_stays_text() {
         .await;
     let client = client["client_id"].as_str().unwrap();
     let ask = w
-        .ask(client)
+        .authorization_request(client)
         .set("redirect_uri", redirect)
         .set("state", SCRIPT)
         .set("scope", SCRIPT)
         .set("login_hint", SCRIPT)
         .set("ui_locales", SCRIPT);
     let page = w.open(&ask).await;
-    is_text_only(&page.answer, "consent");
-    is_text_only(&w.decide(&page, "authorize", SCRIPT).await, "wrong PIN");
-    let done = w.decide(&page, "authorize", &w.pin).await;
+    is_text_only(&page.response, "consent");
+    is_text_only(
+        &w.submit_consent(&page, "authorize", SCRIPT).await,
+        "wrong PIN",
+    );
+    let done = w.submit_consent(&page, "authorize", &w.pin).await;
     let location = done.header("location");
     assert!(
         location.starts_with(redirect) && !location.contains('<'),
@@ -121,7 +129,7 @@ async fn script_in_any_displayed_field_stays_text() {
         .set("redirect_uri", redirect);
     assert_eq!(w.token(&form).await.status, 200);
     is_text_only(
-        &w.decide(&page, "authorize", &w.pin).await,
+        &w.submit_consent(&page, "authorize", &w.pin).await,
         "connected already",
     );
 
@@ -153,50 +161,50 @@ async fn script_in_any_displayed_field_stays_text() {
         format!("/{encoded}"),
         format!("/mcp/{encoded}"),
     ] {
-        let answer = w.get(&path).send().await;
-        is_text_only(&answer, &path);
-        assert!(!answer.text.contains("mark"), "{path}: {}", answer.text);
+        let response = w.get(&path).send().await;
+        is_text_only(&response, &path);
+        assert!(!response.text.contains("mark"), "{path}: {}", response.text);
     }
     let form = [("page", SCRIPT), (SCRIPT, SCRIPT)];
-    let answer = w.post("/authorize").form(&form).send().await;
-    assert!(!answer.text.contains("mark"), "{}", answer.text);
+    let response = w.post("/authorize").form(&form).send().await;
+    assert!(!response.text.contains("mark"), "{}", response.text);
 }
 
 #[tokio::test]
 async fn script_in_a_clients_document_stays_text() {
     let origin = documents::origin(&json!({ "client_name": SCRIPT })).await;
     let w = documents::world(&origin).await;
-    let page = w.open(&w.ask(documents::ID)).await;
-    is_text_only(&page.answer, "consent");
-    assert!(page.answer.text.contains("client.example"));
+    let page = w.open(&w.authorization_request(documents::ID)).await;
+    is_text_only(&page.response, "consent");
+    assert!(page.response.text.contains("client.example"));
 }
 
 #[tokio::test]
-async fn a_name_that_claims_to_be_another_is_marked_as_unverified() {
+async fn a_client_name_that_imitates_another_is_marked_as_unverified() {
     let w = World::start().await;
     let client = w
         .register(json!({ "redirect_uris": ["https://evil.example/callback"], "client_name": "Claude (claude.ai)" }))
         .await;
     let client = client["client_id"].as_str().unwrap();
     let ask = w
-        .ask(client)
+        .authorization_request(client)
         .set("redirect_uri", "https://evil.example/callback");
-    let html = w.open(&ask).await.answer.text;
+    let html = w.open(&ask).await.response.text;
     assert!(
         html.contains("evil.example"),
-        "where the answer goes: {html}"
+        "where the response goes: {html}"
     );
     assert!(html.contains("Name not verified"), "{html}");
-    // Every redirect URI on this machine: said aloud (MCP 2025-11-25, Localhost Redirect URI Risks).
+    // Every redirect URI is on this machine: the page warns of that (MCP 2025-11-25, Localhost Redirect URI Risks).
     let local = w
         .register(
             json!({ "redirect_uris": ["http://127.0.0.1/callback"], "client_name": "Claude Code" }),
         )
         .await;
     let ask = w
-        .ask(local["client_id"].as_str().unwrap())
+        .authorization_request(local["client_id"].as_str().unwrap())
         .set("redirect_uri", "http://127.0.0.1:4711/callback");
-    let html = w.open(&ask).await.answer.text;
+    let html = w.open(&ask).await.response.text;
     assert!(html.contains("127.0.0.1:4711"), "{html}");
     assert!(html.contains("own computer"), "{html}");
 }
@@ -205,7 +213,7 @@ async fn a_name_that_claims_to_be_another_is_marked_as_unverified() {
 async fn a_form_sent_by_another_site_is_refused_before_anything_is_read() {
     let w = World::start().await;
     let client = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
+    let page = w.open(&w.authorization_request(&client)).await;
     let before = w.dump();
     for site in ["cross-site", "same-site", "Same-Origin", "evil", ""] {
         let form = [
@@ -213,7 +221,7 @@ async fn a_form_sent_by_another_site_is_refused_before_anything_is_read() {
             ("pin", &w.pin),
             ("decision", "authorize"),
         ];
-        let answer = w
+        let response = w
             .post("/authorize")
             .header("cookie", &page.cookie)
             .header("sec-fetch-site", site)
@@ -221,7 +229,7 @@ async fn a_form_sent_by_another_site_is_refused_before_anything_is_read() {
             .send()
             .await;
         assert_eq!(
-            (answer.status, answer.header("location")),
+            (response.status, response.header("location")),
             (403, ""),
             "{site}"
         );
@@ -239,44 +247,46 @@ async fn a_form_sent_by_another_site_is_refused_before_anything_is_read() {
     }
     assert_eq!(w.dump(), before);
     // The API takes no cookie for anything, so there is nothing to forge there.
-    let code = w.decide(&page, "authorize", &w.pin).await;
+    let code = w.submit_consent(&page, "authorize", &w.pin).await;
     let form = w.redeem(&client, &code.redirected("code").unwrap());
-    let answer = w
+    let response = w
         .post("/token")
         .header("cookie", &page.cookie)
         .header("origin", "https://evil.example")
         .form_of(&form.clone().without("client_id"))
         .send()
         .await;
-    assert_eq!(answer.error(), (400, "invalid_request".into()));
-    assert_eq!(answer.header("access-control-allow-credentials"), "");
+    assert_eq!(response.error(), (400, "invalid_request".into()));
+    assert_eq!(response.header("access-control-allow-credentials"), "");
     assert_eq!(w.token(&form).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn consent_twice_at_once_is_one_connection() {
+async fn consent_given_twice_at_once_creates_one_connection() {
     let w = World::start().await;
     let client = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
-    let both =
-        futures_util::future::join_all((0..8).map(|_| w.decide(&page, "authorize", &w.pin))).await;
+    let page = w.open(&w.authorization_request(&client)).await;
+    let both = futures_util::future::join_all(
+        (0..8).map(|_| w.submit_consent(&page, "authorize", &w.pin)),
+    )
+    .await;
     // A try that meets another of the same address is refused for a second; the rest get codes of one connection.
     let codes: Vec<_> = both
         .iter()
-        .filter_map(|answer| answer.redirected("code"))
+        .filter_map(|response| response.redirected("code"))
         .collect();
     assert!(!codes.is_empty());
-    for answer in &both {
-        assert!(matches!(answer.status, 303 | 429), "{answer:?}");
+    for response in &both {
+        assert!(matches!(response.status, 303 | 429), "{response:?}");
     }
     let mut good = Vec::new();
     for code in &codes {
         w.keep_secret(code);
-        let answer = w.token(&w.redeem(&client, code)).await;
-        if answer.status == 200 {
-            good.push(answer.json()["access_token"].as_str().unwrap().to_owned());
+        let response = w.token(&w.redeem(&client, code)).await;
+        if response.status == 200 {
+            good.push(response.json()["access_token"].as_str().unwrap().to_owned());
         } else {
-            assert_eq!(answer.error(), (400, "invalid_grant".into()));
+            assert_eq!(response.error(), (400, "invalid_grant".into()));
         }
     }
     assert_eq!(good.len(), 1, "of {} codes", codes.len());
@@ -290,10 +300,10 @@ async fn consent_twice_at_once_is_one_connection() {
 }
 
 #[tokio::test]
-async fn a_cookie_planted_by_somebody_else_opens_nobody_elses_page() {
+async fn a_cookie_planted_by_an_attacker_does_not_open_another_browsers_page() {
     let w = World::start().await;
     let client = w.client().await;
-    let victim = w.open(&w.ask(&client)).await;
+    let victim = w.open(&w.authorization_request(&client)).await;
     // Reused while well-formed, so an attacker may choose it: it binds only pages opened with it.
     let name = victim.cookie.split_once('=').unwrap().0.to_owned();
     for planted in [
@@ -304,22 +314,25 @@ async fn a_cookie_planted_by_somebody_else_opens_nobody_elses_page() {
         "AAAAAAAAAAAAAAAAAAAAAB",
     ] {
         let planted = format!("{name}={planted}");
-        let answer = w
+        let response = w
             .post("/authorize")
             .header("cookie", &planted)
             .form(&[("page", &victim.id), ("pin", &w.pin)])
             .send()
             .await;
-        assert_eq!(answer.status, 403, "{planted}");
+        assert_eq!(response.status, 403, "{planted}");
     }
     let opened = w
-        .get(&format!("/authorize?{}", w.ask(&client).encode()))
+        .get(&format!(
+            "/authorize?{}",
+            w.authorization_request(&client).encode()
+        ))
         .header("cookie", &format!("{name}=not-one-of-ours; {name}=short"))
         .send()
         .await;
     let opened = Page::read(opened);
     assert!(!opened.cookie.contains("not-one-of-ours"));
     assert!(
-        !opened.answer.text.contains(CALLBACK) || opened.answer.text.contains("client.example")
+        !opened.response.text.contains(CALLBACK) || opened.response.text.contains("client.example")
     );
 }

@@ -1,13 +1,13 @@
-//! Guessing the PIN all at once; `consent` and `connections` have the slow ways.
+//! Guessing the PIN with parallel requests; `consent` and `connections` test guessing one by one.
 
 use futures_util::future::join_all;
 
 use lambda_oauth_mcp_proxy::pin::Pin;
 
-use crate::world::{Answer, Choices, Page, World};
+use crate::support::world::{Options, Page, Response, World};
 
 /// A try on this page from this address, in a browser that has this cookie besides the page's own.
-async fn try_pin(w: &World, page: &Page, address: &str, pin: &str, browser: &str) -> Answer {
+async fn try_pin(w: &World, page: &Page, address: &str, pin: &str, browser: &str) -> Response {
     w.post("/authorize")
         .header("cookie", &format!("{}; {browser}", page.cookie))
         .header("x-real-ip", address)
@@ -20,8 +20,8 @@ async fn try_pin(w: &World, page: &Page, address: &str, pin: &str, browser: &str
         .await
 }
 
-/// The cookie by which a browser is known from now on.
-fn known_browser_cookie(response: &Answer) -> String {
+/// The cookie that makes this a known browser.
+fn known_browser_cookie(response: &Response) -> String {
     let cookies = response.headers.get_all("set-cookie").iter();
     let mut cookies = cookies.map(|value| value.to_str().unwrap());
     let cookie = cookies
@@ -38,13 +38,13 @@ fn known_browser_cookie(response: &Answer) -> String {
 type Name = fn(u32) -> String;
 
 async fn behind_a_proxy() -> (World, Page) {
-    let w = World::with(&[("TRUSTED_PROXY_HEADER", "x-real-ip")]).await;
+    let w = World::with_settings(&[("TRUSTED_PROXY_HEADER", "x-real-ip")]).await;
     let client = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
+    let page = w.open(&w.authorization_request(&client)).await;
     (w, page)
 }
 
-/// How many tries the table counts, of one address and overall.
+/// How many tries the table counts: from one address, and overall.
 fn counted(w: &World, key: &str) -> u64 {
     w.dump()
         .iter()
@@ -55,54 +55,63 @@ fn counted(w: &World, key: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn fifty_wrong_pins_at_once_are_no_more_tries_than_one_after_another() {
+async fn fifty_wrong_pins_in_parallel_get_no_more_tries_than_in_sequence() {
     let w = World::start().await;
     let client = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
+    let page = w.open(&w.authorization_request(&client)).await;
     for _ in 0..4 {
         join_all((0..50).map(|n| {
             let (w, page) = (&w, &page);
-            async move { w.decide(page, "authorize", &format!("guess{n:03}")).await }
+            async move {
+                w.submit_consent(page, "authorize", &format!("guess{n:03}"))
+                    .await
+            }
         }))
         .await;
     }
     assert!(counted(&w, "pin#127.0.0.0/24") <= 5, "{:?}", w.dump());
     assert!(counted(&w, "pin#overall") <= 5);
-    let blocked = w.decide(&page, "authorize", &w.pin).await;
+    let blocked = w.submit_consent(&page, "authorize", &w.pin).await;
     assert_eq!((blocked.status, blocked.header("location")), (429, ""));
-    w.pass(30);
+    w.advance_clock(30);
     assert_eq!(
-        w.decide(&page, "authorize", &w.pin).await.status,
+        w.submit_consent(&page, "authorize", &w.pin).await.status,
         303,
         "the owner still gets in"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_right_pin_among_fifty_at_once_wins_at_most_its_own_try() {
+async fn the_correct_pin_among_fifty_parallel_tries_succeeds_at_most_once() {
     let w = World::start().await;
     let client = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
-    let answers = join_all((0..50).map(|n| {
+    let page = w.open(&w.authorization_request(&client)).await;
+    let responses = join_all((0..50).map(|n| {
         let (w, page) = (&w, &page);
         let pin = if n == 49 {
             w.pin.clone()
         } else {
             format!("guess{n:03}")
         };
-        async move { w.decide(page, "authorize", &pin).await }
+        async move { w.submit_consent(page, "authorize", &pin).await }
     }))
     .await;
-    let right = answers.iter().filter(|answer| answer.status == 303).count();
-    let compared = answers.iter().filter(|answer| answer.status == 403).count();
+    let right = responses
+        .iter()
+        .filter(|response| response.status == 303)
+        .count();
+    let compared = responses
+        .iter()
+        .filter(|response| response.status == 403)
+        .count();
     assert!(right <= 1 && compared <= 4, "{right} {compared}");
 }
 
 #[tokio::test]
-async fn a_pin_is_compared_whole() {
-    let w = World::with(&[("TRUSTED_PROXY_HEADER", "x-real-ip")]).await;
+async fn a_pin_is_compared_in_full() {
+    let w = World::with_settings(&[("TRUSTED_PROXY_HEADER", "x-real-ip")]).await;
     let client = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
+    let page = w.open(&w.authorization_request(&client)).await;
     let pin = w.pin.clone();
     for (n, wrong) in [
         pin.to_uppercase() + "x",
@@ -115,14 +124,14 @@ async fn a_pin_is_compared_whole() {
     .iter()
     .enumerate()
     {
-        let answer = w
+        let response = w
             .post("/authorize")
             .header("cookie", &page.cookie)
             .header("x-real-ip", &format!("198.51.100.{n}"))
             .form(&[("page", &page.id), ("pin", wrong)])
             .send()
             .await;
-        assert_eq!(answer.status, 403, "{n}");
+        assert_eq!(response.status, 403, "{n}");
     }
 }
 
@@ -140,8 +149,8 @@ async fn white_space_and_case_of_a_pasted_pin_do_not_matter() {
 }
 
 #[tokio::test]
-async fn a_network_cannot_act_as_thousands_of_addresses() {
-    // One household in networks of its own; a household each of one hoster's /48; a /24.
+async fn an_ipv6_network_cannot_act_as_thousands_of_addresses() {
+    // Many /64 networks of one household; one /56 for each household in the /48 of a provider; a /24.
     let names: [(Name, u32); 3] = [
         (|n| format!("2001:db8:0:{n:x}::1"), 25),
         (|n| format!("2001:db8:1:{n:x}00::1"), 100),
@@ -162,16 +171,16 @@ async fn a_network_cannot_act_as_thousands_of_addresses() {
         assert_eq!(elsewhere.status, 303, "nobody else is locked out");
         let inside = try_pin(&w, &page, &name(allowed + 3), &w.pin, "").await;
         assert_eq!((inside.status, inside.header("location")), (429, ""));
-        w.pass(86_400);
+        w.advance_clock(86_400);
         let client = w.client().await;
-        let page = w.open(&w.ask(&client)).await;
+        let page = w.open(&w.authorization_request(&client)).await;
         let next_day = try_pin(&w, &page, &addresses[0], &w.pin, "").await;
         assert_eq!(next_day.status, 303);
     }
 }
 
 #[tokio::test]
-async fn when_the_days_allowance_is_used_up_known_browsers_still_get_in() {
+async fn when_the_daily_limit_of_tries_is_reached_known_browsers_still_get_in() {
     let (w, page) = behind_a_proxy().await;
     let first = try_pin(&w, &page, "203.0.113.7", &w.pin, "").await;
     assert_eq!(first.status, 303);
@@ -180,13 +189,14 @@ async fn when_the_days_allowance_is_used_up_known_browsers_still_get_in() {
     assert_eq!(wrong.status, 403);
     w.set_tries_of_the_day(100_000).await;
 
-    // The address is no evidence; the cookie is, from anywhere.
+    // The address proves nothing. The cookie does, from any address.
     let same_address = try_pin(&w, &page, "203.0.113.7", &w.pin, "").await;
     assert_eq!(
         (same_address.status, same_address.header("location")),
         (429, "")
     );
-    let forged = format!("{}A", &browser[..browser.len() - 1]);
+    let (start, last) = browser.split_at(browser.len() - 1);
+    let forged = format!("{start}{}", if last == "A" { "E" } else { "A" });
     assert_eq!(
         try_pin(&w, &page, "203.0.113.7", &w.pin, &forged)
             .await
@@ -215,7 +225,7 @@ async fn when_the_days_allowance_is_used_up_known_browsers_still_get_in() {
             .status,
         429
     );
-    w.pass(30);
+    w.advance_clock(30);
     let again = try_pin(&w, &page, "192.0.2.2", &w.pin, &browser).await;
     assert_eq!(
         (again.status, known_browser_cookie(&again)),
@@ -223,9 +233,9 @@ async fn when_the_days_allowance_is_used_up_known_browsers_still_get_in() {
     );
 
     // And it is known for 90 days from its last use.
-    w.pass(90 * 86_400);
+    w.advance_clock(90 * 86_400);
     let client = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
+    let page = w.open(&w.authorization_request(&client)).await;
     assert_eq!(
         try_pin(&w, &page, "192.0.2.1", "wrong000", "").await.status,
         403
@@ -240,7 +250,7 @@ async fn when_the_days_allowance_is_used_up_known_browsers_still_get_in() {
 }
 
 #[tokio::test]
-async fn a_refusal_for_the_day_writes_nothing() {
+async fn a_refusal_because_of_the_daily_limit_writes_nothing() {
     let (w, page) = behind_a_proxy().await;
     assert_eq!(
         try_pin(&w, &page, "198.51.100.1", "wrong000", "")
@@ -284,16 +294,16 @@ async fn a_cookie_planted_before_the_pin_does_not_become_a_known_browser() {
 
 #[tokio::test]
 async fn a_short_pin_allows_a_thousand_tries_a_day() {
-    let w = World::choosing(Choices {
+    let w = World::with_options(Options {
         settings: vec![("TRUSTED_PROXY_HEADER", "x-real-ip".to_owned())],
         secret: Some(Box::new(|secret| {
             secret.pin = Pin::parse("abc123x").unwrap();
         })),
-        ..Choices::default()
+        ..Options::default()
     })
     .await;
     let client = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
+    let page = w.open(&w.authorization_request(&client)).await;
     assert_eq!(
         try_pin(&w, &page, "198.51.100.1", "wrong000", "")
             .await

@@ -1,12 +1,12 @@
-//! Getting round PKCE (RFC 7636, RFC 9700 §2.1.1, §4.8): leaving it out, weakening it, guessing it.
+//! Circumventing PKCE (RFC 7636, RFC 9700 §2.1.1, §4.8): leaving it out, weakening it, guessing it.
 
-use crate::world::{CALLBACK, CHALLENGE, VERIFIER, World, challenge};
+use crate::support::world::{CALLBACK, CHALLENGE, VERIFIER, World, challenge};
 
 #[tokio::test]
-async fn an_authorization_without_a_sound_s256_challenge_never_begins() {
+async fn an_authorization_request_without_a_valid_s256_challenge_is_refused() {
     let w = World::start().await;
     let client = w.client().await;
-    let ask = w.ask(&client);
+    let ask = w.authorization_request(&client);
     let before = w.dump();
     for (what, asked) in [
         ("missing", ask.clone().without("code_challenge")),
@@ -46,23 +46,23 @@ async fn an_authorization_without_a_sound_s256_challenge_never_begins() {
         ),
         ("twice", ask.clone().and("code_challenge", &"A".repeat(43))),
     ] {
-        let answer = w
+        let response = w
             .get(&format!("/authorize?{}", asked.encode()))
             .send()
             .await;
         assert_eq!(
-            answer.redirected("error").as_deref(),
+            response.redirected("error").as_deref(),
             Some("invalid_request"),
-            "{what}: {answer:?}"
+            "{what}: {response:?}"
         );
-        assert!(answer.header("location").starts_with(CALLBACK), "{what}");
-        assert_eq!(answer.redirected("iss").as_deref(), Some(&*w.base));
+        assert!(response.header("location").starts_with(CALLBACK), "{what}");
+        assert_eq!(response.redirected("iss").as_deref(), Some(&*w.base));
     }
     assert_eq!(w.dump(), before);
 }
 
 #[tokio::test]
-async fn a_code_without_its_own_verifier_is_worth_nothing_and_stays_whole() {
+async fn a_code_with_a_wrong_verifier_is_refused_and_not_consumed() {
     let w = World::start().await;
     let client = w.client().await;
     let code = w.code(&client).await;
@@ -118,15 +118,15 @@ async fn a_code_without_its_own_verifier_is_worth_nothing_and_stays_whole() {
             "invalid_grant",
         ),
     ] {
-        let answer = w.token(&form).await;
-        assert_eq!(answer.error(), (400, error.into()), "{what}");
+        let response = w.token(&form).await;
+        assert_eq!(response.error(), (400, error.into()), "{what}");
     }
     assert_eq!(w.dump(), before);
     assert_eq!(w.token(&right).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_verifier_of_the_wrong_alphabet_or_length_is_refused_though_its_hash_fits() {
+async fn a_verifier_with_invalid_characters_or_length_is_refused_even_if_its_hash_matches() {
     let w = World::start().await;
     let client = w.client().await;
     for verifier in [
@@ -135,9 +135,11 @@ async fn a_verifier_of_the_wrong_alphabet_or_length_is_refused_though_its_hash_f
         &"é".repeat(30),
         &"a".repeat(129),
     ] {
-        let ask = w.ask(&client).set("code_challenge", &challenge(verifier));
+        let ask = w
+            .authorization_request(&client)
+            .set("code_challenge", &challenge(verifier));
         let page = w.open(&ask).await;
-        let code = w.decide(&page, "authorize", &w.pin).await;
+        let code = w.submit_consent(&page, "authorize", &w.pin).await;
         let code = code.redirected("code").unwrap();
         let form = w.redeem(&client, &code).set("code_verifier", verifier);
         assert_eq!(w.token(&form).await.error(), (400, "invalid_grant".into()));
@@ -145,16 +147,19 @@ async fn a_verifier_of_the_wrong_alphabet_or_length_is_refused_though_its_hash_f
 }
 
 #[tokio::test]
-async fn a_stolen_code_injected_into_the_thiefs_own_session_is_refused() {
+async fn a_stolen_code_injected_into_the_attackers_own_session_is_refused() {
     let w = World::start().await;
-    // The thief uses the same public client, and so the same redirect URI, with a challenge of their own.
+    // The attacker uses the same public client, and so the same redirect URI, with a challenge of their own.
     let client = w.client().await;
     let stolen = w.code(&client).await;
     let thief = "the-thief-knows-this-verifier-and-no-other-one";
     let page = w
-        .open(&w.ask(&client).set("code_challenge", &challenge(thief)))
+        .open(
+            &w.authorization_request(&client)
+                .set("code_challenge", &challenge(thief)),
+        )
         .await;
-    let own = w.decide(&page, "authorize", &w.pin).await;
+    let own = w.submit_consent(&page, "authorize", &w.pin).await;
     let own = own.redirected("code").unwrap();
     let injected = w.redeem(&client, &stolen).set("code_verifier", thief);
     assert_eq!(

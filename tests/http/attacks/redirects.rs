@@ -2,28 +2,28 @@
 
 use serde_json::json;
 
-use crate::world::{Answer, CALLBACK, World};
+use crate::support::world::{CALLBACK, Response, World};
 
 const LOOPBACK: &str = "http://localhost/callback";
 
 /// A page for the person, and nothing that leads anywhere else.
-fn is_a_dead_end(answer: &Answer, what: &str) {
-    assert_eq!(answer.status, 400, "{what}: {answer:?}");
-    assert_eq!(answer.header("location"), "", "{what}");
-    assert_eq!(answer.header("refresh"), "", "{what}");
+fn is_a_dead_end(response: &Response, what: &str) {
+    assert_eq!(response.status, 400, "{what}: {response:?}");
+    assert_eq!(response.header("location"), "", "{what}");
+    assert_eq!(response.header("refresh"), "", "{what}");
     assert!(
-        answer.header("content-type").starts_with("text/html"),
+        response.header("content-type").starts_with("text/html"),
         "{what}"
     );
-    assert!(!answer.text.contains("http-equiv"), "{what}");
-    assert!(!answer.text.contains("evil"), "{what}: {}", answer.text);
+    assert!(!response.text.contains("http-equiv"), "{what}");
+    assert!(!response.text.contains("evil"), "{what}: {}", response.text);
 }
 
 #[tokio::test]
 async fn an_unregistered_client_gets_a_page_at_get_and_at_post_and_is_sent_nowhere() {
     let w = World::start().await;
     let known = w.client().await;
-    let page = w.open(&w.ask(&known)).await;
+    let page = w.open(&w.authorization_request(&known)).await;
     let before = w.dump();
     for client in [
         "nobody".to_owned(),
@@ -34,23 +34,25 @@ async fn an_unregistered_client_gets_a_page_at_get_and_at_post_and_is_sent_nowhe
         format!("client#{known}"),
     ] {
         let client = client.as_str();
-        let ask = w.ask(client).set("redirect_uri", "https://evil.example/");
-        let answer = w.get(&format!("/authorize?{}", ask.encode())).send().await;
-        is_a_dead_end(&answer, client);
-        // The form names no client; a page that nobody opened stands for none.
-        let invented = crate::world::Page {
+        let ask = w
+            .authorization_request(client)
+            .set("redirect_uri", "https://evil.example/");
+        let response = w.get(&format!("/authorize?{}", ask.encode())).send().await;
+        is_a_dead_end(&response, client);
+        // The form names no client, and a page that nobody opened has none.
+        let invented = crate::support::world::Page {
             id: client.to_owned(),
             cookie: page.cookie.clone(),
-            answer,
+            response,
         };
-        let answer = w.decide(&invented, "authorize", &w.pin).await;
-        is_a_dead_end(&answer, client);
+        let response = w.submit_consent(&invented, "authorize", &w.pin).await;
+        is_a_dead_end(&response, client);
     }
     assert_eq!(w.dump(), before);
 }
 
 #[tokio::test]
-async fn every_trick_with_the_redirect_uri_is_a_dead_end() {
+async fn a_manipulated_redirect_uri_is_refused_without_a_redirect() {
     let w = World::start().await;
     let client = w
         .register(json!({ "redirect_uris": [CALLBACK, LOOPBACK, "cursor://anysphere.cursor-mcp/oauth/callback"] }))
@@ -121,23 +123,25 @@ async fn every_trick_with_the_redirect_uri_is_a_dead_end() {
         "javascript:alert(1)//https://client.example/callback",
         "data:text/html,evil",
     ] {
-        let ask = w.ask(client).set("redirect_uri", trick);
-        // And with a fault that would be reported by redirect: the redirect URI is judged first.
+        let ask = w.authorization_request(client).set("redirect_uri", trick);
+        // Also with an error that would be reported by redirect: the redirect URI is checked first.
         for ask in [ask.clone(), ask.set("response_type", "token")] {
-            let answer = w.get(&format!("/authorize?{}", ask.encode())).send().await;
-            is_a_dead_end(&answer, trick);
+            let response = w.get(&format!("/authorize?{}", ask.encode())).send().await;
+            is_a_dead_end(&response, trick);
         }
     }
     assert_eq!(w.dump(), before);
     // The port of a loopback address is the client's choice, and nothing else is.
     let port = "http://localhost:49152/callback";
-    let page = w.open(&w.ask(client).set("redirect_uri", port)).await;
-    let sent = w.decide(&page, "authorize", &w.pin).await;
+    let page = w
+        .open(&w.authorization_request(client).set("redirect_uri", port))
+        .await;
+    let sent = w.submit_consent(&page, "authorize", &w.pin).await;
     assert!(sent.header("location").starts_with(port), "{sent:?}");
 }
 
 #[tokio::test]
-async fn a_dangerous_redirect_uri_cannot_be_registered_not_even_among_good_ones() {
+async fn a_dangerous_redirect_uri_cannot_be_registered_even_next_to_valid_ones() {
     let w = World::start().await;
     let before = w.dump();
     for uri in [
@@ -164,13 +168,13 @@ async fn a_dangerous_redirect_uri_cannot_be_registered_not_even_among_good_ones(
         "callback",
         "",
     ] {
-        let answer = w
+        let response = w
             .post("/register")
             .json(&json!({ "redirect_uris": [CALLBACK, uri] }))
             .send()
             .await;
         assert_eq!(
-            answer.error(),
+            response.error(),
             (400, "invalid_redirect_uri".into()),
             "{uri:?}"
         );
@@ -179,14 +183,14 @@ async fn a_dangerous_redirect_uri_cannot_be_registered_not_even_among_good_ones(
 }
 
 #[tokio::test]
-async fn hidden_fields_that_were_altered_or_added_decide_nothing() {
+async fn altered_or_added_hidden_form_fields_change_nothing() {
     let w = World::start().await;
     let client = w.client().await;
     let stranger = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
-    let other = w.open(&w.ask(&stranger)).await;
+    let page = w.open(&w.authorization_request(&client)).await;
+    let other = w.open(&w.authorization_request(&stranger)).await;
     let before = w.dump();
-    let good = crate::world::Pairs::of(&[
+    let good = crate::support::world::Pairs::of(&[
         ("page", &page.id),
         ("pin", &w.pin),
         ("decision", "authorize"),
@@ -209,24 +213,24 @@ async fn hidden_fields_that_were_altered_or_added_decide_nothing() {
         // Another browser's page.
         (403, good.clone().set("page", &other.id)),
     ] {
-        let answer = w
+        let response = w
             .post("/authorize")
             .header("cookie", &page.cookie)
             .form_of(&form)
             .send()
             .await;
-        assert_eq!(answer.status, status, "{form:?}: {answer:?}");
-        assert_eq!(answer.header("location"), "");
+        assert_eq!(response.status, status, "{form:?}: {response:?}");
+        assert_eq!(response.header("location"), "");
     }
     assert_eq!(w.dump(), before, "the PIN was not even compared");
-    // The query of the POST is nobody's business either.
-    let answer = w
+    // The query of the POST is ignored too.
+    let response = w
         .post("/authorize?redirect_uri=https://evil.example/&client_id=x")
         .header("cookie", &page.cookie)
         .form_of(&good)
         .send()
         .await;
-    assert_eq!(answer.status, 303);
-    assert!(answer.header("location").starts_with(CALLBACK));
-    assert_eq!(answer.redirected("state").as_deref(), Some("the-state"));
+    assert_eq!(response.status, 303);
+    assert!(response.header("location").starts_with(CALLBACK));
+    assert_eq!(response.redirected("state").as_deref(), Some("the-state"));
 }

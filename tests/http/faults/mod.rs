@@ -1,4 +1,4 @@
-//! Faults that nobody can rule out: a store that fails or loses its answer, a clock that steps, records of the
+//! Faults that cannot be ruled out: a store that fails or whose response is lost, a clock that jumps, records of the
 //! version before.
 
 mod clock;

@@ -1,13 +1,13 @@
-//! During a deployment two versions serve one table: this one must read what the one before wrote, and let pass
+//! During a deployment two versions serve one table: this one must read what the previous one wrote, and ignore
 //! what the next one adds.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use crate::world::{Connected, World};
+use crate::support::world::{Connected, World};
 
 const TABLE: &str = "lambda-oauth-mcp-proxy";
 
-/// What a record may do without: everything that src/store/record.rs marks as optional or defaulted.
+/// The optional fields of a record: everything that src/store/record.rs marks as optional or defaulted.
 const OPTIONAL: [&str; 14] = [
     "client_name",
     "verified_host",
@@ -67,7 +67,7 @@ async fn works(w: &World, one: &Connected) -> Connected {
     assert_eq!(two.status, 200, "{}", two.text);
     let two = Connected::read(&one.client_id, "", &two.json());
     assert_eq!(w.status(&two.access).await, 200);
-    // A repeat gets the same pair, from a record that had no rotation before.
+    // A retry gets the same pair, from a record without an earlier rotation.
     let repeated = w.refresh(&one.client_id, &one.refresh).await;
     assert_eq!(
         repeated.json()["refresh_token"].as_str(),
@@ -77,16 +77,19 @@ async fn works(w: &World, one: &Connected) -> Connected {
 }
 
 #[tokio::test]
-async fn a_record_of_the_version_before_serves_on() {
+async fn a_record_of_the_previous_version_is_still_valid() {
     let w = World::start().await;
     let one = w.connect().await;
     let code = w.code(&one.client_id).await;
-    let page = w.open(&w.ask(&one.client_id)).await;
+    let page = w.open(&w.authorization_request(&one.client_id)).await;
     rewrite(&w, &OPTIONAL, &[]).await;
     let two = works(&w, &one).await;
     assert_eq!(w.token(&w.redeem(&one.client_id, &code)).await.status, 200);
-    assert_eq!(w.decide(&page, "authorize", &w.pin).await.status, 303);
-    w.open(&w.ask(&one.client_id)).await;
+    assert_eq!(
+        w.submit_consent(&page, "authorize", &w.pin).await.status,
+        303
+    );
+    w.open(&w.authorization_request(&one.client_id)).await;
     let listed = w
         .post("/connections")
         .form(&[("action", "sign-in"), ("pin", &w.pin)])
@@ -106,13 +109,16 @@ async fn a_record_of_the_version_before_serves_on() {
 }
 
 #[tokio::test]
-async fn what_a_later_version_added_is_let_pass_and_kept() {
+async fn fields_added_by_a_later_version_are_ignored_and_kept() {
     let w = World::start().await;
     let one = w.connect().await;
-    let page = w.open(&w.ask(&one.client_id)).await;
+    let page = w.open(&w.authorization_request(&one.client_id)).await;
     rewrite(&w, &[], &["added_later"]).await;
     let two = works(&w, &one).await;
-    assert_eq!(w.decide(&page, "authorize", &w.pin).await.status, 303);
+    assert_eq!(
+        w.submit_consent(&page, "authorize", &w.pin).await.status,
+        303
+    );
     let connection = w
         .dump()
         .into_iter()
@@ -126,11 +132,14 @@ async fn what_a_later_version_added_is_let_pass_and_kept() {
 }
 
 #[tokio::test]
-async fn a_record_that_fits_no_version_is_503_and_is_not_guessed_at() {
+async fn a_record_of_no_known_version_gives_503() {
     let w = World::start().await;
     let one = w.connect().await;
     rewrite(&w, &["stage"], &[]).await;
-    let answer = w.call(&one.access).send().await;
-    assert_eq!((answer.status, answer.header("retry-after")), (503, "5"));
+    let response = w.call(&one.access).send().await;
+    assert_eq!(
+        (response.status, response.header("retry-after")),
+        (503, "5")
+    );
     assert_eq!(w.refresh(&one.client_id, &one.refresh).await.status, 503);
 }

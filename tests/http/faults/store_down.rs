@@ -1,5 +1,5 @@
-//! The store is not there: 503 with `Retry-After` at every endpoint, never 401 (clients would drop their session),
-//! and nothing half done when it is back.
+//! The store is unavailable: 503 with `Retry-After` at every endpoint, never 401 (clients would drop their session),
+//! and nothing is half done when it is back.
 
 use std::sync::{
     Arc,
@@ -9,20 +9,20 @@ use std::sync::{
 use serde_json::json;
 
 use super::wire::{Fate, Wire};
-use crate::world::{Answer, CALLBACK, Connected, Pairs, World};
+use crate::support::world::{CALLBACK, Connected, Pairs, Response, World};
 
-fn unavailable(answer: &Answer, what: &str) {
-    assert_eq!(answer.status, 503, "{what}: {answer:?}");
-    assert_eq!(answer.header("retry-after"), "5", "{what}");
-    assert_eq!(answer.header("www-authenticate"), "", "{what}");
-    assert_eq!(answer.header("location"), "", "{what}");
-    assert_eq!(answer.header("cache-control"), "no-store", "{what}");
-    // How the store is called, and what it said, is for the log alone.
+fn unavailable(response: &Response, what: &str) {
+    assert_eq!(response.status, 503, "{what}: {response:?}");
+    assert_eq!(response.header("retry-after"), "5", "{what}");
+    assert_eq!(response.header("www-authenticate"), "", "{what}");
+    assert_eq!(response.header("location"), "", "{what}");
+    assert_eq!(response.header("cache-control"), "no-store", "{what}");
+    // The store's name and its error are only in the log.
     for inside in ["dynamodb", "lambda-oauth-mcp-proxy", "timeout", "lost"] {
         assert!(
-            !answer.text.to_lowercase().contains(inside),
+            !response.text.to_lowercase().contains(inside),
             "{what}: {}",
-            answer.text
+            response.text
         );
     }
 }
@@ -32,12 +32,12 @@ fn revocation(token: &str, client: &str) -> Pairs {
 }
 
 #[tokio::test]
-async fn every_endpoint_answers_503_and_goes_on_when_the_store_is_back() {
+async fn every_endpoint_responds_with_503_and_recovers_with_the_store() {
     let wire = Wire::new();
     let w = wire.world(&[]).await;
     let one = w.connect().await;
     let code = w.code(&one.client_id).await;
-    let page = w.open(&w.ask(&one.client_id)).await;
+    let page = w.open(&w.authorization_request(&one.client_id)).await;
     let signed_in = w
         .post("/connections")
         .form(&[("action", "sign-in"), ("pin", &w.pin)])
@@ -49,15 +49,24 @@ async fn every_endpoint_answers_503_and_goes_on_when_the_store_is_back() {
 
     wire.down();
     let metadata = json!({ "redirect_uris": [CALLBACK] });
-    let get_page = format!("/authorize?{}", w.ask(&one.client_id).encode());
+    let get_page = format!(
+        "/authorize?{}",
+        w.authorization_request(&one.client_id).encode()
+    );
     unavailable(
         &w.post("/register").json(&metadata).send().await,
         "register",
     );
     unavailable(&w.get(&get_page).send().await, "authorize");
-    unavailable(&w.decide(&page, "authorize", &w.pin).await, "consent");
-    unavailable(&w.decide(&page, "authorize", "wrong000").await, "wrong PIN");
-    unavailable(&w.decide(&page, "deny", "").await, "deny");
+    unavailable(
+        &w.submit_consent(&page, "authorize", &w.pin).await,
+        "consent",
+    );
+    unavailable(
+        &w.submit_consent(&page, "authorize", "wrong000").await,
+        "wrong PIN",
+    );
+    unavailable(&w.submit_consent(&page, "deny", "").await, "deny");
     unavailable(&w.token(&w.redeem(&one.client_id, &code)).await, "code");
     unavailable(
         &w.token(&w.redeem("nobody", "mcp_ac_x")).await,
@@ -81,7 +90,7 @@ async fn every_endpoint_answers_503_and_goes_on_when_the_store_is_back() {
         .post("/connections")
         .form(&[("action", "sign-in"), ("pin", &w.pin)]);
     unavailable(&sign_in.send().await, "sign-in");
-    // What needs no store is there.
+    // What needs no store still works.
     for path in [
         "/.well-known/oauth-protected-resource/mcp",
         "/.well-known/oauth-authorization-server",
@@ -100,10 +109,13 @@ async fn every_endpoint_answers_503_and_goes_on_when_the_store_is_back() {
     assert_eq!(w.status(&one.access).await, 200);
     assert_eq!(w.refresh(&one.client_id, &one.refresh).await.status, 200);
     assert_eq!(w.token(&w.redeem(&one.client_id, &code)).await.status, 200);
-    assert_eq!(w.decide(&page, "authorize", &w.pin).await.status, 303);
+    assert_eq!(
+        w.submit_consent(&page, "authorize", &w.pin).await.status,
+        303
+    );
 }
 
-/// Lets so many requests of the store pass, then none.
+/// Lets this many requests to the store pass, then none.
 fn fails_after(wire: &Wire, passes: usize) -> Arc<AtomicUsize> {
     let seen = Arc::new(AtomicUsize::new(0));
     let count = seen.clone();
@@ -117,16 +129,16 @@ fn fails_after(wire: &Wire, passes: usize) -> Arc<AtomicUsize> {
     seen
 }
 
-/// At each step of a consent in turn the store goes away; then the person tries again.
+/// The store fails at each step of a consent in turn; then the person tries again.
 #[tokio::test]
-async fn a_consent_that_broke_off_anywhere_can_be_given_again() {
+async fn a_consent_interrupted_at_any_step_can_be_given_again() {
     for passes in 0..20 {
         let wire = Wire::new();
         let w = wire.world(&[]).await;
         let client = w.client().await;
-        let page = w.open(&w.ask(&client)).await;
+        let page = w.open(&w.authorization_request(&client)).await;
         fails_after(&wire, passes);
-        let broken = w.decide(&page, "authorize", &w.pin).await;
+        let broken = w.submit_consent(&page, "authorize", &w.pin).await;
         wire.sound();
         if broken.status == 303 {
             assert!(passes > 4, "a consent is more than {passes} steps");
@@ -134,7 +146,7 @@ async fn a_consent_that_broke_off_anywhere_can_be_given_again() {
         }
         unavailable(&broken, &format!("after {passes} steps"));
         assert!(live(&w).is_empty());
-        let again = w.decide(&page, "authorize", &w.pin).await;
+        let again = w.submit_consent(&page, "authorize", &w.pin).await;
         assert_eq!(again.status, 303, "after {passes} steps: {}", again.text);
         let code = again.redirected("code").unwrap();
         let tokens = w.token(&w.redeem(&client, &code)).await;
@@ -146,7 +158,7 @@ async fn a_consent_that_broke_off_anywhere_can_be_given_again() {
 
 /// The same for a whole client: registration, page, code, refresh, revocation.
 #[tokio::test]
-async fn a_token_request_that_broke_off_before_its_write_changed_nothing() {
+async fn a_token_request_interrupted_before_its_write_changes_nothing() {
     for passes in 0..2 {
         let wire = Wire::new();
         let w = wire.world(&[]).await;
@@ -179,11 +191,11 @@ async fn a_token_request_that_broke_off_before_its_write_changed_nothing() {
 }
 
 #[tokio::test]
-async fn a_use_that_cannot_be_noted_is_no_reason_to_refuse_the_call() {
+async fn a_call_succeeds_even_if_its_time_of_use_cannot_be_stored() {
     let wire = Wire::new();
     let w = wire.world(&[]).await;
     let one = w.connect().await;
-    w.pass(3600);
+    w.advance_clock(3600);
     wire.decide(|operation| {
         if operation == "UpdateItem" {
             Fate::Lose

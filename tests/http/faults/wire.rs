@@ -1,4 +1,4 @@
-//! A wire to the store that fails as it is told, and what the SDK's repeats make of it.
+//! A connection to the store that fails as the test says, and what the retries of the SDK make of it.
 
 use std::sync::{
     Arc, Mutex,
@@ -15,16 +15,16 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 
-use crate::world::{Choices, Connected, World};
+use crate::support::world::{Connected, Options, World};
 
 /// What happens to one request on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It arrives, and so does its answer.
+    /// It arrives, and so does its response.
     Pass,
     /// It does not arrive.
     Lose,
-    /// It arrives and is carried out, but its answer is lost.
+    /// It arrives and is carried out, but its response is lost.
     LoseAnswer,
 }
 
@@ -34,12 +34,12 @@ type Decide = dyn Fn(&str) -> Fate + Send + Sync;
 #[derive(Clone)]
 pub struct Wire {
     decide: Arc<Mutex<Arc<Decide>>>,
-    /// Requests so far, the SDK's repeats included.
+    /// Requests so far, the SDK's retries included.
     seen: Arc<AtomicUsize>,
 }
 
 impl Wire {
-    /// A sound one.
+    /// One that always works.
     pub fn new() -> Self {
         Self {
             decide: Arc::new(Mutex::new(Arc::new(|_: &str| Fate::Pass))),
@@ -60,7 +60,7 @@ impl Wire {
         self.decide(|_| Fate::Lose);
     }
 
-    /// The next request of this operation meets this fate, every other one passes.
+    /// The next request of this operation gets this fate, every other one passes.
     pub fn once(&self, operation: &'static str, fate: Fate) {
         let left = AtomicUsize::new(1);
         self.decide(move |asked| {
@@ -81,7 +81,7 @@ impl Wire {
     /// A world whose store is behind this wire.
     pub async fn world(&self, settings: &[(&'static str, &str)]) -> World {
         let wire = self.clone();
-        World::choosing(Choices {
+        World::with_options(Options {
             settings: settings
                 .iter()
                 .map(|(n, v)| (*n, (*v).to_owned()))
@@ -89,7 +89,7 @@ impl Wire {
             wire: Some(Box::new(move |inner| {
                 SharedHttpClient::new(Behind { wire, inner })
             })),
-            ..Choices::default()
+            ..Options::default()
         })
         .await
     }
@@ -126,7 +126,7 @@ impl HttpConnector for Behind<SharedHttpConnector> {
         let operation = operation.rsplit('.').next().unwrap_or_default().to_owned();
         self.wire.seen.fetch_add(1, Ordering::SeqCst);
         let fate = (self.wire.decide.lock().unwrap().clone())(&operation);
-        let lost = || ConnectorError::timeout("the answer was lost".into());
+        let lost = || ConnectorError::timeout("the response was lost".into());
         match fate {
             Fate::Pass => self.inner.call(request),
             Fate::Lose => HttpConnectorFuture::ready(Err(lost())),
@@ -141,48 +141,52 @@ impl HttpConnector for Behind<SharedHttpConnector> {
     }
 }
 
-/// One write whose answer is lost, once: the SDK repeats it, finds its own mark, and nobody notices.
+/// One write whose response is lost, once: the SDK retries it, finds its own mark, and the client does not notice.
 #[tokio::test]
-async fn a_write_whose_answer_was_lost_is_neither_refused_nor_done_twice() {
+async fn a_write_whose_response_was_lost_is_neither_refused_nor_done_twice() {
     let wire = Wire::new();
     let w = wire.world(&[]).await;
     for fate in [Fate::LoseAnswer, Fate::Lose] {
         wire.once("PutItem", fate);
         let client = w.client().await;
         wire.once("PutItem", fate);
-        let page = w.open(&w.ask(&client)).await;
+        let page = w.open(&w.authorization_request(&client)).await;
         // The first write of a consent is the reserved try.
         wire.once("UpdateItem", fate);
-        let code = w.decide(&page, "authorize", &w.pin).await;
+        let code = w.submit_consent(&page, "authorize", &w.pin).await;
         assert_eq!(code.status, 303, "{fate:?}: {}", code.text);
         // The code's connection.
         wire.once("PutItem", fate);
-        let code = w.decide(&page, "authorize", &w.pin).await;
+        let code = w.submit_consent(&page, "authorize", &w.pin).await;
         let code = code.redirected("code").unwrap();
         w.keep_secret(&code);
         wire.once("UpdateItem", fate);
-        let answer = w.token(&w.redeem(&client, &code)).await;
+        let response = w.token(&w.redeem(&client, &code)).await;
         assert_eq!(
-            answer.status, 200,
+            response.status, 200,
             "{fate:?} at redemption: {}",
-            answer.text
+            response.text
         );
-        let one = Connected::read(&client, &code, &answer.json());
+        let one = Connected::read(&client, &code, &response.json());
         assert_eq!(w.status(&one.access).await, 200);
 
         let before = wire.seen();
         wire.once("UpdateItem", fate);
-        let answer = w.refresh(&client, &one.refresh).await;
-        assert_eq!(answer.status, 200, "{fate:?} at refresh: {}", answer.text);
+        let response = w.refresh(&client, &one.refresh).await;
+        assert_eq!(
+            response.status, 200,
+            "{fate:?} at refresh: {}",
+            response.text
+        );
         assert_eq!(
             wire.seen() - before,
             3,
             "a read, a write, and the write once more"
         );
-        let two = Connected::read(&client, "", &answer.json());
+        let two = Connected::read(&client, "", &response.json());
         assert_eq!(w.status(&two.access).await, 200);
-        // A counted repeat counts once.
-        w.pass(60);
+        // A retry of a counted try counts once.
+        w.advance_clock(60);
         wire.once("UpdateItem", fate);
         assert_eq!(w.refresh(&client, &one.refresh).await.status, 200);
         let repeats = w
@@ -208,14 +212,14 @@ async fn a_write_whose_answer_was_lost_is_neither_refused_nor_done_twice() {
 }
 
 #[tokio::test]
-async fn tries_of_the_pin_are_counted_once_though_answers_are_lost() {
+async fn tries_of_the_pin_are_counted_once_even_if_responses_are_lost() {
     let wire = Wire::new();
     let w = wire.world(&[]).await;
     let client = w.client().await;
-    let page = w.open(&w.ask(&client)).await;
+    let page = w.open(&w.authorization_request(&client)).await;
     for left in (1..=4).rev() {
         wire.once("UpdateItem", Fate::LoseAnswer);
-        let wrong = w.decide(&page, "authorize", "wrong000").await;
+        let wrong = w.submit_consent(&page, "authorize", "wrong000").await;
         assert_eq!(wrong.status, 403, "{}", wrong.text);
         assert!(
             wrong.text.contains(&format!("{left} ")),
@@ -224,7 +228,12 @@ async fn tries_of_the_pin_are_counted_once_though_answers_are_lost() {
         );
     }
     wire.once("UpdateItem", Fate::LoseAnswer);
-    assert_eq!(w.decide(&page, "authorize", "wrong000").await.status, 429);
+    assert_eq!(
+        w.submit_consent(&page, "authorize", "wrong000")
+            .await
+            .status,
+        429
+    );
     let count = |key: &str| {
         let items = w.dump();
         let item = items.iter().find(|item| item.contains(key)).unwrap();
@@ -237,9 +246,9 @@ async fn tries_of_the_pin_are_counted_once_though_answers_are_lost() {
     );
 }
 
-/// Every answer of a write is lost, to the last repeat: what the client may do next.
+/// Every response to a write is lost, up to the last retry: what the client may do next.
 #[tokio::test]
-async fn a_refresh_that_was_done_unseen_is_given_again() {
+async fn a_refresh_whose_response_was_lost_can_be_repeated() {
     let wire = Wire::new();
     let w = wire.world(&[]).await;
     let one = w.connect().await;
@@ -251,11 +260,11 @@ async fn a_refresh_that_was_done_unseen_is_given_again() {
         }
     });
     let lost = w.refresh(&one.client_id, &one.refresh).await;
-    // The first repeat finds its own mark, whose answer is lost as well; in the end nobody knows.
+    // The first retry finds its own mark, but its response is lost as well: the outcome stays unknown.
     assert_eq!(lost.error(), (503, "temporarily_unavailable".into()));
     assert_eq!(lost.header("retry-after"), "5");
     wire.sound();
-    w.pass(5);
+    w.advance_clock(5);
     let again = w.refresh(&one.client_id, &one.refresh).await;
     assert_eq!(again.status, 200, "{}", again.text);
     let two = Connected::read(&one.client_id, "", &again.json());
@@ -264,7 +273,7 @@ async fn a_refresh_that_was_done_unseen_is_given_again() {
 }
 
 #[tokio::test]
-async fn a_code_that_was_redeemed_unseen_costs_a_new_consent_and_leaves_nothing() {
+async fn a_code_whose_redemption_response_was_lost_needs_a_new_consent_and_leaves_nothing() {
     let wire = Wire::new();
     let w = wire.world(&[]).await;
     let client = w.client().await;
@@ -279,7 +288,7 @@ async fn a_code_that_was_redeemed_unseen_costs_a_new_consent_and_leaves_nothing(
     let lost = w.token(&w.redeem(&client, &code)).await;
     assert_eq!(lost.error(), (503, "temporarily_unavailable".into()));
     wire.sound();
-    // Nobody can tell the client from a thief who was quicker: the connection ends.
+    // The client cannot be told from an attacker who was faster, so the connection ends.
     let again = w.token(&w.redeem(&client, &code)).await;
     assert_eq!(again.error(), (400, "invalid_grant".into()));
     assert!(!w.dump().iter().any(|item| item.contains("\"stage\"")));
