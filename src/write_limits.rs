@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_gets_the_burst_and_then_one_a_second() {
+    fn a_flood_gets_the_burst_and_then_one_a_second() {
         let limits = WriteLimits::new(PER_ADDRESS);
         assert_eq!(taken(&limits, v4(1), NOW, 10_000), 200);
         assert_eq!(limits.take(Some(v4(1)), NOW), Err(1));
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn many_addresses_neither_fill_the_memory_nor_refill_an_empty_bucket() {
+    fn many_addresses_neither_fill_the_memory_nor_empty_a_spent_bucket() {
         let limit = Limit {
             addresses: 64,
             ..PER_ADDRESS
