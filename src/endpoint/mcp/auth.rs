@@ -1,6 +1,6 @@
 //! Whose access token it is, and the 401 for whoever has none (RFC 6750, RFC 9728).
 
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
 use serde_json::json;
 
@@ -27,10 +27,52 @@ pub struct Authorized<'a> {
 
 /// Why a request goes no further.
 pub enum Denied {
-    /// It has no valid access token: the 401.
-    Unauthorized(Box<Response>),
-    /// Nobody can tell now.
+    /// It has no valid access token.
+    Unauthorized(Unauthorized),
+    /// The store is unavailable, so nobody can tell.
     Unavailable(Unavailable),
+}
+
+/// 401 with the challenge (RFC 6750 §3, RFC 9728 §5.1). The body repeats it, because a Function URL renames the header.
+pub struct Unauthorized {
+    resource_metadata: String,
+    /// `None` where no token was presented: then there is nothing wrong with it (RFC 6750 §3.1).
+    error: Option<(ErrorCode, &'static str)>,
+}
+
+const MALFORMED: (ErrorCode, &str) = (
+    ErrorCode::InvalidToken,
+    "the Authorization header holds no bearer token",
+);
+const INVALID: (ErrorCode, &str) = (
+    ErrorCode::InvalidToken,
+    "the access token is unknown, expired or revoked",
+);
+
+impl IntoResponse for Unauthorized {
+    fn into_response(self) -> Response {
+        let code = self.error.map(|(code, _)| code.as_str());
+        let description = self.error.map_or(
+            "this MCP server needs an OAuth access token",
+            |(_, what)| what,
+        );
+        let body = json!({
+            "error": code.unwrap_or("unauthorized"),
+            "error_description": description,
+            "resource_metadata": self.resource_metadata,
+            "scope": scope::MCP,
+        });
+        let mut response = response::json(StatusCode::UNAUTHORIZED, &body);
+        let challenge = bearer::challenge(&self.resource_metadata, scope::MCP, code);
+        if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        response.extensions_mut().insert(RequestLog {
+            refused: Some(code.unwrap_or("unauthorized")),
+            ..RequestLog::default()
+        });
+        response
+    }
 }
 
 /// The connection whose access token was presented. One strongly consistent read: ending a connection acts on
@@ -41,23 +83,19 @@ pub async fn authorized(
     headers: &HeaderMap,
     path: &str,
 ) -> Result<Connection, Denied> {
-    let refuse = |error| Denied::Unauthorized(Box::new(unauthorized(caller, path, error)));
+    let unauthorized = |error| {
+        Denied::Unauthorized(Unauthorized {
+            resource_metadata: metadata::protected_resource_url(&caller.base, path),
+            error,
+        })
+    };
     let token = match bearer::presented(headers) {
-        PresentedBearer::Missing => return Err(refuse(None)),
-        PresentedBearer::Malformed => {
-            return Err(refuse(Some((
-                ErrorCode::InvalidToken,
-                "the Authorization header holds no bearer token",
-            ))));
-        }
+        PresentedBearer::Missing => return Err(unauthorized(None)),
+        PresentedBearer::Malformed => return Err(unauthorized(Some(MALFORMED))),
         PresentedBearer::Token(token) => token,
     };
-    let invalid = (
-        ErrorCode::InvalidToken,
-        "the access token is unknown, expired or revoked",
-    );
     let Some(token) = AccessToken::parse(token) else {
-        return Err(refuse(Some(invalid)));
+        return Err(unauthorized(Some(INVALID)));
     };
     let now = app.clock.now();
     let connection = app.store.connection(token.id(), now).await;
@@ -73,28 +111,5 @@ pub async fn authorized(
             app.bases(caller)
                 .any(|base| base.as_str() == connection.issuer)
         })
-        .ok_or_else(|| refuse(Some(invalid)))
-}
-
-/// 401 with the challenge (RFC 6750 §3, RFC 9728 §5.1). The body repeats it, because a Function URL renames
-/// the header on its way out.
-fn unauthorized(caller: &Caller, path: &str, error: Option<(ErrorCode, &'static str)>) -> Response {
-    let resource_metadata = metadata::protected_resource_url(&caller.base, path);
-    let code = error.map(|(code, _)| code.as_str());
-    let body = json!({
-        "error": code.unwrap_or("unauthorized"),
-        "error_description": error.map_or("this MCP server needs an OAuth access token", |(_, what)| what),
-        "resource_metadata": resource_metadata,
-        "scope": scope::MCP,
-    });
-    let mut response = response::json(StatusCode::UNAUTHORIZED, &body);
-    let challenge = bearer::challenge(&resource_metadata, scope::MCP, code);
-    if let Ok(challenge) = HeaderValue::from_str(&challenge) {
-        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    }
-    response.extensions_mut().insert(RequestLog {
-        refused: Some(code.unwrap_or("unauthorized")),
-        ..RequestLog::default()
-    });
-    response
+        .ok_or_else(|| unauthorized(Some(INVALID)))
 }

@@ -20,7 +20,10 @@ mod sse;
 
 use std::time::Instant;
 
-use axum::{body::Body, response::Response};
+use axum::{
+    body::Body,
+    response::{IntoResponse as _, Response},
+};
 use http::{Request, request::Parts};
 
 use super::response::RequestLog;
@@ -47,7 +50,7 @@ pub async fn any(
     let (mut parts, body) = request.into_parts();
     let connection = match auth::authorized(app, caller, &parts.headers, parts.uri.path()).await {
         Ok(connection) => connection,
-        Err(Denied::Unauthorized(response)) => return *response,
+        Err(Denied::Unauthorized(error)) => return error.into_response(),
         Err(Denied::Unavailable(error)) => {
             let error = McpError::unavailable(&error);
             let budget = app.upstream.body_budget();
