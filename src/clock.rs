@@ -31,7 +31,7 @@ impl Clock {
         Self(Arc::new(now))
     }
 
-    /// Now, in unix seconds.
+    /// Now, in Unix seconds.
     #[must_use]
     pub fn now(&self) -> u64 {
         (self.0)()

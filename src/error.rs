@@ -1,6 +1,6 @@
 //! Errors of the server itself. Errors of clients are in `oauth::error`.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, error::Error, fmt, iter};
 
 /// A service that a request needs is unavailable or has invalid settings. Clients get a 503 and can retry. They never get a
 /// 401, which would make them discard their tokens. Only the log contains the detail.
@@ -20,16 +20,12 @@ impl fmt::Display for Unavailable {
     }
 }
 
-impl std::error::Error for Unavailable {}
+impl Error for Unavailable {}
 
 /// The messages of an error and its causes, outermost first. `Display` only: `Debug` output may contain a whole response.
 #[must_use]
-pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+pub fn causes(error: &(dyn Error + 'static)) -> String {
+    let errors = iter::successors(Some(error), |&error| error.source());
+    let texts: Vec<_> = errors.map(ToString::to_string).collect();
+    texts.join(": ")
 }

@@ -1,7 +1,7 @@
-//! The one HTTP stack: reqwest on rustls with ring and bundled roots, for the upstream and for the AWS SDK.
+//! The one HTTP client, for the upstream and for the AWS SDK: reqwest on rustls with ring and bundled root certificates.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -19,11 +19,11 @@ use aws_smithy_types::body::SdkBody;
 
 use crate::clock::Clock;
 
-/// A gap in which nothing was sent and after which pooled connections are not trusted: a frozen function's
-/// peers may have hung up without our noticing.
-const GAP: u64 = 30;
+/// After this long without a request, pooled connections are not used any more: while a function is frozen, it does not
+/// notice that the other side closes them.
+const POOL_IDLE_SECONDS_MAX: u64 = 30;
 
-/// A TLS client configuration: TLS 1.2 and 1.3, ring, Mozilla's roots compiled in.
+/// A TLS client configuration: TLS 1.2 and 1.3, ring, Mozilla's root certificates compiled in.
 #[must_use]
 pub fn tls() -> rustls::ClientConfig {
     let roots = rustls::RootCertStore {
@@ -32,10 +32,10 @@ pub fn tls() -> rustls::ClientConfig {
     tls_with_roots(roots)
 }
 
-/// The same with other roots: the seam through which tests bring their own authority.
+/// The same with other root certificates. Tests use their own certificate authority.
 ///
 /// # Panics
-/// Never: ring supports the protocol versions asked for.
+/// Never: ring supports these protocol versions.
 #[must_use]
 pub fn tls_with_roots(roots: rustls::RootCertStore) -> rustls::ClientConfig {
     rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -45,12 +45,12 @@ pub fn tls_with_roots(roots: rustls::RootCertStore) -> rustls::ClientConfig {
         .with_no_client_auth()
 }
 
-/// A pooled client which begins anew after a long gap. Cheap to clone.
+/// A client with a connection pool, which is replaced after a long time without a request. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct HttpClient(Arc<Inner>);
+pub struct HttpClient(Arc<PooledClient>);
 
 #[derive(Debug)]
-struct Inner {
+struct PooledClient {
     tls: rustls::ClientConfig,
     clock: Clock,
     pool: Mutex<Pool>,
@@ -60,7 +60,7 @@ struct Inner {
 struct Pool {
     client: reqwest::Client,
     last_used_at: u64,
-    /// Counts the clients: who wants a pool dropped means the one that it used.
+    /// How many pools there were before this one. A request that wants its pool dropped names it by this.
     generation: u64,
 }
 
@@ -72,7 +72,7 @@ impl Pool {
 }
 
 impl HttpClient {
-    /// A client with its own pool.
+    /// A client with its own connection pool.
     #[must_use]
     pub fn new(tls: rustls::ClientConfig, clock: Clock) -> Self {
         let pool = Mutex::new(Pool {
@@ -80,7 +80,7 @@ impl HttpClient {
             last_used_at: clock.now(),
             generation: 0,
         });
-        Self(Arc::new(Inner { tls, clock, pool }))
+        Self(Arc::new(PooledClient { tls, clock, pool }))
     }
 
     /// The client to use now.
@@ -93,14 +93,14 @@ impl HttpClient {
     fn current(&self) -> (reqwest::Client, u64) {
         let now = self.0.clock.now();
         let mut pool = self.pool();
-        if now.abs_diff(pool.last_used_at) > GAP {
+        if now.abs_diff(pool.last_used_at) > POOL_IDLE_SECONDS_MAX {
             pool.replace(&self.0.tls);
         }
         pool.last_used_at = now;
         (pool.client.clone(), pool.generation)
     }
 
-    /// Begins a new pool if this one is still in use: its connections serve the requests under way and no more.
+    /// Replaces the pool if it is still the one in use. Requests that have begun keep their connections.
     fn drop_pool(&self, generation: u64) {
         let mut pool = self.pool();
         if pool.generation == generation {
@@ -108,18 +108,18 @@ impl HttpClient {
         }
     }
 
-    fn pool(&self) -> std::sync::MutexGuard<'_, Pool> {
+    fn pool(&self) -> MutexGuard<'_, Pool> {
         self.0.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same client for the AWS SDK.
     #[must_use]
     pub fn for_sdk(&self) -> SharedHttpClient {
-        SharedHttpClient::new(Sdk(self.clone()))
+        SharedHttpClient::new(SdkClient(self.clone()))
     }
 }
 
-/// No redirects, no proxy from the environment, nothing decompressed: bytes pass as they are.
+/// No redirects, no proxy from the environment, no decompression: bodies are passed on unchanged.
 fn client(tls: &rustls::ClientConfig) -> reqwest::Client {
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls.clone())
@@ -133,20 +133,20 @@ fn client(tls: &rustls::ClientConfig) -> reqwest::Client {
 }
 
 #[derive(Clone, Debug)]
-struct Sdk(HttpClient);
+struct SdkClient(HttpClient);
 
-impl SdkHttpClient for Sdk {
+impl SdkHttpClient for SdkClient {
     fn http_connector(
         &self,
         _: &HttpConnectorSettings,
         _: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        // The SDK's own time-outs (operation, attempt) wrap each call.
+        // The SDK applies its own timeouts (operation, attempt) to each call.
         SharedHttpConnector::new(self.clone())
     }
 }
 
-impl HttpConnector for Sdk {
+impl HttpConnector for SdkClient {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let (client, generation) = self.0.current();
         let http = self.0.clone();
@@ -154,8 +154,8 @@ impl HttpConnector for Sdk {
             let request = request
                 .try_into_http1x()
                 .map_err(|error| ConnectorError::user(error.into()))?;
-            // After a transient error the SDK wants the next attempt on a fresh connection. reqwest does not say
-            // which connection a response came over, so all of that pool go.
+            // After a transient error the SDK wants a new connection for the next attempt. reqwest does not tell which
+            // connection a response came over, so the whole pool is replaced.
             if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
                 let metadata = ConnectionMetadata::builder()
                     .proxied(false)

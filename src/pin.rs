@@ -1,13 +1,13 @@
-//! The PIN: its form, and the arithmetic of the throttle.
+//! The PIN: its format, and the arithmetic of the throttle.
 //!
 //! Two promises: nobody guesses the PIN, and nobody can keep the owner out.
 //!
 //! * An address (IPv6: a /64) is blocked from its fifth wrong try on, for 30 s, then for twice as long each time, an
 //!   hour at most.
-//! * Whole networks have daily allowances besides, since one household or hoster has thousands of addresses.
+//! * Networks have daily allowances as well, because one household or hosting provider has thousands of addresses.
 //! * All networks together have a daily allowance, which depends on the length of the PIN.
-//! * A browser in which the right PIN was entered during the last 90 days is counted by itself, so that no flood of
-//!   strangers can block it.
+//! * A browser in which the right PIN was entered during the last 90 days is counted separately, so that no number of
+//!   tries by others can block it.
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
@@ -17,8 +17,8 @@ use sha2::{Digest as _, Sha256};
 use crate::credential::{Randomness, SecretString};
 
 /// Wrong tries from one address before it is blocked for the first time.
-pub const TRIES_BEFORE_BLOCK: u64 = 5;
-/// Wrong tries of a day, over all addresses, at which an alarm event is written.
+const TRIES_BEFORE_BLOCK: u64 = 5;
+/// Wrong tries in a day, from all addresses, at which an alarm event is logged.
 pub const ALARM_WRONG_TRIES: u64 = 20;
 /// Seconds after which wrong tries are forgotten.
 pub const DAY_SECONDS: u64 = 86_400;
@@ -30,30 +30,30 @@ const LONGEST_BLOCK_SECONDS: u64 = 3600;
 
 /// Tries a day from all addresses of an IPv4 /24.
 const IPV4_24_DAILY_TRIES: u64 = 50;
-/// Tries a day from all addresses of an IPv6 /56, which is what a household gets.
+/// Tries a day from all addresses of an IPv6 /56, the usual network of a household.
 const IPV6_56_DAILY_TRIES: u64 = 25;
-/// Tries a day from all addresses of an IPv6 /48, which is what an office or a small hoster gets.
+/// Tries a day from all addresses of an IPv6 /48, the usual network of an office or a small hosting provider.
 const IPV6_48_DAILY_TRIES: u64 = 100;
 
-/// From this length on, a PIN has so many possibilities that a higher daily allowance does no harm: ten characters of
-/// a generated one have 49 bits, and 100,000 tries a day find them in ten billion days.
+/// From this length on, a higher daily allowance is safe: the ten characters of a generated PIN have 49 bits, and 100,000
+/// tries a day need ten billion days to find it.
 const LONG_PIN_CHARACTERS: usize = 10;
 const SHORT_PIN_DAILY_TRIES: u64 = 1000;
 const LONG_PIN_DAILY_TRIES: u64 = 100_000;
-/// Digits alone have 3.3 bits each.
+/// A digit has only 3.3 bits.
 const DIGITS_ONLY_MIN_CHARACTERS: usize = 10;
 
-/// A PIN, kept as its digest: comparing two digests in constant time says nothing about length or content.
+/// A PIN, stored as its digest: comparing two digests in constant time reveals neither length nor content.
 #[derive(Clone)]
 pub struct Pin {
     digest: [u8; 32],
-    /// Without an upper-case letter in it, a PIN is compared without regard to case: phones capitalise.
+    /// A PIN without an upper-case letter is compared without regard to case, because phones capitalize the first letter.
     case_matters: bool,
     is_long: bool,
 }
 
 impl Pin {
-    /// Reads the owner's PIN.
+    /// Parses the owner's PIN.
     ///
     /// # Errors
     /// When it is not 6 to 64 letters and digits, or fewer than 10 digits without a letter.
@@ -78,7 +78,7 @@ impl Pin {
         let mut pin = String::with_capacity(10);
         while pin.len() < 10 {
             let [byte] = randomness.bytes::<1>();
-            // Bytes from the last multiple of 31 on are discarded, so that every character is as likely.
+            // Bytes from the last multiple of 31 on are discarded, so that all characters are equally likely.
             if byte < 248 {
                 pin.push(char::from(ALPHABET[usize::from(byte) % ALPHABET.len()]));
             }
@@ -86,7 +86,7 @@ impl Pin {
         SecretString::new(pin)
     }
 
-    /// Compares in constant time, after trimming the white space that comes with pasting.
+    /// Compares in constant time. White space around the PIN, which pasting may add, is ignored.
     #[must_use]
     pub fn is(&self, presented: &str) -> bool {
         use subtle::ConstantTimeEq as _;
@@ -99,7 +99,7 @@ impl Pin {
         self.digest.ct_eq(&digest).into()
     }
 
-    /// Tries a day, over all addresses.
+    /// Tries a day, from all addresses.
     #[must_use]
     pub fn daily_tries(&self) -> u64 {
         if self.is_long {
@@ -116,22 +116,22 @@ impl fmt::Debug for Pin {
     }
 }
 
-/// Tries from one address, or in one known browser, as stored. All times in unix seconds.
+/// Tries from one address, or in one known browser, as stored. All times are in Unix seconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tries {
-    /// Wrong tries, and tries still being compared.
+    /// Wrong tries, and tries that are still being compared.
     #[serde(default)]
     pub tries: u64,
-    /// When the last of them was.
+    /// The time of the last one.
     #[serde(default)]
     pub last_try_at: u64,
-    /// Until when no try is compared.
+    /// No try is compared before this time.
     #[serde(default)]
     pub blocked_until: u64,
 }
 
 impl Tries {
-    /// These, and one more at `now`.
+    /// These tries, and one more at `now`.
     ///
     /// # Errors
     /// While blocked: the seconds until the next try is compared.
@@ -151,7 +151,7 @@ impl Tries {
         })
     }
 
-    /// Wrong tries that remain before a block.
+    /// Wrong tries that are left before a block.
     #[must_use]
     pub fn left(&self) -> u64 {
         TRIES_BEFORE_BLOCK.saturating_sub(self.tries)
@@ -160,10 +160,10 @@ impl Tries {
     /// Seconds until the next try is compared; `None` when it may be made now.
     #[must_use]
     pub fn wait(&self, now: u64) -> Option<u64> {
-        if self.is_of_a_wrong_clock(now) {
+        if self.has_a_wrong_time(now) {
             return None;
         }
-        // A clock that stepped back must not block for longer than the rules say.
+        // A clock that was set back must not make a block longer than the longest one.
         let wait = self
             .blocked_until
             .saturating_sub(now)
@@ -180,12 +180,12 @@ impl Tries {
     }
 
     fn is_forgotten(&self, now: u64) -> bool {
-        self.is_of_a_wrong_clock(now) || now.saturating_sub(self.last_try_at) >= DAY_SECONDS
+        self.has_a_wrong_time(now) || now.saturating_sub(self.last_try_at) >= DAY_SECONDS
     }
 
-    /// Whether the last try was recorded by a clock that was far ahead. Such a block would last until that time really
-    /// comes; two instances never differ by as much.
-    fn is_of_a_wrong_clock(&self, now: u64) -> bool {
+    /// Whether the last try was recorded by a clock that was far ahead. Such a block would last until that time. The clocks
+    /// of two instances never differ by so much.
+    fn has_a_wrong_time(&self, now: u64) -> bool {
         self.last_try_at > now.saturating_add(LONGEST_BLOCK_SECONDS)
     }
 }
@@ -193,17 +193,17 @@ impl Tries {
 /// Where a try comes from, as the throttle counts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// The address; IPv6 by its /64, which is what one host or small network gets.
+    /// The address; of an IPv6 address its /64, the usual network of one host or a small site.
     address: String,
     /// The /56 around an IPv6 address.
     household: Option<String>,
-    /// The network whose tries are kept together: IPv4 /24, IPv6 /48.
+    /// The network whose tries are stored in one item: IPv4 /24, IPv6 /48.
     network: String,
     network_daily_tries: u64,
 }
 
 impl Source {
-    /// The source of requests from this address. Those whose address is unknown share one.
+    /// The source of requests from this address. All unknown addresses are one source.
     #[must_use]
     pub fn of(address: Option<IpAddr>) -> Self {
         let (household, network, network_daily_tries) = match address.map(|a| a.to_canonical()) {
@@ -245,22 +245,22 @@ impl Source {
 /// The tries of a day from one network, as stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkTries {
-    /// When the day began.
+    /// The beginning of the day.
     #[serde(default)]
     started_at: u64,
-    /// Tries of the day from all of its addresses.
+    /// Tries of the day from all addresses of the network.
     #[serde(default)]
     tries: u64,
-    /// The same by household, IPv6 only.
+    /// The same for each household, IPv6 only.
     #[serde(default)]
     households: BTreeMap<String, u64>,
-    /// By address.
+    /// Tries from each address.
     #[serde(default)]
     addresses: BTreeMap<String, Tries>,
 }
 
 impl NetworkTries {
-    /// These, and one more from `source` at `now`.
+    /// These tries, and one more from `source` at `now`.
     ///
     /// # Errors
     /// While the address is blocked or an allowance is used up: the seconds until the next try is compared.
@@ -289,21 +289,21 @@ impl NetworkTries {
         Ok(next)
     }
 
-    /// These without any from this address: the right PIN came from there.
+    /// These tries without those from this address, from which the right PIN came.
     #[must_use]
     pub fn without(&self, source: &Source) -> Self {
         let mut next = self.clone();
-        let gone = next.addresses.remove(&source.address).unwrap_or_default();
-        next.tries = next.tries.saturating_sub(gone.tries);
+        let removed = next.addresses.remove(&source.address).unwrap_or_default();
+        next.tries = next.tries.saturating_sub(removed.tries);
         if let Some(household) = &source.household
             && let Some(tries) = next.households.get_mut(household)
         {
-            *tries = tries.saturating_sub(gone.tries);
+            *tries = tries.saturating_sub(removed.tries);
         }
         next
     }
 
-    /// The tries of this address.
+    /// The tries from this address.
     #[must_use]
     pub fn of_address(&self, source: &Source) -> Tries {
         self.addresses
@@ -313,7 +313,7 @@ impl NetworkTries {
     }
 }
 
-/// The name under which an address is counted: IPv6 by its /64.
+/// The key under which an address is counted: the address, or the /64 of an IPv6 address.
 #[must_use]
 pub fn address_key(address: Option<IpAddr>) -> String {
     match address.map(|address| address.to_canonical()) {
@@ -415,7 +415,7 @@ mod tests {
         assert_eq!(tries.one_more(1000 + DAY_SECONDS).unwrap().tries, 1);
         assert_eq!(tries.one_more(1000), Err(480));
         assert_eq!(tries.wait(1480), None);
-        // And no longer than an hour, whatever the clock did.
+        // Never for longer than an hour, even if the clock was set back.
         assert_eq!(tries.one_more(0), Err(1480));
     }
 
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn a_networks_day_ends_and_a_day_in_the_future_is_not_believed() {
+    fn a_networks_day_ends_and_a_day_in_the_future_is_ignored() {
         let source = |n: u64| Source::of(Some(format!("203.0.113.{n}").parse().unwrap()));
         let mut full = NetworkTries::default();
         for n in 0..50 {
@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn a_right_pin_forgets_its_own_address_and_no_other() {
+    fn the_right_pin_clears_its_own_address_and_no_other() {
         let (own, other) = (
             Source::of(Some("2001:db8:1:2::1".parse().unwrap())),
             Source::of(Some("2001:db8:1:3::1".parse().unwrap())),

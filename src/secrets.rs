@@ -1,21 +1,21 @@
-//! The secret: the upstream's credential and the PIN, with a cached value.
+//! The secret, which holds the upstream's credential and the PIN, and its cache.
 //!
-//! On Lambda it is one JSON document in AWS Secrets Manager; on one machine it comes from the environment.
-//! The last good value serves while Secrets Manager fails, for a day at most.
+//! On Lambda it is one JSON document in AWS Secrets Manager; on one machine it comes from the environment. While Secrets
+//! Manager fails, the last good value is used, for a day at most.
 
 mod token;
 
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 pub use token::{TokenForm, UpstreamToken};
@@ -29,19 +29,16 @@ use crate::{
     pin::Pin,
 };
 
-/// What the template puts where the token belongs.
-pub const PLACEHOLDER: &str = "REPLACE-WITH-YOUR-TOKEN";
-
-/// Seconds for which a value is used without asking again.
-const FRESH: u64 = 300;
-/// Seconds for which the last good value serves while Secrets Manager fails.
-const STALE: u64 = 86_400;
-/// Seconds between two re-reads that an upstream's 401 asks for.
-const REREAD: u64 = 30;
+/// After this long a value is read again.
+const FRESH_SECONDS: u64 = 300;
+/// While Secrets Manager fails, the last good value is used for this long.
+const USABLE_SECONDS: u64 = 86_400;
+/// After an attempt to read the secret, the next one waits for this long.
+const RETRY_SECONDS: u64 = 30;
 
 /// What the secret holds.
 pub struct Secret {
-    /// The credential that the upstream takes.
+    /// The upstream's credential.
     pub upstream_token: UpstreamToken,
     /// The PIN.
     pub pin: Pin,
@@ -49,11 +46,11 @@ pub struct Secret {
     pub upstream_headers: Vec<(HeaderName, HeaderValue)>,
     /// Clients registered by hand.
     pub clients: Vec<PreRegistered>,
-    /// What a distribution in front of us must send along.
+    /// What a CloudFront distribution in front of the function must send.
     pub origin_secret: Option<SecretString>,
 }
 
-/// Shows nothing: further headers may be keys as well.
+/// Shows nothing: the pinned headers may be keys as well.
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret")
@@ -65,7 +62,7 @@ impl fmt::Debug for Secret {
 pub struct PreRegistered {
     /// Its id.
     pub client_id: String,
-    /// Its secret; without one it is public.
+    /// Its secret. A client without one is public.
     pub client_secret: Option<SecretString>,
     /// Its name for the consent page.
     pub client_name: Option<String>,
@@ -74,16 +71,17 @@ pub struct PreRegistered {
 }
 
 impl Secret {
-    /// Reads the JSON document; `form` is how the token in it is sent.
+    /// Parses the JSON document; `form` is how the token in it is sent.
     ///
     /// # Errors
     /// A sentence for the operator, without any of the values.
     pub fn parse(text: &str, form: &TokenForm) -> Result<Self, String> {
         #[derive(Deserialize)]
-        struct Raw {
+        struct RawSecret<'a> {
             upstream_token: Option<String>,
             auth_pin: Option<String>,
-            upstream_headers: Option<BTreeMap<String, String>>,
+            #[serde(borrow)]
+            upstream_headers: Option<&'a RawValue>,
             clients: Option<Vec<RawClient>>,
             origin_secret: Option<String>,
         }
@@ -94,10 +92,10 @@ impl Secret {
             client_name: Option<String>,
             redirect_uris: Vec<String>,
         }
-        // Some editors put a byte order mark before the document, which JSON does not know (RFC 8259 §8.1).
+        // Some editors put a byte order mark in front of the document, which JSON does not allow (RFC 8259 §8.1).
         let text = text.trim_start_matches('\u{feff}');
         // serde's own message may quote the document.
-        let raw: Raw = serde_json::from_str(text).map_err(|error| {
+        let raw: RawSecret<'_> = serde_json::from_str(text).map_err(|error| {
             format!(
                 "the secret is not a JSON object of the documented form (line {}, column {})",
                 error.line(),
@@ -109,8 +107,6 @@ impl Secret {
             .map_err(|what| format!("the secret's upstream_token {what}"))?;
         let pin = Pin::parse(&raw.auth_pin.unwrap_or_default())
             .map_err(|what| format!("the secret's auth_pin {what}"))?;
-        let headers =
-            serde_json::to_string(&raw.upstream_headers.unwrap_or_default()).unwrap_or_default();
         let clients = raw
             .clients
             .unwrap_or_default()
@@ -141,7 +137,7 @@ impl Secret {
         Ok(Self {
             upstream_token,
             pin,
-            upstream_headers: parse_headers(&headers)
+            upstream_headers: parse_headers(raw.upstream_headers.map_or("{}", RawValue::get))
                 .map_err(|what| format!("the secret's upstream_headers {what}"))?,
             clients,
             origin_secret: raw
@@ -152,25 +148,25 @@ impl Secret {
     }
 }
 
-/// Where the secret comes from, and its last good value.
+/// Where the secret comes from, and its last good value. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Secrets(Arc<Inner>);
+pub struct Secrets(Arc<SecretCache>);
 
 #[derive(Debug)]
-struct Inner {
-    source: Source,
+struct SecretCache {
+    source: SecretSource,
     clock: Clock,
-    cached: Mutex<Option<Cached>>,
-    /// Whether the last reading failed.
+    cached: Mutex<Option<CachedSecret>>,
+    /// Whether the last attempt failed.
     failing: AtomicBool,
-    /// Whether a refresh runs beside the requests: one at a time.
+    /// Whether the secret is being read in the background. One task at a time does this.
     refreshing: watch::Sender<bool>,
-    /// And one first read at a time before them.
-    first: tokio::sync::Mutex<()>,
+    /// Held by a request that reads the secret and waits for it.
+    reading: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
-enum Source {
+enum SecretSource {
     Fixed(Arc<Secret>),
     Manager {
         client: aws_sdk_secretsmanager::Client,
@@ -180,7 +176,7 @@ enum Source {
 }
 
 #[derive(Clone, Debug)]
-struct Cached {
+struct CachedSecret {
     secret: Arc<Secret>,
     read_at: u64,
     /// The last attempt, successful or not.
@@ -191,7 +187,7 @@ impl Secrets {
     /// A secret that does not change: on one machine, and in tests.
     #[must_use]
     pub fn fixed(secret: Secret) -> Self {
-        Self::new(Source::Fixed(Arc::new(secret)), Clock::from_fn(|| 0))
+        Self::new(SecretSource::Fixed(Arc::new(secret)), Clock::from_fn(|| 0))
     }
 
     /// The secret in Secrets Manager; `form` is how the token in it is sent.
@@ -202,52 +198,52 @@ impl Secrets {
         clock: Clock,
         form: TokenForm,
     ) -> Self {
-        Self::new(Source::Manager { client, arn, form }, clock)
+        Self::new(SecretSource::Manager { client, arn, form }, clock)
     }
 
-    fn new(source: Source, clock: Clock) -> Self {
-        Self(Arc::new(Inner {
+    fn new(source: SecretSource, clock: Clock) -> Self {
+        Self(Arc::new(SecretCache {
             source,
             clock,
             cached: Mutex::new(None),
             failing: AtomicBool::new(false),
             refreshing: watch::channel(false).0,
-            first: tokio::sync::Mutex::new(()),
+            reading: tokio::sync::Mutex::new(()),
         }))
     }
 
-    /// The secret. A value older than five minutes is used once more while one request beside it asks for the
-    /// next: nobody waits for Secrets Manager except the first.
+    /// The secret. A value that is older than five minutes is still used while it is read again in the background: only
+    /// the first request waits for Secrets Manager.
     ///
     /// # Errors
     /// When there is no value, or none younger than a day.
     pub async fn get(&self) -> Result<Arc<Secret>, Unavailable> {
-        if let Source::Fixed(secret) = &self.0.source {
+        if let SecretSource::Fixed(secret) = &self.0.source {
             return Ok(secret.clone());
         }
         let now = self.0.clock.now();
         if let Some(cached) = self.usable(now) {
-            let due = now.saturating_sub(cached.read_at) >= FRESH
-                && now.saturating_sub(cached.tried_at) >= REREAD;
+            let due = now.saturating_sub(cached.read_at) >= FRESH_SECONDS
+                && now.saturating_sub(cached.tried_at) >= RETRY_SECONDS;
             if due && self.0.begin_refresh() {
                 let refresh = Refresh(self.clone());
                 tokio::spawn(async move {
                     if let Err(error) = refresh.0.read().await {
-                        tracing::error!(event = "secret_unavailable", detail = %error, "the last good secret serves on");
+                        tracing::error!(event = "secret_unavailable", detail = %error, "the last good secret is still used");
                     }
                 });
             }
             return Ok(cached.secret);
         }
-        let _one_at_a_time = self.0.first.lock().await;
+        let _one_at_a_time = self.0.reading.lock().await;
         match self.usable(now) {
             Some(cached) => Ok(cached.secret),
             None => self.read().await,
         }
     }
 
-    /// The secret for somebody who can do without it: not asked for again when there is none and the last reading
-    /// failed. Waiting for Secrets Manager is left to those who need it.
+    /// The secret for a caller that can do without it: if there is none and the last attempt failed, the caller does not
+    /// wait for another one.
     pub async fn optional(&self) -> Option<Arc<Secret>> {
         let failing = self.0.failing.load(Ordering::Acquire);
         if failing && self.usable(self.0.clock.now()).is_none() {
@@ -256,26 +252,26 @@ impl Secrets {
         self.get().await.ok()
     }
 
-    /// Resolves when no refresh runs. A host that is frozen between two requests waits for this, or the refresh
-    /// would be frozen in its midst.
+    /// Waits until the secret is not being read in the background. A host that is frozen between two requests waits for
+    /// this, because otherwise the request to Secrets Manager would be frozen as well.
     pub async fn settled(&self) {
         let mut refreshing = self.0.refreshing.subscribe();
         let _ = refreshing.wait_for(|refreshing| !refreshing).await;
     }
 
-    /// Reads the secret anew because the upstream refused it; `Some` if it has changed. At most every 30 s.
+    /// Reads the secret again because the upstream refused the token. `Some` if the token has changed. At most every 30 s.
     pub async fn reread(&self, refused: &UpstreamToken) -> Option<Arc<Secret>> {
-        if let Source::Fixed(_) = &self.0.source {
+        if let SecretSource::Fixed(_) = &self.0.source {
             return None;
         }
-        let _one_at_a_time = self.0.first.lock().await;
+        let _one_at_a_time = self.0.reading.lock().await;
         let cached = self.cached();
         let changed = |secret: &Secret| !secret.upstream_token.is(refused);
         if let Some(cached) = &cached {
             if changed(&cached.secret) {
                 return Some(cached.secret.clone());
             }
-            if self.0.clock.now().saturating_sub(cached.tried_at) < REREAD {
+            if self.0.clock.now().saturating_sub(cached.tried_at) < RETRY_SECONDS {
                 return None;
             }
         }
@@ -288,17 +284,13 @@ impl Secrets {
         }
     }
 
-    fn cached(&self) -> Option<Cached> {
-        self.0
-            .cached
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+    fn cached(&self) -> Option<CachedSecret> {
+        self.0.lock().clone()
     }
 
-    fn usable(&self, now: u64) -> Option<Cached> {
+    fn usable(&self, now: u64) -> Option<CachedSecret> {
         self.cached()
-            .filter(|cached| now.saturating_sub(cached.read_at) < STALE)
+            .filter(|cached| now.saturating_sub(cached.read_at) < USABLE_SECONDS)
     }
 
     async fn read(&self) -> Result<Arc<Secret>, Unavailable> {
@@ -309,15 +301,10 @@ impl Secrets {
 
     async fn read_once(&self) -> Result<Arc<Secret>, Unavailable> {
         let now = self.0.clock.now();
-        if let Some(cached) = &mut *self
-            .0
-            .cached
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-        {
+        if let Some(cached) = &mut *self.0.lock() {
             cached.tried_at = now;
         }
-        let Source::Manager { client, arn, form } = &self.0.source else {
+        let SecretSource::Manager { client, arn, form } = &self.0.source else {
             return Err(unavailable(false, "no source".to_owned()));
         };
         let output = client
@@ -336,11 +323,7 @@ impl Secrets {
         let secret = Secret::parse(&text, form).map_err(|what| unavailable(true, what))?;
         secret.upstream_token.warn("the secret");
         let secret = Arc::new(secret);
-        *self
-            .0
-            .cached
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Cached {
+        *self.0.lock() = Some(CachedSecret {
             secret: secret.clone(),
             read_at: now,
             tried_at: now,
@@ -349,15 +332,19 @@ impl Secrets {
     }
 }
 
-impl Inner {
-    /// Whether the caller is the one to refresh.
+impl SecretCache {
+    fn lock(&self) -> MutexGuard<'_, Option<CachedSecret>> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the caller is the one who must read the secret in the background.
     fn begin_refresh(&self) -> bool {
         self.refreshing
             .send_if_modified(|refreshing| !std::mem::replace(refreshing, true))
     }
 }
 
-/// A refresh under way; over when dropped, however it ends.
+/// Reads the secret in the background. Ends when it is dropped, for any reason.
 struct Refresh(Secrets);
 
 impl Drop for Refresh {
@@ -379,7 +366,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_good_document_is_read() {
+    fn a_valid_document_is_parsed() {
         let secret = Secret::parse(
             r#"{"upstream_token":" tok ","auth_pin":"abc123","upstream_headers":{"X-Key":"k"},"origin_secret":"",
                 "clients":[{"client_id":"c","client_secret":"s","redirect_uris":["https://client.example/cb"]}]}"#,
@@ -398,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_null_or_behind_a_byte_order_mark_is_read_as_well() {
+    fn null_and_a_byte_order_mark_are_accepted() {
         let secret = Secret::parse(
             "\u{feff}{\"upstream_token\":\"tok\",\"auth_pin\":\"abc123\",\"upstream_headers\":null,\"clients\":null}",
             &TokenForm::default(),
@@ -408,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_named_without_its_value() {
+    fn each_error_is_named_without_the_value() {
         for (text, what) in [
             ("", "not a JSON object"),
             ("[]", "not a JSON object"),

@@ -1,8 +1,8 @@
-//! Token limits per address, in memory: what a stranger may make us write is bounded.
+//! Token buckets per address, in memory: they limit how many writes and fetches anybody can cause.
 //!
-//! Each instance counts for itself, so this protects cost and nothing else; what must hold everywhere is in the
-//! store. Memory is bounded too: of too many addresses the one that has the most left is forgotten, because
-//! forgetting it gives away the least.
+//! Each instance counts for itself, so this limits costs and nothing else; limits that must hold everywhere are in the
+//! store. Memory is limited too: when there are too many addresses, the fullest bucket is forgotten, because a new one
+//! for its address would have hardly more.
 
 use std::{
     collections::HashMap,
@@ -16,54 +16,54 @@ use crate::pin::address_key;
 /// How many writes an address has at once, how fast it gets more, and how many addresses are remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// What a rested address may take at once.
+    /// What a full bucket holds.
     pub burst: u64,
-    /// Seconds until one more may be taken.
+    /// Seconds after which one more may be taken.
     pub seconds_each: u64,
-    /// Most addresses remembered.
+    /// How many addresses are remembered.
     pub addresses: usize,
 }
 
-/// For what strangers make us write: registrations, and consent pages that wait for an answer. Clients register more
-/// than once, and often, but nobody does either once a second for long.
+/// For registrations and for consent pages, which are stored and may need a client's document. Clients register more than
+/// once, and often, but not once a second for long.
 pub const PER_ADDRESS: Limit = Limit {
     burst: 200,
     seconds_each: 1,
     addresses: 4096,
 };
 
-/// One bucket for each address; IPv6 by its /64. Cheap to clone: clones share the limits.
+/// One bucket for each address; IPv6 by its /64. Cheap to clone: clones share the buckets.
 #[derive(Clone)]
 pub struct WriteLimits {
     limit: Limit,
-    known: Arc<Mutex<HashMap<String, Bucket>>>,
+    buckets: Arc<Mutex<HashMap<String, Bucket>>>,
 }
 
 #[derive(Clone, Copy)]
 struct Bucket {
     left: u64,
-    /// Up to when it was filled, in unix seconds.
+    /// The time, in Unix seconds, up to which it was filled.
     filled_at: u64,
 }
 
 impl WriteLimits {
-    /// Full limits for everyone.
+    /// A full bucket for every address.
     #[must_use]
     pub fn new(limit: Limit) -> Self {
         Self {
             limit,
-            known: Arc::default(),
+            buckets: Arc::default(),
         }
     }
 
-    /// Takes one from the address's bucket at `now` (unix seconds).
+    /// Takes one from the address's bucket at `now` (Unix seconds).
     ///
     /// # Errors
     /// When it is empty: the seconds until it is not.
     pub fn take(&self, address: Option<IpAddr>, now: u64) -> Result<(), u64> {
         let key = address_key(address);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut bucket = match known.get(&key) {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bucket = match buckets.get(&key) {
             Some(bucket) => bucket.filled(self.limit, now),
             None => Bucket {
                 left: self.limit.burst,
@@ -72,18 +72,18 @@ impl WriteLimits {
         };
         let taken = bucket.left.checked_sub(1);
         bucket.left = taken.unwrap_or(0);
-        if !known.contains_key(&key) && known.len() >= self.limit.addresses {
-            forget_the_fullest(&mut known, self.limit, now);
+        if !buckets.contains_key(&key) && buckets.len() >= self.limit.addresses {
+            forget_the_fullest(&mut buckets, self.limit, now);
         }
         let wait = (bucket.filled_at + self.limit.seconds_each).saturating_sub(now);
-        known.insert(key, bucket);
+        buckets.insert(key, bucket);
         taken.map(drop).ok_or(wait.max(1))
     }
 }
 
 impl Bucket {
     fn filled(self, limit: Limit, now: u64) -> Self {
-        // After a step back of the clock it fills from there: a time to come must not keep it empty.
+        // If the clock was set back, it is filled from now on: a time in the future must not keep it empty.
         let Some(passed) = now.checked_sub(self.filled_at) else {
             return Self {
                 filled_at: now,
@@ -104,9 +104,9 @@ impl Bucket {
     }
 }
 
-/// Of those with as much left, the one seen longest ago.
-fn forget_the_fullest(known: &mut HashMap<String, Bucket>, limit: Limit, now: u64) {
-    let fullest = known
+/// Of several that are equally full, the one that was used longest ago.
+fn forget_the_fullest(buckets: &mut HashMap<String, Bucket>, limit: Limit, now: u64) {
+    let fullest = buckets
         .iter()
         .max_by_key(|(_, bucket)| {
             (
@@ -116,11 +116,11 @@ fn forget_the_fullest(known: &mut HashMap<String, Bucket>, limit: Limit, now: u6
         })
         .map(|(key, _)| key.clone());
     if let Some(key) = fullest {
-        known.remove(&key);
+        buckets.remove(&key);
     }
 }
 
-/// Addresses are people's; they do not belong into a debug print.
+/// Without the addresses, which are personal data.
 impl fmt::Debug for WriteLimits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WriteLimits")
@@ -141,7 +141,7 @@ mod tests {
         Ipv4Addr::from_bits(0x0b00_0000 + n).into()
     }
 
-    /// How many of so many tries at one moment succeed.
+    /// How many of a number of tries at one time succeed.
     fn taken(
         limits: &WriteLimits,
         address: impl Into<Option<IpAddr>>,
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(
             taken(&limits, None, NOW, 10_000),
             200,
-            "those without an address share one"
+            "unknown addresses share one"
         );
     }
 
@@ -200,16 +200,12 @@ mod tests {
         for n in 1..10_000 {
             assert!(limits.take(Some(v4(n)), NOW).is_ok());
         }
-        assert_eq!(limits.known.lock().unwrap().len(), 64);
-        assert_eq!(
-            limits.take(Some(v4(0)), NOW),
-            Err(1),
-            "the flood did not wash it away"
-        );
+        assert_eq!(limits.buckets.lock().unwrap().len(), 64);
+        assert_eq!(limits.take(Some(v4(0)), NOW), Err(1), "it is not forgotten");
     }
 
     #[test]
-    fn a_clock_that_steps_back_does_not_keep_a_bucket_empty() {
+    fn a_clock_that_is_set_back_does_not_keep_a_bucket_empty() {
         let limits = WriteLimits::new(PER_ADDRESS);
         assert_eq!(taken(&limits, v4(1), NOW, 300), 200);
         let earlier = NOW - 1_000_000;

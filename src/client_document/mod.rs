@@ -9,7 +9,7 @@
 //! - [`Fetcher`]: one name resolution, every address checked, the connection made to a checked one; no redirect, no
 //!   proxy, a short time limit, few fetches at a time
 //! - `response`: which responses are accepted, and how long they are fresh
-//! - [`bundled`]: copies of known clients' documents, for origins that refuse cloud addresses
+//! - [`mod@bundled`]: copies of known clients' documents, for origins that refuse cloud addresses
 //!
 //! The content of a document is checked in `oauth::client`. The store keeps copies.
 

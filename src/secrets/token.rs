@@ -1,4 +1,4 @@
-//! The credential that the upstream takes: as people paste it, and as it is sent.
+//! The upstream's credential: as people paste it, and as it is sent.
 
 use std::fmt;
 
@@ -6,10 +6,12 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
 use subtle::ConstantTimeEq as _;
 
-use super::PLACEHOLDER;
 use crate::config::{AuthScheme, UpstreamConfig};
 
-/// How the credential is sent: in which header, by which scheme.
+/// What the template puts in place of the token.
+const PLACEHOLDER: &str = "REPLACE-WITH-YOUR-TOKEN";
+
+/// How the credential is sent: in which header, with which scheme.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenForm {
     /// The header.
@@ -18,8 +20,8 @@ pub struct TokenForm {
     pub scheme: AuthScheme,
 }
 
-/// The upstream's credential as a header's value. It is only made by [`TokenForm::read`], from a token that fits, so it
-/// is never empty.
+/// The upstream's credential as the value of a header. Only [`TokenForm::read`] makes one, from a valid token, so it is
+/// never empty.
 #[derive(Clone)]
 pub struct UpstreamToken {
     header_value: HeaderValue,
@@ -44,7 +46,7 @@ impl From<&UpstreamConfig> for TokenForm {
     }
 }
 
-/// Says nothing of the token.
+/// Without the token.
 impl fmt::Debug for UpstreamToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("UpstreamToken")
@@ -58,38 +60,33 @@ impl UpstreamToken {
         self.header_value.clone()
     }
 
-    /// Whether the two are sent as the same.
+    /// Whether both are sent as the same value.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         let (this, other) = (self.header_value.as_bytes(), other.header_value.as_bytes());
         this.ct_eq(other).into()
     }
 
-    /// What was pasted with it and taken off, for the log.
-    #[must_use]
-    pub fn taken_off(&self) -> &[&'static str] {
-        &self.taken_off
-    }
-
-    /// Warns if anything was taken off; `source` says where the token stands. The token is not shown.
+    /// Warns if anything was taken off; `source` names the place that the token was read from. The token is not shown.
     pub fn warn(&self, source: &str) {
         if !self.taken_off.is_empty() {
             tracing::warn!(
                 event = "upstream_token_cleaned",
                 source,
                 taken_off = self.taken_off.join(", "),
-                "the token was pasted with more than itself; it is used without that"
+                "something was pasted with the token; it is used without that"
             );
         }
     }
 }
 
 impl TokenForm {
-    /// Reads a token as people paste it. What surrounds it is taken off: white space, a byte order mark, quotation
-    /// marks, the name of a header, the scheme.
+    /// Reads a token as people paste it. What surrounds it is taken off: white space, a byte order mark, quotation marks,
+    /// the name of a header, the scheme.
     ///
     /// # Errors
-    /// What is wrong with the rest, as the end of a sentence about the setting, without any part of the token.
+    /// What is wrong with the rest, as the end of a sentence that begins with the setting's name. No part of the token is
+    /// in it.
     pub fn read(&self, pasted: &str) -> Result<UpstreamToken, String> {
         let mut taken_off = Vec::new();
         let mut text = pasted;
@@ -110,7 +107,7 @@ impl TokenForm {
             AuthScheme::Basic => basic(text),
             AuthScheme::None => self.bare(text),
         }?;
-        // Everything that could make it unfit was refused above.
+        // Every character that a header cannot carry was refused above.
         let mut header_value = HeaderValue::from_str(&value)
             .map_err(|_| "holds a character that no header can carry".to_owned())?;
         header_value.set_sensitive(true);
@@ -120,10 +117,10 @@ impl TokenForm {
         })
     }
 
-    /// The text without the outermost thing that is no part of a token, and what that was; `None` when there is none.
+    /// The outermost thing that is not part of a token, and the text without it. `None` if there is none.
     fn without_surroundings<'a>(&self, text: &'a str) -> Option<(&'static str, &'a str)> {
-        let behind = |rest: &'a str| rest.trim_start_matches(is_margin);
-        let trimmed = text.trim_matches(is_margin);
+        let after = |rest: &'a str| rest.trim_start_matches(is_white_space);
+        let trimmed = text.trim_matches(is_white_space);
         if trimmed.len() < text.len() {
             let marks = text.starts_with(BYTE_ORDER_MARK) || text.ends_with(BYTE_ORDER_MARK);
             let what = if marks {
@@ -134,39 +131,39 @@ impl TokenForm {
             return Some((what, trimmed));
         }
         if let Some(line) = curl_option(text) {
-            return Some(("the name of an option", behind(line)));
+            return Some(("the name of an option", after(line)));
         }
         if let Some(value) = self.header_line(text) {
-            return Some(("the name of a header", behind(value)));
+            return Some(("the name of a header", after(value)));
         }
         if let Some(inside) = quoted(text) {
             return Some(("quotation marks", inside));
         }
-        let (scheme, token) = text.split_once(is_margin)?;
-        is_word(scheme, self.own_schemes()).then(|| ("the scheme", behind(token)))
+        let (scheme, token) = text.split_once(is_white_space)?;
+        is_word(scheme, self.own_schemes()).then(|| ("the scheme", after(token)))
     }
 
     /// The value of a pasted header line, or of a member of a JSON object of headers.
     fn header_line<'a>(&self, text: &'a str) -> Option<&'a str> {
         let (name, value) = text.split_once(':')?;
-        let name = name.trim_matches(is_margin);
-        // `"Name": "value"`; one quotation mark alone is around the whole line.
+        let name = name.trim_matches(is_white_space);
+        // `"Name": "value"`. If only the first quotation mark is here, the pair surrounds the whole line.
         let name = match name.strip_prefix(is_quotation_mark) {
             Some(inside) => inside.strip_suffix(is_quotation_mark)?,
             None => name,
         };
         let known = name.eq_ignore_ascii_case(self.header.as_str())
             || name.eq_ignore_ascii_case(AUTHORIZATION.as_str());
-        // Another name counts when white space follows the colon, as people write header lines. Not for Basic, where a
-        // password may begin with a space.
+        // Any other name if white space follows the colon, as in a header line. Not for Basic, where a password may begin
+        // with a space.
         let unknown = self.scheme != AuthScheme::Basic
-            && value.starts_with(is_margin)
+            && value.starts_with(is_white_space)
             && name.parse::<HeaderName>().is_ok();
         (known || unknown).then_some(value)
     }
 
-    /// The schemes that may stand before the token although they are set already, in lower case. Whoever sends a token
-    /// in `Authorization` without a scheme of ours writes their own into it.
+    /// The schemes, in lower case, that are taken off because the proxy adds the scheme itself, or none belongs there. With
+    /// `none` in `Authorization`, the token contains its scheme.
     fn own_schemes(&self) -> &'static [&'static str] {
         match self.scheme {
             // GitHub's REST API was long documented with `token`.
@@ -177,8 +174,8 @@ impl TokenForm {
         }
     }
 
-    /// A value of the header's own form (RFC 9110 §5.5): visible ASCII, and in `Authorization` also the space behind a
-    /// scheme (RFC 9110 §11.4).
+    /// A header value as it is (RFC 9110 §5.5): visible ASCII, and in `Authorization` also the space after a scheme (RFC
+    /// 9110 §11.4).
     fn bare(&self, text: &str) -> Result<String, String> {
         let spaces = self.header == AUTHORIZATION;
         let fits = |c: char| c.is_ascii_graphic() || (spaces && c == ' ');
@@ -199,7 +196,7 @@ fn bearer(text: &str) -> Result<String, String> {
     if !body.is_empty() && body.chars().all(fits) {
         return Ok(format!("Bearer {text}"));
     }
-    let first_word = text.split(is_margin).next().unwrap_or_default();
+    let first_word = text.split(is_white_space).next().unwrap_or_default();
     if is_word(first_word, &["basic"]) {
         return Err(
             "holds credentials of the scheme Basic: set UPSTREAM_AUTH_SCHEME=Basic".to_owned(),
@@ -210,17 +207,17 @@ fn bearer(text: &str) -> Result<String, String> {
         Some(what) => format!("holds {what}"),
         None => "holds a character that no bearer token has (RFC 6750 §2.1). If it is a user and a password with a \
                  colon between them, set UPSTREAM_AUTH_SCHEME=Basic; if the upstream takes it as it is, set \
-                 UPSTREAM_AUTH_SCHEME=none and write the scheme before the token"
+                 UPSTREAM_AUTH_SCHEME=none and write the scheme in front of the token"
             .to_owned(),
     })
 }
 
-/// `Basic` and `user:password` in base64 (RFC 7617 §2), where the pair is given as it is or already encoded.
+/// `Basic` and `user:password` in base64 (RFC 7617 §2). The pair may be pasted plain or encoded.
 fn basic(text: &str) -> Result<String, String> {
     let missing =
         || "must be a user and a password with a colon between them, or that in base64".to_owned();
     if is_word(
-        text.split(is_margin).next().unwrap_or_default(),
+        text.split(is_white_space).next().unwrap_or_default(),
         &["bearer"],
     ) {
         return Err(
@@ -236,7 +233,7 @@ fn basic(text: &str) -> Result<String, String> {
         (text.to_owned(), STANDARD.encode(text))
     } else {
         let decoded = STANDARD.decode(text).map_err(|_| missing())?;
-        // Passwords in other encodings than UTF-8 exist (RFC 7617 §2.1): what matters here is ASCII.
+        // Passwords need not be UTF-8 (RFC 7617 §2.1). Only ASCII is checked here.
         (
             String::from_utf8_lossy(&decoded).into_owned(),
             text.to_owned(),
@@ -255,13 +252,13 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 const LINE_BREAK: &str = "a line break inside; copy it again, in one line";
 const CONTROL: &str = "a control character";
 
-/// White space, and what is as invisible: zero-width characters and byte order marks come along from web pages and
-/// editors.
-fn is_margin(c: char) -> bool {
+/// White space and other invisible characters: text that is copied from web pages and editors may contain zero-width
+/// characters and byte order marks.
+fn is_white_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | BYTE_ORDER_MARK)
 }
 
-/// What the character is, if there is a word for it that helps to find it.
+/// The kind of a character, if naming it helps to find it.
 fn name_of(c: char) -> Option<&'static str> {
     match c {
         '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}' => Some(LINE_BREAK),
@@ -290,7 +287,7 @@ fn is_quotation_mark(c: char) -> bool {
     )
 }
 
-/// What stands between quotation marks, straight or typographic, perhaps with the comma of a JSON object behind.
+/// What is in quotation marks, straight or typographic, perhaps followed by the comma of a JSON object.
 fn quoted(text: &str) -> Option<&str> {
     let quoted = text.strip_suffix([',', ';']).unwrap_or(text);
     let (first, last) = (quoted.chars().next()?, quoted.chars().next_back()?);
@@ -298,16 +295,16 @@ fn quoted(text: &str) -> Option<&str> {
         && is_quotation_mark(last)
         && (first == last || !(first.is_ascii() && last.is_ascii()));
     let inside = pair.then(|| quoted.get(first.len_utf8()..quoted.len() - last.len_utf8()))?;
-    // A quotation mark alone is none of a pair.
+    // A single quotation mark is not a pair.
     inside.filter(|_| quoted.len() > first.len_utf8())
 }
 
-/// What follows curl's option for a header line, as documentation of servers shows it.
+/// What follows curl's option for a header, which the documentation of many servers shows.
 fn curl_option(text: &str) -> Option<&str> {
     let line = text
         .strip_prefix("-H")
         .or_else(|| text.strip_prefix("--header"))?;
-    line.starts_with(|c| is_margin(c) || is_quotation_mark(c))
+    line.starts_with(|c| is_white_space(c) || is_quotation_mark(c))
         .then_some(line)
 }
 
@@ -331,7 +328,7 @@ mod tests {
             let form = TokenForm::default();
             let read = form.read(token).unwrap();
             assert_eq!(read.header_value(), format!("Bearer {token}"));
-            assert!(read.taken_off().is_empty() && read.header_value().is_sensitive());
+            assert!(read.taken_off.is_empty() && read.header_value().is_sensitive());
             assert!(read.is(&form.read(&format!(" {token}")).unwrap()));
             assert!(!read.is(&form.read(&format!("x{token}")).unwrap()));
         }
@@ -389,7 +386,7 @@ mod tests {
                         "{pasted:?}"
                     );
                     assert!(!is_word(token, &["bearer", "basic"]), "{pasted:?}");
-                    // Read again, nothing more comes off.
+                    // Reading it again takes nothing more off.
                     if scheme != AuthScheme::Basic {
                         assert_eq!(read(scheme, header, token), Ok(value.clone()), "{pasted:?}");
                     }

@@ -2,9 +2,9 @@
 //! sends its messages. On the way to the client that URL is replaced with one of ours; everything else stays.
 //!
 //! Clients act on whole lines and whole events, so a line is passed on when it is complete. An event's type may follow
-//! its data, and a later type replaces an earlier one (WHATWG HTML §9.2.6). So data waits for the type or for the end
-//! of the event, and a type `endpoint` that comes when the data is gone already is an error: no client sees an endpoint
-//! that was not replaced.
+//! its data, and a later type replaces an earlier one (WHATWG HTML §9.2.6). So data is held until the event's type or its
+//! end arrives. A type `endpoint` after data that was passed on is an error: no client ever sees an endpoint that was not
+//! replaced.
 
 use std::{future::ready, io, mem};
 
@@ -14,17 +14,17 @@ use memchr::memchr;
 
 use super::event_scanner::{BYTE_ORDER_MARK, split_line};
 
-/// Most bytes of an event that wait for its type. A longer one is passed on, and must not become an endpoint any more.
-/// The URL in an endpoint event has less than half as many.
+/// Most bytes of an event that are held from one chunk to the next. More are passed on, and then the event must not become
+/// an endpoint event any more. The URLs that we accept have at most half as many.
 const HELD_BYTES_MAX: usize = 8 * 1024;
 
-/// Why an endpoint event cannot be passed on. Says nothing of its content: the URL may hold a key of the session.
-type Refused = &'static str;
+/// Why an endpoint event cannot be passed on. Nothing of its content is in it: the URL may hold a key.
+type Reason = &'static str;
 
-const TOO_LATE: Refused = "the upstream's endpoint event says too late what it is";
-const TOO_LONG: Refused = "the upstream's endpoint event is too long";
-const SEVERAL_URLS: Refused = "the upstream's endpoint event has more than one line of data";
-const WRONG_URL: Refused = "the upstream's endpoint event has a URL that is not allowed";
+const TOO_LATE: Reason = "the type of the upstream's endpoint event came too late";
+const TOO_LONG: Reason = "the upstream's endpoint event is too long";
+const SEVERAL_URLS: Reason = "the upstream's endpoint event has more than one line of data";
+const WRONG_URL: Reason = "the upstream's endpoint event has a URL that is not allowed";
 
 /// An event stream (`text/event-stream`, not encoded) with the URL of each endpoint event replaced. `replace` gives our
 /// URL for the upstream's, or `None` if that is not allowed: then the stream ends with an error of the kind
@@ -71,27 +71,27 @@ struct EndpointReplacer<F> {
     held_bytes_max: usize,
     /// The last byte that was passed on. `None` at the very start, where a byte order mark may follow.
     last_passed: Option<u8>,
-    /// What follows it and must wait: a byte order mark, part of a line, or an event whose type is not known.
+    /// What follows it: a byte order mark, part of a line, or an event whose type is not known.
     held: Bytes,
-    /// Whether data of the event that `held` belongs to has been passed on.
+    /// Whether `held` belongs to an event in the state `Passing`.
     passing: bool,
 }
 
-/// What is known of an event.
+/// What is known of the current event.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Event {
-    /// Nothing that matters.
+enum EventState {
+    /// It has neither data nor a type.
     Fresh,
-    /// It has data, but no type.
+    /// It has data, but no type yet.
     Untyped,
     /// Its type so far is `endpoint`.
     Endpoint,
-    /// It has another type, or is too long.
+    /// It has another type, or is too long to be held. Its lines are passed on.
     Passing,
 }
 
-impl Event {
-    fn with(self, line: &[u8]) -> Result<Self, Refused> {
+impl EventState {
+    fn with(self, line: &[u8]) -> Result<Self, Reason> {
         match field(line) {
             (b"event", _) if !names_endpoint(line) => Ok(Self::Passing),
             (b"event", _) if self == Self::Passing => Err(TOO_LATE),
@@ -116,8 +116,8 @@ where
         }
     }
 
-    /// Reads on. What may be passed on goes to `out`, in case of an error what came before it.
-    fn feed(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> Result<(), Refused> {
+    /// Reads a chunk. `out` gets what may be passed on; in case of an error, what precedes the endpoint event.
+    fn feed(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> Result<(), Reason> {
         let mut text = match mem::take(&mut self.held) {
             held if held.is_empty() => chunk,
             held => [held, chunk].concat().into(),
@@ -143,13 +143,13 @@ where
         result
     }
 
-    /// Reads the lines of a text that follows what was passed on. `free` is how much of it may be passed on.
+    /// Reads the lines of a text that follows what was passed on. `free` becomes the number of bytes that may be passed on.
     fn read(
         &mut self,
         text: &mut Bytes,
         free: &mut usize,
         out: &mut Vec<Bytes>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Reason> {
         let mut read = match self.last_passed {
             Some(b'\n') | None => 0,
             Some(b'\r') => usize::from(text.starts_with(b"\n")),
@@ -158,33 +158,33 @@ where
         };
         *free = read;
         let mut event = if self.passing {
-            Event::Passing
+            EventState::Passing
         } else {
-            Event::Fresh
+            EventState::Fresh
         };
         while let Some((line, after)) = split_line(&text[read..]) {
             read = text.len() - after.len();
             if line.is_empty() {
-                if event == Event::Endpoint {
+                if event == EventState::Endpoint {
                     out.push(text.split_to(*free));
                     let whole = text.split_to(read - *free);
                     (read, *free) = (0, 0);
                     out.push(self.replaced(&whole)?);
                     self.last_passed = whole.last().copied();
                 }
-                event = Event::Fresh;
+                event = EventState::Fresh;
             } else {
                 event = event.with(line)?;
             }
-            if matches!(event, Event::Fresh | Event::Passing) {
+            if matches!(event, EventState::Fresh | EventState::Passing) {
                 *free = read;
             }
         }
         if text.len() - *free > self.held_bytes_max {
             match event {
-                Event::Endpoint => return Err(TOO_LONG),
-                Event::Untyped => event = Event::Passing,
-                Event::Fresh | Event::Passing => {}
+                EventState::Endpoint => return Err(TOO_LONG),
+                EventState::Untyped => event = EventState::Passing,
+                EventState::Fresh | EventState::Passing => {}
             }
             *free = read;
         }
@@ -194,16 +194,16 @@ where
                 return Err(TOO_LONG);
             }
             if matches!(field(unfinished).0, b"data" | b"event") {
-                event = Event::Passing;
+                event = EventState::Passing;
             }
             *free = text.len();
         }
-        self.passing = event == Event::Passing;
+        self.passing = event == EventState::Passing;
         Ok(())
     }
 
     /// A whole endpoint event with its data replaced.
-    fn replaced(&mut self, event: &[u8]) -> Result<Bytes, Refused> {
+    fn replaced(&mut self, event: &[u8]) -> Result<Bytes, Reason> {
         let mut replaced = Vec::new();
         let (mut rest, mut has_url) = (event, false);
         while let Some((line, after)) = split_line(rest) {
@@ -226,8 +226,8 @@ where
         Ok(replaced.into())
     }
 
-    /// What is still held when the stream ends: part of an event, which clients discard. An endpoint is not passed on
-    /// even so.
+    /// What is still held when the stream ends: part of an event, which clients discard. An endpoint event is dropped all
+    /// the same.
     fn finish(self) -> Option<Bytes> {
         let mut lines = self.held.split(|byte| matches!(byte, b'\r' | b'\n'));
         let passes = !self.held.is_empty() && !lines.any(names_endpoint);
@@ -235,7 +235,7 @@ where
     }
 }
 
-/// Name and value of a line, the value with the space that may follow the colon.
+/// Name and value of a line. The value still has the space that may follow the colon.
 fn field(line: &[u8]) -> (&[u8], &[u8]) {
     match memchr(b':', line) {
         Some(colon) => (&line[..colon], &line[colon + 1..]),

@@ -15,7 +15,7 @@ pub(super) fn split_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
 #[derive(Debug)]
 pub(super) struct EventScanner {
     position: Position,
-    /// Whether a line other than a comment came since the last blank one.
+    /// Whether there was a line other than a comment since the last blank one.
     in_event: bool,
 }
 
@@ -40,7 +40,7 @@ impl EventScanner {
         }
     }
 
-    /// Reads on. Returns the length of the longest part of the chunk that ends between two events, if there is one.
+    /// Reads a chunk. Returns the length of the longest part of the chunk that ends between two events, if there is one.
     pub(super) fn feed(&mut self, chunk: &[u8]) -> Option<usize> {
         let mut rest = self.skip_start(chunk);
         let mut boundary = None;
@@ -121,40 +121,29 @@ mod tests {
     }
 
     #[test]
-    fn between_events_is_the_start_and_after_blank_lines_and_comments() {
-        let between = [
-            "\n",
-            "data: x\n\n",
-            "data: x\r\n\r\n",
-            "data: x\r\r",
-            "data: x\r\n\r",
-        ];
-        let commented = ["", "\u{FEFF}", ": comment\n", "\u{FEFF}: comment\r\n"];
-        for stream in between.iter().chain(&commented) {
-            assert!(scanned(stream.as_bytes()).between_events(), "{stream:?}");
-        }
-        let event = [
-            "data: x",
-            "data: x\n",
-            "data: x\r\n",
-            "data: x\r",
-            "data: x\n: comment\n",
-        ];
-        for stream in event.iter().chain(&[": comment"]) {
-            assert!(!scanned(stream.as_bytes()).between_events(), "{stream:?}");
-        }
-        for part in [&b"\xEF"[..], b"\xEF\xBB"] {
-            assert!(!scanned(part).between_events(), "{part:?}");
-        }
-    }
-
-    #[test]
-    fn no_comment_goes_between_a_carriage_return_and_what_may_be_its_line_feed() {
-        for stream in ["data: x\r\n\r", "data: x\r\r", "\r"] {
-            assert!(!scanned(stream.as_bytes()).takes_comment(), "{stream:?}");
-        }
-        for stream in ["data: x\r\n\r\n", "data: x\r\r\n"] {
-            assert!(scanned(stream.as_bytes()).takes_comment(), "{stream:?}");
+    fn every_place_between_two_events_is_found() {
+        // `^` is between two events, `~` as well, but not for a comment: a line feed may follow.
+        for marked in [
+            "^data: x\n\n^id: 1\ndata: x\n\n^\n^",
+            "^data: x\r\n\r~\n^data: x\r\n\r~\n^",
+            "^data: x\r\r~data: x\r\r~\n^\r~\r~",
+            "^: comment\n^: comment\r~\n^data: x\n: comment\n\n^",
+            "^\u{FEFF}^: comment\n^data: x\n\n^",
+        ] {
+            let mut scanner = EventScanner::new();
+            let mut rest = marked;
+            while !rest.is_empty() {
+                let after = rest.trim_start_matches(['^', '~']);
+                let place = &rest[..rest.len() - after.len()];
+                let seen = (scanner.between_events(), scanner.takes_comment());
+                assert_eq!(seen, (!place.is_empty(), place == "^"), "{rest:?}");
+                let end = after.chars().next().map_or(0, char::len_utf8);
+                for (at, byte) in after[..end].bytes().enumerate() {
+                    assert!(at == 0 || !scanner.between_events(), "{rest:?}");
+                    scanner.feed(&[byte]);
+                }
+                rest = &after[end..];
+            }
         }
     }
 

@@ -2,13 +2,13 @@
 
 /// What a client sees of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) events: Vec<Event>,
+pub(super) struct Interpretation {
+    pub(super) events: Vec<ClientEvent>,
     pub(super) retry: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Event {
+pub(super) struct ClientEvent {
     pub(super) kind: String,
     pub(super) data: String,
     pub(super) last_event_id: String,
@@ -31,9 +31,9 @@ pub(super) fn field(line: &str) -> (&str, &str) {
 }
 
 /// Interprets a whole stream, step by step as §9.2.6 says.
-pub(super) fn interpret(stream: &[u8]) -> Seen {
-    let mut seen = Seen::default();
-    let mut event = Event::default();
+pub(super) fn interpret(stream: &[u8]) -> Interpretation {
+    let mut seen = Interpretation::default();
+    let mut event = ClientEvent::default();
     for line in lines(stream) {
         match field(&line) {
             _ if line.is_empty() => {
@@ -41,9 +41,9 @@ pub(super) fn interpret(stream: &[u8]) -> Seen {
                 if event.data.pop().is_some() {
                     seen.events.push(event);
                 }
-                event = Event {
+                event = ClientEvent {
                     last_event_id,
-                    ..Event::default()
+                    ..ClientEvent::default()
                 };
             }
             ("event", value) => value.clone_into(&mut event.kind),
@@ -80,7 +80,7 @@ const ENDPOINT: &str =
 const URL: &str = "data: /messages?sessionId=7f|data:https://up.example/m?x=1|data: m/é?a=b:c|data:  ../up|\
                    data: https://evil.example/|data";
 const OTHER: &str = "event: message|event:message|event: endpoints|event: endpoin|event: end|event|event:|\
-                     events: endpoint|Event: endpoint| event: endpoint|data: {\"a\":\"é\u{2028}\"}|data:|\
+                     events: endpoint|ClientEvent: endpoint| event: endpoint|data: {\"a\":\"é\u{2028}\"}|data:|\
                      data: event: endpoint|dat: x|datax: y|id: 7|id|retry: 10|: comment|:|e|\u{FEFF}event: endpoint";
 
 /// Streams with every line end, with and without a byte order mark, with fields in any order, some unfinished.

@@ -27,7 +27,7 @@ pub struct Limits {
 }
 
 /// An event stream (`text/event-stream`, not encoded) with a comment after each interval of silence, but only between
-/// events. Everything else passes unchanged. After an error, its end or a limit the stream stays ended, and the inner
+/// events. Everything else passes unchanged. After an error, the end or a limit the stream stays ended, and the inner
 /// one is dropped.
 #[derive(Debug)]
 pub struct KeepAlive<S> {

@@ -194,8 +194,8 @@ const TOLD: [Told; 10] = {
 };
 
 /// The message of a response's error, with or without JSON-RPC, without its reference.
-fn message_without_reference(answer: &crate::support::world::Answer) -> String {
-    let json = answer.json();
+fn message_without_reference(response: &crate::support::world::Response) -> String {
+    let json = response.json();
     let message = json["error"]["message"]
         .as_str()
         .or(json["error_description"].as_str())
@@ -205,10 +205,10 @@ fn message_without_reference(answer: &crate::support::world::Answer) -> String {
 
 #[tokio::test]
 async fn a_refusal_says_who_refused_then_why_then_what_to_do_and_last_that_the_sign_in_is_fine() {
-    let w = World::with(&[("GET_STREAMS", "on")]).await;
+    let w = World::with_settings(&[("GET_STREAMS", "on")]).await;
     let client = w.connect().await;
     for ((method, message), status, (content_type, body), says, advice) in TOLD {
-        w.upstream.answers(move |_| {
+        w.upstream.responds(move |_| {
             let mut response = axum::response::Response::new(body.into());
             *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
             if !content_type.is_empty() {
@@ -217,8 +217,8 @@ async fn a_refusal_says_who_refused_then_why_then_what_to_do_and_last_that_the_s
             }
             response
         });
-        let answer = answered(&w, &client, (method, "/mcp", message)).await;
-        let message = message_without_reference(&answer);
+        let response = response_to(&w, &client, (method, "/mcp", message)).await;
+        let message = message_without_reference(&response);
         assert_eq!(
             message,
             format!("the MCP server at 127.0.0.1 {says}. {advice}")

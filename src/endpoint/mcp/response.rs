@@ -1,5 +1,5 @@
 //! What becomes of the upstream's response. Mostly nothing: it is streamed on as it comes. Two kinds change, because
-//! clients read something else in them than the upstream meant: a refusal (see [`refusal`](super::refusal)), and an
+//! clients read something else in them than the upstream meant: a refusal (see [`refusal`]), and an
 //! acknowledgement, which is 202 without a body (MCP, Transports, Sending Messages to the Server) and nothing else.
 
 use std::{io, time::Duration};

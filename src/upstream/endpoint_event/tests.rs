@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, iter, slice};
 
 use super::{
-    super::event_stream_samples::{Seen, field as read_field, interpret, lines, samples},
+    super::event_stream_samples::{Interpretation, field as read_field, interpret, lines, samples},
     *,
 };
 
@@ -17,14 +17,14 @@ fn ours(url: &str) -> Option<String> {
 }
 
 /// What becomes of a stream: all that is passed on, and why it is ended early.
-fn replaced<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, Option<Refused>) {
+fn replaced<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, Option<Reason>) {
     replaced_within(HELD_BYTES_MAX, chunks)
 }
 
 fn replaced_within<'a>(
     held_bytes_max: usize,
     chunks: impl IntoIterator<Item = &'a [u8]>,
-) -> (Vec<u8>, Option<Refused>) {
+) -> (Vec<u8>, Option<Reason>) {
     let mut replacer = EndpointReplacer::new(ours, held_bytes_max);
     let mut out = Vec::new();
     for chunk in chunks {
@@ -36,65 +36,85 @@ fn replaced_within<'a>(
     (out.concat(), None)
 }
 
-/// The same for a stream in one chunk and byte by byte, with an outcome that `{}` shows our URL in.
-fn assert_replaced(stream: &str, url: &str, expected: &str, refused: Option<Refused>) {
-    let expected = expected.replacen("{}", &ours(url).unwrap(), 1);
-    for size in [stream.len(), 1] {
-        let (out, why) = replaced(stream.as_bytes().chunks(size));
-        assert_eq!(String::from_utf8_lossy(&out), expected, "{stream}");
-        assert_eq!(why, refused, "{stream}");
+/// Checks streams with each line end, in one chunk and byte by byte. In `marked`, `|` is a line end, a URL in braces is
+/// replaced with ours, and what follows `[` is not passed on.
+fn check(marked: &str, finish: bool, refused: Option<Reason>) {
+    for end in ["\n", "\r\n", "\r"] {
+        let marked = marked.replace('|', end);
+        let (passed, rest) = marked.split_once('[').unwrap_or((&marked, ""));
+        let stream = passed.replace(['{', '}'], "") + rest;
+        let parts = passed.split(['{', '}']).enumerate();
+        let expected: String = parts
+            .map(|(at, part)| {
+                if at % 2 == 0 {
+                    part.to_owned()
+                } else {
+                    ours(part).unwrap()
+                }
+            })
+            .collect();
+        for size in [stream.len(), 1] {
+            let (mut replacer, mut out) = (EndpointReplacer::new(ours, HELD_BYTES_MAX), Vec::new());
+            let mut chunks = stream.as_bytes().chunks(size).map(Bytes::copy_from_slice);
+            let result = chunks.try_for_each(|chunk| replacer.feed(chunk, &mut out));
+            assert_eq!(result.err(), refused, "{stream:?}");
+            if finish && refused.is_none() {
+                out.extend(replacer.finish());
+            }
+            assert_eq!(
+                String::from_utf8_lossy(&out.concat()),
+                expected,
+                "{stream:?}"
+            );
+        }
     }
 }
 
 #[test]
 fn only_the_data_of_an_endpoint_event_changes() {
-    for stream in [
-        "event: endpoint\ndata: {}\n\n",
-        "event: endpoint\r\ndata: {}\r\n\r\n",
-        "data: {}\revent: endpoint\r\r",
-        "\u{FEFF}: hello\nid: 1\nevent: endpoint\n: between\ndata: {}\nretry: 9\n\n",
-        "\u{FEFF}event: endpoint\ndata: {}\n\ndata: x\n\n",
-        "event:\t endpoint \ndata: {}\n\n",
-        "event: endpoint\nevent: endpoint\ndata: {}\n\n",
-        "data: 1\n\nevent: message\ndata: 2\n\nevent: endpoint\ndata: {}\n\ndata: 3\n\n",
+    for marked in [
+        "event: endpoint|data: {/m}||",
+        "event: endpoint|data: {}||",
+        "data: {/m}|event:endpoint||",
+        "\u{FEFF}: hello|id: 1|event: endpoint|: between|data: {/m}|retry: 9||",
+        "\u{FEFF}event: endpoint|data: {/m}||data: x||",
+        "event:\t endpoint |data: {/m}||",
+        "event: endpoint|event: endpoint|data: {/m}||",
+        "data: 1||event: x|data: 2||event: endpoint|data: {/3}||data: 4||",
+        "event: endpoint|data: {/1}||event: endpoint|data: {/2}||",
     ] {
-        assert_replaced(&stream.replace("{}", "/m"), "/m", stream, None);
+        check(marked, true, None);
     }
-    let without_space = "event:endpoint\r\ndata:/m\r\n\r\n";
-    assert_replaced(
-        without_space,
-        "/m",
-        "event:endpoint\r\ndata: {}\r\n\r\n",
-        None,
-    );
-    let empty = "event: endpoint\ndata\n\n";
-    assert_replaced(empty, "", "event: endpoint\ndata: {}\n\n", None);
-    let (two, expected) = (
-        "event: endpoint\ndata: /1\n\n".repeat(2),
-        ours("/1").unwrap(),
-    );
-    let (out, _) = replaced([two.as_bytes()]);
-    assert_eq!(
-        String::from_utf8(out).unwrap().matches(&expected).count(),
-        2
-    );
+    for stream in [
+        "event: endpoint\ndata:/m\n\n",
+        "event: endpoint\ndata:  /m\n\n",
+    ] {
+        let url = stream.split_once("data:").unwrap().1.trim_end();
+        let expected = ours(url.strip_prefix(' ').unwrap_or(url)).unwrap();
+        let (out, _) = replaced([stream.as_bytes()]);
+        assert!(
+            String::from_utf8(out)
+                .unwrap()
+                .ends_with(&format!("\ndata: {expected}\n\n"))
+        );
+    }
 }
 
 #[test]
-fn what_only_resembles_an_endpoint_passes() {
-    for stream in [
-        "event: endpoints\ndata: /m\n\n",
-        "event: endpoin\ndata: /m\n\n",
-        "event: end point\ndata: /m\n\n",
-        "Event: endpoint\ndata: /m\n\n",
-        "\u{FEFF}\u{FEFF}event: endpoint\ndata: /m\n\n",
-        "data: event: endpoint\ndata: /m\n\n",
-        ": event: endpoint\ndata: /m\n\n",
-        "event: endpoint\n\ndata: /m\n\n",
-        "event: endpoint\ndata: /m\nevent: message\n\n",
-        "event: endpoint\ndata: /m\nevent\n\n",
+fn what_only_resembles_an_endpoint_event_passes() {
+    for marked in [
+        "event: endpoints|data: /m||",
+        "event: endpoin|data: /m||",
+        "event: end point|data: /m||",
+        "Event: endpoint|data: /m||",
+        "\u{FEFF}\u{FEFF}event: endpoint|data: /m||",
+        "data: event: endpoint|data: /m||",
+        ": event: endpoint|data: /m||",
+        "event: endpoint||data: /m||",
+        "event: endpoint|data: /m|event: message||",
+        "event: endpoint|data: /m|event||",
     ] {
-        assert_replaced(stream, "", stream, None);
+        check(marked, true, None);
     }
     let half_a_mark = b"\xEF\xBBevent: endpoint\ndata: /m\n\n";
     for size in [half_a_mark.len(), 1] {
@@ -103,32 +123,24 @@ fn what_only_resembles_an_endpoint_passes() {
 }
 
 #[test]
-fn an_endpoint_that_could_lead_elsewhere_is_refused_and_what_came_before_it_passes() {
-    for (before, endpoint, refused) in [
+fn an_endpoint_event_that_could_lead_elsewhere_is_refused() {
+    let (long, spaces) = ("x".repeat(HELD_BYTES_MAX), " ".repeat(HELD_BYTES_MAX));
+    for (marked, refused) in [
+        ("[event: endpoint|data: https://evil.example/||", WRONG_URL),
         (
-            "",
-            "event: endpoint\ndata: https://evil.example/\n\n",
+            "data: 1||: x|[event: endpoint|data: //evil||data: 2||",
             WRONG_URL,
         ),
-        ("", "event: endpoint\ndata: /m\ndata: /n\n\n", SEVERAL_URLS),
-        (
-            "event: message\ndata: /m\n",
-            "event: endpoint\n\n",
-            TOO_LATE,
-        ),
-        ("event: x\n", "event: endpoint\ndata: /m\n\n", TOO_LATE),
-        (
-            "event: x\r\n",
-            "event: endpoint\r\ndata: /m\r\n\r\n",
-            TOO_LATE,
-        ),
-        (
-            "data: 1\n\nevent: message\ndata: 2\n\n: comment\n",
-            "event: endpoint\ndata: //evil\n\ndata: 3\n\n",
-            WRONG_URL,
-        ),
+        ("[event: endpoint|data: /m|data: /n||", SEVERAL_URLS),
+        ("event: message|data: /m|[event: endpoint||", TOO_LATE),
+        ("event: x|[event: endpoint|data: /m||", TOO_LATE),
+        (&format!("[event: endpoint|data: /{long}"), TOO_LONG),
+        (&format!("[event: endpoint|: {long}"), TOO_LONG),
+        (&format!("[data: /m|event: endpoint|id: {long}"), TOO_LONG),
+        (&format!("event: message|data: 1|[event:{spaces}"), TOO_LONG),
+        (&format!("event: x|[event: endpoint{spaces}"), TOO_LONG),
     ] {
-        assert_replaced(&format!("{before}{endpoint}"), "", before, Some(refused));
+        check(marked, true, Some(refused));
         assert!(!refused.contains("evil"));
     }
     let invalid: &[u8] = b"event: endpoint\ndata: /\xFF\n\n";
@@ -140,43 +152,34 @@ fn an_endpoint_that_could_lead_elsewhere_is_refused_and_what_came_before_it_pass
 
 #[test]
 fn an_unfinished_endpoint_event_is_dropped_and_any_other_passes() {
-    for (before, rest) in [
-        ("", "event: endpoint\ndata: /m\n"),
-        ("", "event: endpoint\ndata: /m"),
-        ("", "data: /m\nevent: endpoint"),
-        ("event: message\ndata: /m\n", "event: endpoint"),
-        ("data: 1\n\n", "event: endpoint"),
-        ("data: {\"a\":1}\n", ""),
-        ("data: {\"a\":1}", ""),
-        ("event: message\ndata: {", ""),
-        ("\u{FEFF}", ""),
+    for marked in [
+        "[event: endpoint|data: /m|",
+        "[event: endpoint|data: /m",
+        "[data: /m|event: endpoint",
+        "event: message|data: /m|[event: endpoint",
+        "data: 1||[event: endpoint",
+        "data: 1|",
+        "data: 1",
+        "event: message|data: 1",
+        "\u{FEFF}",
     ] {
-        assert_replaced(&format!("{before}{rest}"), "", before, None);
+        check(marked, true, None);
     }
 }
 
 #[test]
 fn no_line_waits_longer_than_it_must() {
-    for (passed, waiting) in [
-        ("", "\u{FEFF}"),
-        ("\u{FEFF}: comment\n", ": com"),
-        ("id: 7\nretry: 1\n", "foo"),
-        ("event: message\n", "data: {\"jsonrpc"),
-        ("event: message\ndata: 1\n", "even"),
-        ("data: 1\n\n", ""),
-        ("data: 1\r\n\r", ""),
-        ("id: 7\n", "data: 1\n: comment\n"),
-        ("", "event: end"),
+    for marked in [
+        "[\u{FEFF}",
+        "\u{FEFF}: comment|[: com",
+        "id: 7|retry: 1|[foo",
+        "event: message|[data: 1",
+        "event: message|data: 1|[even",
+        "data: 1||[",
+        "id: 7|[data: 1|: comment|",
+        "[event: end",
     ] {
-        let stream = format!("{passed}{waiting}");
-        for size in [stream.len(), 1] {
-            let (mut replacer, mut out) = (EndpointReplacer::new(ours, HELD_BYTES_MAX), Vec::new());
-            for chunk in stream.as_bytes().chunks(size) {
-                let fed = replacer.feed(Bytes::copy_from_slice(chunk), &mut out);
-                assert_eq!(fed, Ok(()));
-            }
-            assert_eq!(out.concat(), passed.as_bytes(), "{stream}");
-        }
+        check(marked, false, None);
     }
 }
 
@@ -217,80 +220,49 @@ fn a_long_event_passes_and_can_no_longer_become_an_endpoint() {
         assert_eq!(out.concat(), b"\n");
         assert_eq!(replacer.feed(Bytes::from("\n\n"), &mut out), Err(TOO_LATE));
     }
-    // Padding is no data.
-    let padded = format!(": {}\n", part.repeat(20));
-    let endpoint = "event: endpoint\ndata: {}\n\n";
-    let stream = format!("{padded}{endpoint}").replace("{}", "/m");
-    assert_replaced(&stream, "/m", &format!("{padded}{endpoint}"), None);
-}
-
-#[test]
-fn an_endless_endpoint_event_is_refused() {
-    let (long, spaces) = ("x".repeat(HELD_BYTES_MAX), " ".repeat(HELD_BYTES_MAX));
-    for (passed, rest) in [
-        ("", format!("event: endpoint\ndata: /{long}")),
-        ("", format!("event: endpoint\n: {long}")),
-        ("", format!("data: /m\nevent: endpoint\nid: {long}")),
-        ("event: message\ndata: 1\n", format!("event:{spaces}")),
-        (
-            "event: message\ndata: 1\n",
-            format!("event: endpoint{spaces}"),
-        ),
-    ] {
-        assert_replaced(&format!("{passed}{rest}"), "", passed, Some(TOO_LONG));
-    }
-}
-
-#[tokio::test]
-async fn the_stream_ends_for_good_after_an_error_of_its_own_or_of_the_upstream() {
-    let chunk = |text: &'static str| Ok::<_, io::Error>(Bytes::from(text));
-    let broken = || Err(io::Error::other("upstream"));
-    for (chunks, out, kind) in [
-        (
-            vec![chunk("data: 1\n\nevent: endpoint\ndata: //evil\n\n")],
-            "data: 1\n\n",
-            io::ErrorKind::InvalidData,
-        ),
-        (
-            vec![chunk("data: 1\n"), broken()],
-            "data: 1\n",
-            io::ErrorKind::Other,
-        ),
-        (vec![chunk(""), broken()], "", io::ErrorKind::Other),
-    ] {
-        let upstream = stream::iter(chunks.into_iter().chain([chunk("data: never\n\n")]));
-        let mut replaced = std::pin::pin!(replace_endpoints(upstream, ours));
-        if !out.is_empty() {
-            assert_eq!(replaced.next().await.unwrap().unwrap(), out);
-        }
-        assert_eq!(replaced.next().await.unwrap().unwrap_err().kind(), kind);
-        assert!(replaced.next().await.is_none() && replaced.next().await.is_none());
-    }
-}
-
-#[tokio::test]
-async fn the_stream_replaces_what_comes_in_several_chunks() {
-    let chunks = [
-        "event: end",
-        "point\r",
-        "\ndata: ",
-        "/m\r\n\r",
-        "\ndata: 1\n\n",
-    ];
-    let upstream = stream::iter(chunks).map(|text| Ok(Bytes::from(text)));
-    let out: Vec<_> = replace_endpoints(upstream, ours)
-        .map(Result::unwrap)
-        .collect()
-        .await;
-    let m = ours("/m").unwrap();
-    assert_eq!(
-        out.concat(),
-        format!("event: endpoint\r\ndata: {m}\r\n\r\ndata: 1\n\n").as_bytes()
+    let padding = ": padding".repeat(HELD_BYTES_MAX);
+    check(
+        &format!("{padding}|event: endpoint|data: {{/m}}||"),
+        true,
+        None,
     );
 }
 
+#[tokio::test]
+async fn the_stream_ends_with_an_error_of_its_own_or_of_the_upstream() {
+    let chunk = |text: &'static str| Ok::<_, io::Error>(Bytes::from(text));
+    for (chunks, expected, kind) in [
+        (vec![chunk("data: 1")], "data: 1", None),
+        (
+            vec![chunk("data: 1\n\nevent: endpoint\ndata: //evil\n\n")],
+            "data: 1\n\n",
+            Some(io::ErrorKind::InvalidData),
+        ),
+        (
+            vec![chunk("data: "), chunk("1\n"), Err(io::Error::other(""))],
+            "data: 1\n",
+            Some(io::ErrorKind::Other),
+        ),
+    ] {
+        let more = kind.map(|_| chunk("data: never\n\n"));
+        let upstream = stream::iter(chunks.into_iter().chain(more));
+        let out: Vec<_> = replace_endpoints(upstream, ours).collect().await;
+        let errors: Vec<_> = out
+            .iter()
+            .filter_map(|item| Some(item.as_ref().err()?.kind()))
+            .collect();
+        assert_eq!(errors, Vec::from_iter(kind));
+        assert!(
+            kind.is_none() || out.last().unwrap().is_err(),
+            "the error is the last item"
+        );
+        let bytes: Vec<_> = out.into_iter().filter_map(Result::ok).collect();
+        assert_eq!(bytes.concat(), expected.as_bytes());
+    }
+}
+
 /// What the rules require, read from a whole stream: the events that clients see, and whether an error ends them.
-fn expected(stream: &[u8]) -> (Seen, bool) {
+fn expected(stream: &[u8]) -> (Interpretation, bool) {
     let (mut seen, lines) = (interpret(stream), lines(stream));
     let events: Vec<_> = lines.split(String::is_empty).collect();
     let (mut count, mut is_refused) = (0, false);
