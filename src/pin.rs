@@ -24,6 +24,8 @@ pub const ALARM_WRONG_TRIES: u64 = 20;
 pub const DAY_SECONDS: u64 = 86_400;
 /// Seconds for which a browser is known after the right PIN was entered in it.
 pub const KNOWN_BROWSER_SECONDS: u64 = 90 * DAY_SECONDS;
+/// Tries a day in all known browsers together. Their owner needs few.
+pub const KNOWN_BROWSERS_DAILY_TRIES: u64 = 200;
 
 const FIRST_BLOCK_SECONDS: u64 = 30;
 const LONGEST_BLOCK_SECONDS: u64 = 3600;

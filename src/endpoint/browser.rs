@@ -26,7 +26,12 @@ pub fn cookie(caller: &Caller, headers: &HeaderMap, kind: &str) -> Option<String
         .iter()
         // As bytes: other cookies of this host are none of our business, whatever is in them.
         .flat_map(|value| value.as_bytes().split(|b| *b == b';'))
-        .filter_map(|pair| str::from_utf8(pair).ok()?.trim().split_once('='))
+        // Only what browsers skip is trimmed (RFC 6265 §4.2.1): with other white space in front of it, a name that
+        // begins with `__Host-` is not protected.
+        .filter_map(|pair| {
+            let pair = str::from_utf8(pair).ok()?.trim_matches([' ', '\t']);
+            pair.split_once('=')
+        })
         .find(|(key, value)| *key == name && ConnectionId::parse(value).is_some())
         .map(|(_, value)| value.to_owned())
 }

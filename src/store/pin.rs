@@ -13,7 +13,9 @@ use super::{
 use crate::{
     credential::Fingerprint,
     error::Unavailable,
-    pin::{DAY_SECONDS, KNOWN_BROWSER_SECONDS, NetworkTries, Source, Tries},
+    pin::{
+        DAY_SECONDS, KNOWN_BROWSER_SECONDS, KNOWN_BROWSERS_DAILY_TRIES, NetworkTries, Source, Tries,
+    },
 };
 
 const DAILY_TRIES_KEY: &str = "pin#overall";
@@ -97,7 +99,8 @@ impl Store {
             Reservation::Counted(reserved) => reserved,
             Reservation::Refused { wait } => return Ok(PinOutcome::Blocked { wait }),
         };
-        let Some(day) = self.reserve_for_day(day, attempt).await? else {
+        let counter = ("tries", attempt.daily_tries);
+        let Some(day) = self.reserve_for_day(day, counter, attempt.now).await? else {
             return Ok(PinOutcome::ClosedForToday);
         };
         if is_right() {
@@ -136,14 +139,19 @@ impl Store {
                 wait: LOST_RACE_WAIT_SECONDS,
             });
         }
+        // Somebody who knew an earlier PIN may have made many browsers known: they share an allowance.
+        let day = self.read(DAILY_TRIES_KEY).await?;
+        let counter = ("known_browser_tries", KNOWN_BROWSERS_DAILY_TRIES);
+        let Some(day) = self.reserve_for_day(day, counter, attempt.now).await? else {
+            return Ok(PinOutcome::ClosedForToday);
+        };
         if is_right() {
             self.remember_browser(browser, attempt.now).await?;
             return Ok(PinOutcome::Right {
                 known_browser: true,
             });
         }
-        let day = self.read(DAILY_TRIES_KEY).await?;
-        self.record_wrong_try(day, attempt, &tries).await
+        self.record_wrong_try(Some(day), attempt, &tries).await
     }
 
     /// Remembers a browser in which the right PIN was entered, and resets its tries.
@@ -266,14 +274,18 @@ impl Store {
     async fn reserve_for_day(
         &self,
         seen: Option<DailyTries>,
-        attempt: PinTry<'_>,
+        (counter, limit): (&'static str, u64),
+        now: u64,
     ) -> Result<Option<DailyTries>, Unavailable> {
-        let now = attempt.now;
         let mut started_at = seen.as_ref().map(|day| day.started_at);
         if seen.is_none_or(|day| !day.is_running(now)) {
             let started = Update::of(DAILY_TRIES_KEY, "-")
                 .set("started_at", now)
-                .set("tries", 1)
+                .set("tries", u64::from(counter == "tries"))
+                .set(
+                    "known_browser_tries",
+                    u64::from(counter == "known_browser_tries"),
+                )
                 .set("wrong", 0)
                 .set("expires_at", now + WRONG_TRIES_RETENTION_SECONDS)
                 .set("v", super::SCHEMA_VERSION)
@@ -294,9 +306,9 @@ impl Store {
             }
         }
         let counted = Update::of(DAILY_TRIES_KEY, "-")
-            .add("tries", 1)
+            .add(counter, 1)
             .when("started_at", "=", started_at.unwrap_or(now))
-            .when("tries", "<", attempt.daily_tries)
+            .when_absent_or(counter, "<", limit)
             .attempt(self.randomness.id())
             .send(&self.client, &self.table)
             .await?;

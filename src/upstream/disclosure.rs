@@ -9,6 +9,8 @@ use crate::{config::UpstreamConfig, secrets::Secret};
 
 /// This many characters in a row of a credential count as the credential: texts may be cut off anywhere.
 const PART_CHARACTERS: usize = 12;
+/// So much of a text is checked: far more than is ever quoted of it.
+const CHECKED_CHARACTERS: usize = 4096;
 /// A pinned header or query parameter that is shorter is not taken for a key.
 const KEY_CHARACTERS_MIN: usize = 8;
 
@@ -32,16 +34,29 @@ pub fn holds_credential(config: &UpstreamConfig, secret: &Secret, text: &str) ->
     }
     let pinned = config.headers.iter().chain(&secret.upstream_headers);
     let pinned = pinned
-        // These choose tools. They are not keys.
-        .filter(|(name, _)| !name.as_str().starts_with("x-mcp-"))
+        // These choose tools. They are not keys; another `X-MCP-` header may be one.
+        .filter(|(name, _)| {
+            !matches!(
+                name.as_str(),
+                "x-mcp-readonly" | "x-mcp-lockdown" | "x-mcp-toolsets" | "x-mcp-tools"
+            )
+        })
         .filter_map(|(_, value)| value.to_str().ok())
         .map(Cow::from);
     let query = config.url.query_pairs().map(|(_, value)| value);
+    // Some services put the key into the path.
+    let segments = config.url.path().split('/').map(Cow::from);
+    let segments = segments.filter(|segment| {
+        segment.len() >= PART_CHARACTERS && segment.bytes().any(|b| b.is_ascii_digit())
+    });
     credentials.extend(
         pinned
             .chain(query)
+            .chain(segments)
             .filter(|value| value.len() >= KEY_CHARACTERS_MIN),
     );
+    // Only the beginning of a text is quoted.
+    let text: &str = &text.chars().take(CHECKED_CHARACTERS).collect::<String>();
     let readings = [
         text.to_lowercase(),
         percent_decode_str(text).decode_utf8_lossy().to_lowercase(),
@@ -109,14 +124,16 @@ mod tests {
         } else {
             "Bearer"
         };
-        let config = Config::read(HostKind::Local, |name| match name {
+        let config = Config::read(HostKind::Local, |name| {
+            match name {
             "UPSTREAM_AUTH_SCHEME" => Some(scheme.to_owned()),
-            "UPSTREAM_MCP" => Some("https://up.example/mcp?k=inTheQuery1&v=2".to_owned()),
+            "UPSTREAM_MCP" => Some("https://up.example/mcp/s/inThePath4711/sse?k=inTheQuery1&v=2".to_owned()),
             "UPSTREAM_HEADERS" => Some(
-                r#"{"X-Key":"pinnedKey77","X-MCP-Toolsets":"repos,issues","X-Mode":"fast"}"#
+                r#"{"X-Key":"pinnedKey77","X-MCP-Toolsets":"repos,issues","X-MCP-Key":"alsoAKey99","X-Mode":"fast"}"#
                     .to_owned(),
             ),
             _ => None,
+        }
         });
         let config = config.unwrap().upstream;
         let secret = Secret {
@@ -142,7 +159,9 @@ mod tests {
             "Basic Z2l0aHViX3BhdF8xMUFBQUEvQkJCQitDQ0NDfmRkZGQ=",
             "key pinnedKey77",
             "key secondKey88",
+            "key alsoAKey99",
             "?k=inTheQuery1",
+            "Cannot POST /mcp/s/inThePath4711/sse",
         ] {
             assert!(holds(TOKEN, text), "{text}");
         }

@@ -36,8 +36,12 @@ fn join(ours: Option<&str>, theirs: &str) -> String {
     };
     let ours = ours.unwrap_or_default();
     let fixed = keys(ours);
-    // Some servers read `;` as `&`, `KEY` as `key`, and use the last of `key` and `key[]`.
-    let normalized = |key: &str| key.trim_end_matches("[]").to_ascii_lowercase();
+    // Some servers read `;` as `&`, `KEY` as `key`, use the last of `key`, `key[]` and `key[0]`, and make `a_b` of `a.b`
+    // and `a b`.
+    let normalized = |key: &str| {
+        let name = key.trim_start().split('[').next().unwrap_or_default();
+        name.replace(['.', ' '], "_").to_ascii_lowercase()
+    };
     let fixed: Vec<_> = fixed.iter().map(|key| normalized(key)).collect();
     let is_fixed = |pair: &str| {
         pair.split(';')

@@ -76,7 +76,7 @@ async fn paths_and_queries_stay_below_the_upstream() {
         ),
         ("/mcp?%74enant=theirs", "/base/mcp?tenant=ours"),
         (
-            "/mcp?TENANT=theirs&tenant[]=theirs&a=1;tenant=theirs",
+            "/mcp?TENANT=theirs&tenant[]=theirs&tenant[0]=theirs&+tenant[x]=theirs&a=1;tenant=theirs",
             "/base/mcp?tenant=ours",
         ),
         ("/mcp-alias?x=%2e%2e", "/base/mcp?tenant=ours&x=%2e%2e"),

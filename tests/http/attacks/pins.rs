@@ -324,3 +324,29 @@ async fn a_short_pin_allows_a_thousand_tries_a_day() {
         429
     );
 }
+
+#[tokio::test]
+async fn known_browsers_share_a_daily_limit_and_their_wrong_tries_are_counted_on_the_day_itself() {
+    let (w, page) = behind_a_proxy().await;
+    let browser = known_browser_cookie(&try_pin(&w, &page, "203.0.113.7", &w.pin, "").await);
+    let day = |w: &World| {
+        let items = w.dump();
+        let items = items
+            .iter()
+            .map(|item| serde_json::from_str::<serde_json::Value>(item).unwrap());
+        items
+            .into_iter()
+            .find(|item| item["pk"]["S"] == "pin#overall")
+            .unwrap()
+    };
+    let wrong = try_pin(&w, &page, "203.0.113.7", "wrong000", &browser).await;
+    assert_eq!((wrong.status, &day(&w)["wrong"]["N"]), (403, &"1".into()));
+    w.advance_clock(40 * 86_400);
+    let client = w.client().await;
+    let page = w.open(&w.authorization_request(&client)).await;
+    let wrong = try_pin(&w, &page, "203.0.113.7", "wrong000", &browser).await;
+    let today = day(&w);
+    assert_eq!((wrong.status, &today["wrong"]["N"]), (403, &"1".into()));
+    assert_eq!(today["known_browser_tries"]["N"], "1");
+    assert_eq!(today["tries"]["N"], "0");
+}
