@@ -16,7 +16,7 @@ use crate::page::Page;
 
 /// What the log line of a request says beside its method, path and status. Travels in the response's extensions.
 #[derive(Clone, Debug, Default)]
-pub struct RequestLog {
+pub struct RequestLogFields {
     /// The connection it belonged to.
     pub connection: Option<String>,
     /// The client it came from.

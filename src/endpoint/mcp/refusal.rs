@@ -55,7 +55,7 @@ pub struct Refused<'a> {
 
 /// The response to the client.
 pub fn respond(
-    call: Authorized<'_>,
+    authorized: Authorized<'_>,
     secret: &Secret,
     message: &Message<'_>,
     refused: &Refused<'_>,
@@ -64,7 +64,7 @@ pub fn respond(
         app,
         caller,
         connection,
-    } = call;
+    } = authorized;
     let host = app.upstream.host();
     tracing::warn!(
         event = "upstream_refused",
