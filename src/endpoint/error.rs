@@ -8,7 +8,7 @@ use http::{
 };
 use serde_json::json;
 
-use super::response::{self, RequestLog};
+use super::response::{self, RequestLogFields};
 use crate::{
     error::Unavailable,
     oauth::error::{ErrorCode, OAuthError},
@@ -91,10 +91,10 @@ impl IntoResponse for ApiError {
             let challenge = HeaderValue::from_static("Basic realm=\"oauth\"");
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
-        response.extensions_mut().insert(RequestLog {
+        response.extensions_mut().insert(RequestLogFields {
             refused: Some(code),
             reason: Some(self.error.description.to_string()),
-            ..RequestLog::default()
+            ..RequestLogFields::default()
         });
         response
     }
@@ -209,10 +209,10 @@ impl IntoResponse for PageError {
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
-        response.extensions_mut().insert(RequestLog {
+        response.extensions_mut().insert(RequestLogFields {
             refused: Some("page"),
             reason: Some(self.details.unwrap_or_else(|| self.title.to_owned())),
-            ..RequestLog::default()
+            ..RequestLogFields::default()
         });
         response
     }

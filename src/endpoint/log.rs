@@ -6,11 +6,11 @@ use std::time::Instant;
 use axum::{extract::Request, response::Response};
 use http::HeaderMap;
 
-use super::{response::RequestLog, route::Route};
+use super::{response::RequestLogFields, route::Route};
 use crate::app::Caller;
 
-/// What is known of a request before it is handled.
-pub struct RequestLine {
+/// The log line of a request, with the fields that are known before the request is handled.
+pub struct RequestLogEntry {
     started: Instant,
     route: &'static str,
     method: http::Method,
@@ -18,8 +18,8 @@ pub struct RequestLine {
     mcp_name: Option<String>,
 }
 
-impl RequestLine {
-    /// Notes the time, and what the line will say of the request.
+impl RequestLogEntry {
+    /// Starts the clock and reads the fields from the request.
     pub fn begin(route: Route<'_>, request: &Request) -> Self {
         Self {
             started: Instant::now(),
@@ -30,9 +30,10 @@ impl RequestLine {
         }
     }
 
-    /// Writes the line when the head of the response is ready; a streamed body may go on after it.
+    /// Writes the line as soon as the status and the headers of the response are known. A streamed body may still
+    /// follow.
     pub fn end(self, caller: &Caller, response: &Response) {
-        let log = response.extensions().get::<RequestLog>().cloned();
+        let log = response.extensions().get::<RequestLogFields>().cloned();
         let log = log.unwrap_or_default();
         tracing::info!(
             event = "request",

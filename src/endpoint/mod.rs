@@ -47,48 +47,50 @@ use crate::{
     },
 };
 use error::{ApiError, PageError, method_not_allowed, not_found};
-use log::RequestLine;
+use log::RequestLogEntry;
 use response::IsPage;
 use route::{Enabled, Route};
 
 /// The router. The host must add a [`Caller`] to every request's extensions.
 pub fn router(app: App) -> Router {
-    // axum's own router would decode a path before it is matched; ours are judged as they were sent.
+    // axum's own router decodes a path before it matches it. Here the path is matched as it was sent.
     Router::new().fallback(handle).with_state(Arc::new(app))
 }
 
-/// What happens to every request, outermost first, each with its reason:
-/// 1. the log line, which must see every response, also those made by the steps below;
-/// 2. CORS, on every response of the API, errors included, and so above everything that makes errors;
-/// 3. catching panics: one broken request must not take the function down;
+/// Handles every request. The steps, outermost first:
+/// 1. the log line, which is written for every response, including those of the steps below;
+/// 2. CORS, on every API response, including errors. So it is outside everything that creates errors;
+/// 3. catching panics: a panic in one request must not end the process;
 /// 4. the endpoint.
 async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
     let Some(caller) = request.extensions().get::<Caller>().cloned() else {
-        return server_error("the host did not say who calls").into_response();
+        return server_error("the host did not add a caller to the request").into_response();
     };
     let path = request.uri().path().to_owned();
-    let route = Route::of(&path, Enabled::by(&app.config));
-    let line = RequestLine::begin(route, &request);
-    // Every line that is written on the way has the request's id.
+    let route = Route::from_path(&path, Enabled::from_config(&app.config));
+    let log_entry = RequestLogEntry::begin(route, &request);
+    // Every log line that is written while the request is handled has its id.
     let span = tracing::info_span!("call", request_id = caller.request_id);
 
     let mut response = AssertUnwindSafe(dispatch(&app, &caller, route, request))
         .catch_unwind()
         .instrument(span)
         .await
-        .unwrap_or_else(|_| server_error("something went wrong here").into_response());
+        .unwrap_or_else(|_| {
+            server_error("internal error; try again. The log has the request id").into_response()
+        });
     if route.is_api() && response.extensions().get::<IsPage>().is_none() {
         cors::allow_every_origin(&mut response);
     }
-    line.end(&caller, &response);
+    log_entry.end(&caller, &response);
     response
 }
 
-/// One column: route, then method.
+/// Finds the handler by route and method.
 async fn dispatch(app: &App, caller: &Caller, route: Route<'_>, request: Request) -> Response {
     let query = request.uri().query().unwrap_or_default().to_owned();
-    let tried_basic = request.headers().contains_key(AUTHORIZATION);
-    let in_kind = |error: ApiError| error.challenging_basic(tried_basic);
+    let has_authorization = request.headers().contains_key(AUTHORIZATION);
+    let with_basic_challenge = |error: ApiError| error.challenging_basic(has_authorization);
     let with_reference = |error: PageError| error.with_reference(&caller.request_id);
 
     match (route, &request.method().clone()) {
@@ -114,11 +116,11 @@ async fn dispatch(app: &App, caller: &Caller, route: Route<'_>, request: Request
             .into_response(),
         (Route::Token, &Method::POST) => token::post(app, caller, request)
             .await
-            .map_err(in_kind)
+            .map_err(with_basic_challenge)
             .into_response(),
         (Route::Revoke, &Method::POST) => revoke::post(app, caller, request)
             .await
-            .map_err(in_kind)
+            .map_err(with_basic_challenge)
             .into_response(),
 
         (Route::Mcp(McpPath::Root), &(Method::GET | Method::HEAD))
@@ -126,7 +128,7 @@ async fn dispatch(app: &App, caller: &Caller, route: Route<'_>, request: Request
         {
             response::isolate_window(landing::get(app, caller))
         }
-        (Route::Mcp(path), _) => mcp::any(app, caller, path, request).await,
+        (Route::Mcp(path), _) => mcp::handle(app, caller, path, request).await,
 
         (Route::Connections, &(Method::GET | Method::HEAD)) => {
             let shown = connections::get(app, caller, request.headers()).await;

@@ -14,9 +14,9 @@ use serde_json::Value;
 
 use crate::page::Page;
 
-/// What the log line of a request says beside its method, path and status. Travels in the response's extensions.
+/// Fields of a request's log line that only its handler knows. They are kept in the response's extensions.
 #[derive(Clone, Debug, Default)]
-pub struct RequestLog {
+pub struct RequestLogFields {
     /// The connection it belonged to.
     pub connection: Option<String>,
     /// The client it came from.
@@ -25,9 +25,9 @@ pub struct RequestLog {
     pub store_ms: Option<u128>,
     /// Milliseconds until the upstream's response began.
     pub upstream_ms: Option<u128>,
-    /// An OAuth error code, or a word of ours, when the request was refused.
+    /// Why the request was refused: an OAuth error code, or a word that this program defines.
     pub refused: Option<&'static str>,
-    /// What was wrong with it, in our own words.
+    /// A description of the error, without text that others wrote.
     pub reason: Option<String>,
 }
 

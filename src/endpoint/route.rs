@@ -1,7 +1,7 @@
 //! Which endpoint a path belongs to.
 //!
-//! Paths are judged as they were sent. In our own routes repeated slashes count as one, because people append a path to
-//! a base URL that ends in a slash; a slash at the end is another path, except for the MCP endpoint.
+//! Paths are matched as they were sent. In the routes of this program repeated slashes count as one, because people
+//! append a path to a base URL that ends in a slash; a slash at the end is another path, except for the MCP endpoint.
 
 use crate::{
     config::{Config, Registration, Transport},
@@ -21,11 +21,11 @@ pub enum Route<'a> {
     Authorize,
     /// `/connections`
     Connections,
-    /// Below `/.well-known/`, at the root or below the MCP endpoint; `None` when no document of ours has that name.
+    /// Below `/.well-known/`, at the root or below the MCP endpoint; `None` when there is no document of that name.
     WellKnown(Option<Document<'a>>),
     /// The MCP endpoint; its root is also the landing page.
     Mcp(McpPath<'a>),
-    /// None of ours.
+    /// No endpoint has this path.
     Unknown,
 }
 
@@ -48,8 +48,8 @@ pub struct Enabled {
 }
 
 impl Enabled {
-    /// As configured.
-    pub fn by(config: &Config) -> Self {
+    /// Reads the settings.
+    pub fn from_config(config: &Config) -> Self {
         Self {
             registration: config.registration == Registration::Open,
             sse: config.upstream.transport == Transport::Sse,
@@ -59,11 +59,11 @@ impl Enabled {
 
 impl<'a> Route<'a> {
     /// The route of a request's path.
-    pub fn of(path: &'a str, enabled: Enabled) -> Self {
+    pub fn from_path(path: &'a str, enabled: Enabled) -> Self {
         let is_endpoint =
             |path| McpPath::parse(path).is_some_and(|mcp| mcp != McpPath::Sse || enabled.sse);
-        if let Some((below, name)) = split_well_known(path) {
-            let document = Document::named(below, name);
+        if let Some((prefix, name)) = split_well_known(path) {
+            let document = Document::named(prefix, name);
             return Self::WellKnown(document.filter(|document| is_endpoint(document.path())));
         }
         if let Some(mcp) = McpPath::parse(path) {
@@ -85,7 +85,7 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// Whether programs call it, as opposed to what people open.
+    /// Whether programs call this route. The other routes are pages for people.
     pub fn is_api(self) -> bool {
         matches!(
             self,
@@ -93,7 +93,7 @@ impl<'a> Route<'a> {
         )
     }
 
-    /// The kind of path, not the path: a label by which log lines can be grouped, and nothing that a client chose.
+    /// A label by which log lines can be grouped. It contains nothing that a client chose.
     pub fn label(self) -> &'static str {
         match self {
             Self::Register => "/register",
@@ -108,8 +108,8 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// The methods it takes, as `Allow` says them; `None` where the path does not exist, or where the methods depend on
-    /// the upstream. HEAD is wherever GET is (RFC 9110 §9.1).
+    /// The allowed methods, as the value of the `Allow` header; `None` if the path does not exist, or if the methods
+    /// depend on the upstream. HEAD is allowed wherever GET is (RFC 9110 §9.1).
     pub fn allowed_methods(self) -> Option<&'static str> {
         match self {
             Self::Register | Self::Token | Self::Revoke => Some("POST, OPTIONS"),
@@ -121,17 +121,20 @@ impl<'a> Route<'a> {
 }
 
 impl<'a> Document<'a> {
-    /// The document that is asked for with `name` (what follows `/.well-known/`) below the path `below`. The path of
-    /// the resource or of the issuer stands behind the name (RFC 9728 §3.1, RFC 8414 §3.1); clients that append to the
-    /// connector URL instead, as `OpenID` Connect Discovery §4 does, put it in front.
-    fn named(below: &'a str, name: &'a str) -> Option<Self> {
+    /// The document with this name. `prefix` is the path before `/.well-known/`; `name` is everything after it.
+    ///
+    /// In the RFCs the path of the resource follows the document's name: `/.well-known/NAME/mcp` (RFC 9728 §3.1, RFC
+    /// 8414 §3.1). Some clients put it first, as `OpenID` Connect Discovery §4 does: `/mcp/.well-known/NAME`. Both
+    /// work.
+    fn named(prefix: &'a str, name: &'a str) -> Option<Self> {
         let name = name.trim_start_matches('/');
-        let (name, behind) = name.split_at(name.find('/').unwrap_or(name.len()));
-        let path = match (McpPath::parse(below)?, McpPath::parse(behind)?) {
-            (McpPath::Root, _) => behind,
-            (_, McpPath::Root) => below,
-            // In front and behind: the one in front was taken for a part of the server's address.
-            _ => behind,
+        let (name, suffix) = name.split_at(name.find('/').unwrap_or(name.len()));
+        let path = match (McpPath::parse(prefix)?, McpPath::parse(suffix)?) {
+            (McpPath::Root, _) => suffix,
+            (_, McpPath::Root) => prefix,
+            // `/mcp/.well-known/NAME/mcp`: the client treated the first `/mcp` as part of the server's address, so the
+            // second counts.
+            _ => suffix,
         };
         match name {
             "oauth-protected-resource" => Some(Self::ProtectedResource(path)),
@@ -150,13 +153,13 @@ impl<'a> Document<'a> {
     }
 }
 
-/// What is in front of and behind the first segment `.well-known` of a path below the root or the MCP endpoint.
+/// Splits a path below the root or the MCP endpoint at its first segment `.well-known`.
 fn split_well_known(path: &str) -> Option<(&str, &str)> {
-    let (below, name) = path.match_indices(WELL_KNOWN).find_map(|(at, found)| {
-        let (below, name) = (path[..at].strip_suffix('/')?, &path[at + found.len()..]);
-        (name.is_empty() || name.starts_with('/')).then_some((below, name))
+    let (prefix, name) = path.match_indices(WELL_KNOWN).find_map(|(at, found)| {
+        let (prefix, name) = (path[..at].strip_suffix('/')?, &path[at + found.len()..]);
+        (name.is_empty() || name.starts_with('/')).then_some((prefix, name))
     })?;
-    McpPath::parse(below).map(|_| (below, name))
+    McpPath::parse(prefix).map(|_| (prefix, name))
 }
 
 #[cfg(test)]
@@ -178,10 +181,10 @@ mod tests {
             ("connections", Route::Connections),
         ] {
             for slashes in ["/", "//", "////"] {
-                assert_eq!(Route::of(&format!("{slashes}{name}"), ALL), route);
+                assert_eq!(Route::from_path(&format!("{slashes}{name}"), ALL), route);
             }
             for other in [name.to_owned(), format!("/{name}/"), format!("/x/{name}")] {
-                assert_eq!(Route::of(&other, ALL), Route::Unknown, "{other}");
+                assert_eq!(Route::from_path(&other, ALL), Route::Unknown, "{other}");
             }
         }
     }
@@ -224,7 +227,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                Route::of(path, ALL),
+                Route::from_path(path, ALL),
                 Route::WellKnown(Some(document)),
                 "{path}"
             );
@@ -236,7 +239,11 @@ mod tests {
             "/.well-known/oauth-protected-resource/nowhere",
             "/.well-known/oauth-protected-resource/mcp/.well-known/x",
         ] {
-            assert_eq!(Route::of(path, ALL), Route::WellKnown(None), "{path}");
+            assert_eq!(
+                Route::from_path(path, ALL),
+                Route::WellKnown(None),
+                "{path}"
+            );
         }
         for path in [
             ".well-known/oauth-protected-resource",
@@ -244,7 +251,7 @@ mod tests {
             "/mcp/../.well-known/oauth-protected-resource",
             "/.well-known-x",
         ] {
-            assert_eq!(Route::of(path, ALL), Route::Unknown, "{path}");
+            assert_eq!(Route::from_path(path, ALL), Route::Unknown, "{path}");
         }
     }
 
@@ -255,10 +262,10 @@ mod tests {
             sse: false,
         };
         for path in ["/register", "/sse"] {
-            assert_ne!(Route::of(path, ALL), Route::Unknown, "{path}");
-            assert_eq!(Route::of(path, none), Route::Unknown, "{path}");
+            assert_ne!(Route::from_path(path, ALL), Route::Unknown, "{path}");
+            assert_eq!(Route::from_path(path, none), Route::Unknown, "{path}");
         }
         let document = "/.well-known/oauth-protected-resource/sse";
-        assert_eq!(Route::of(document, none), Route::WellKnown(None));
+        assert_eq!(Route::from_path(document, none), Route::WellKnown(None));
     }
 }

@@ -7,7 +7,7 @@ use super::{
     body,
     clients::{self, CLIENT_LIFETIME_SECONDS},
     error::ApiError,
-    response::{self, RequestLog},
+    response::{self, RequestLogFields},
 };
 use crate::{
     app::{App, Caller},
@@ -25,9 +25,9 @@ use crate::{
     },
 };
 
-/// Seconds between two extensions of a client's own record.
+/// The shortest time between two extensions of the client's record.
 const CLIENT_EXTENSION_INTERVAL_SECONDS: u64 = 30 * 86_400;
-/// A lost race is judged again with what won it; twice is more than enough for one token.
+/// If another request changed the connection first, the token is classified again. Three attempts are enough.
 const ROTATION_ATTEMPTS: usize = 3;
 
 /// Handles a token request.
@@ -66,7 +66,7 @@ pub async fn post(
     }
 }
 
-/// The presented code and its connection, if it is one of this client's.
+/// Finds the presented code and its connection, if the code was issued to this client.
 async fn find_code(
     app: &App,
     client: &PresentedClient,
@@ -79,13 +79,13 @@ async fn find_code(
     {
         return Ok((code, connection));
     }
-    // Whether the client exists at all decides between two errors (RFC 6749 §5.2): SDKs register anew after
-    // `invalid_client`, and authorize anew after `invalid_grant`.
+    // An unknown client gets `invalid_client`, a known one `invalid_grant` (RFC 6749 §5.2): SDKs register again after
+    // the first, and authorize again after the second.
     clients::authenticate_alone(app, client).await?;
     Err(invalid_grant("the code is unknown, expired, or another client's").into())
 }
 
-/// The presented refresh token and the connection that it names, if that is one of this client's.
+/// Finds the presented refresh token and its connection, if the connection belongs to this client.
 async fn find_refresh_token(
     app: &App,
     client: &PresentedClient,
@@ -109,7 +109,7 @@ fn authenticate(client: &PresentedClient, connection: &Connection) -> Result<(),
     )
 }
 
-/// A code that was redeemed and comes again (RFC 6749 §4.1.2).
+/// A code that is presented a second time ends the connection (RFC 6749 §4.1.2).
 async fn check_not_redeemed(
     app: &App,
     caller: &Caller,
@@ -117,11 +117,11 @@ async fn check_not_redeemed(
 ) -> Result<(), ApiError> {
     match connection.stage {
         Stage::Code => Ok(()),
-        Stage::Live => Err(replay(app, caller, connection, "code").await),
+        Stage::Live => Err(end_replayed_connection(app, caller, connection, "code").await),
     }
 }
 
-/// A connection made under a base URL that is no longer ours is not served.
+/// Refuses a connection that was created under a base URL that is no longer in use.
 fn check_issuer(app: &App, caller: &Caller, connection: &Connection) -> Result<(), OAuthError> {
     if app
         .bases(caller)
@@ -138,7 +138,7 @@ fn check_resource(app: &App, caller: &Caller, params: &Params) -> Result<(), OAu
     requested_resource(params, app.bases(caller).collect::<Vec<_>>()).map(drop)
 }
 
-/// RFC 6749 §4.1.3; it may be left out (OAuth 2.1 §4.1.3).
+/// RFC 6749 §4.1.3; the parameter is optional (OAuth 2.1 §4.1.3).
 fn check_redirect_uri(
     connection: &Connection,
     redirect_uri: Option<&str>,
@@ -158,7 +158,7 @@ fn check_code_verifier(connection: &Connection, code_verifier: &str) -> Result<(
         Ok(())
     } else {
         Err(invalid_grant(
-            "code_verifier does not fit the code_challenge",
+            "code_verifier does not match the code_challenge",
         ))
     }
 }
@@ -176,7 +176,8 @@ async fn redeem(
         .refreshable
         .then(|| RefreshToken::generate(&connection.id, &app.randomness));
     let lifetimes = app.config.lifetimes;
-    // A client that cannot refresh would otherwise ask the person every day.
+    // A client without refresh tokens would have to ask you every day, so its access token lives as long as a refresh
+    // token.
     let access_lifetime = if connection.refreshable {
         lifetimes.access_token
     } else {
@@ -206,11 +207,11 @@ async fn redeem(
         RedeemOutcome::Lost(Some(winner))
             if winner.stage == Stage::Live && winner.code == connection.code =>
         {
-            return Err(replay(app, caller, connection, "code").await);
+            return Err(end_replayed_connection(app, caller, connection, "code").await);
         }
         RedeemOutcome::Lost(_) => return Err(invalid_grant("the code is no longer valid").into()),
     }
-    audit(caller, connection, "issued");
+    log_tokens(caller, connection, "issued");
     let refresh = refresh.map(|refresh| refresh.expose());
     Ok(token_response(
         connection,
@@ -234,7 +235,7 @@ async fn refresh(
         match state.classify(presented, now, app.config.lifetimes.refresh_grace) {
             RefreshTokenStatus::Current => match rotate(app, &connection, presented, now).await? {
                 Rotation::Done(response) => {
-                    audit(caller, &connection, "refreshed");
+                    log_tokens(caller, &connection, "refreshed");
                     return Ok(response);
                 }
                 Rotation::Lost(Some(winner)) => connection = *winner,
@@ -249,22 +250,24 @@ async fn refresh(
                 {
                     break;
                 }
-                audit(caller, &connection, "refresh_repeated");
+                log_tokens(caller, &connection, "refresh_repeated");
                 return repeat(&connection, presented, now).ok_or_else(unknown_refresh_token);
             }
             RefreshTokenStatus::Refused => break,
             RefreshTokenStatus::Replay => {
-                return Err(replay(app, caller, &connection, "refresh_token").await);
+                return Err(
+                    end_replayed_connection(app, caller, &connection, "refresh_token").await,
+                );
             }
         }
     }
     Err(unknown_refresh_token())
 }
 
-/// How an attempt to rotate ended.
+/// The outcome of one attempt to rotate the refresh token.
 enum Rotation {
     Done(Response),
-    /// Another request was quicker; the connection as it left it, unless it ended it.
+    /// Another request changed the connection first. Contains the connection as it is now, or `None` if it was ended.
     Lost(Option<Box<Connection>>),
 }
 
@@ -302,7 +305,7 @@ async fn rotate(
     })
 }
 
-/// Keeps the client's own record for a year from its last refresh; when that was done last.
+/// Extends the lifetime of the client's record to a year, at most every 30 days; returns when that was done last.
 async fn extend_client(app: &App, connection: &Connection, now: u64) -> u64 {
     let extended_at = connection.client_extended_at;
     if now.saturating_sub(extended_at) < CLIENT_EXTENSION_INTERVAL_SECONDS {
@@ -314,29 +317,32 @@ async fn extend_client(app: &App, connection: &Connection, now: u64) -> u64 {
         .extend_client(&connection.client_id, expires_at)
         .await;
     if let Err(error) = extended {
-        tracing::warn!(event = "unavailable", detail = %error, "the client's life was not extended");
+        tracing::warn!(event = "unavailable", detail = %error, "the lifetime of the client could not be extended");
+        // With the old time it is tried again at the next refresh.
+        return extended_at;
     }
     now
 }
 
-/// The same pair again, with what remains of its life.
+/// Returns the same tokens again, with the rest of the access token's lifetime as `expires_in`.
 fn repeat(connection: &Connection, presented: &RefreshToken, now: u64) -> Option<Response> {
     let nonce = Nonce::parse(connection.nonce.as_deref()?)?;
     let (access, refresh) = presented.successors(&nonce, connection.generation);
-    let remains = connection.access_expires_at.saturating_sub(now);
-    // Derivation and record must agree; a record of another making gets no tokens.
+    let expires_in = connection.access_expires_at.saturating_sub(now);
+    // If the derived token is not the stored one, another version wrote the record: no tokens are returned.
     (connection.refresh.as_ref() == Some(&refresh.fingerprint())).then(|| {
         token_response(
             connection,
             access.expose(),
-            remains,
+            expires_in,
             Some(&refresh.expose()),
         )
     })
 }
 
-/// Somebody holds a copy: the connection ends (RFC 6749 §4.1.2, RFC 9700 §4.14.2).
-async fn replay(
+/// A used code or refresh token was presented again, so somebody may have a copy: the connection ends (RFC 6749 §4.1.2,
+/// RFC 9700 §4.14.2).
+async fn end_replayed_connection(
     app: &App,
     caller: &Caller,
     connection: &Connection,
@@ -351,7 +357,7 @@ async fn replay(
         connection = connection.id.as_str(),
         client_id = connection.client_id,
         address = caller.address_text(),
-        "a used credential came again; the connection was ended"
+        "a used code or refresh token was presented again; the connection was ended"
     );
     invalid_grant("the grant was used before; the connection was ended").into()
 }
@@ -373,20 +379,20 @@ fn token_response(
 ) -> Response {
     let body = token::response_body(access_token, expires_in, refresh_token, &connection.scope);
     let mut response = response::json(StatusCode::OK, &body);
-    response.extensions_mut().insert(RequestLog {
+    response.extensions_mut().insert(RequestLogFields {
         connection: Some(connection.id.to_string()),
         client_id: Some(connection.client_id.clone()),
-        ..RequestLog::default()
+        ..RequestLogFields::default()
     });
     response
 }
 
-fn audit(caller: &Caller, connection: &Connection, event: &'static str) {
+fn log_tokens(caller: &Caller, connection: &Connection, event: &'static str) {
     tracing::info!(
         event,
         connection = connection.id.as_str(),
         client_id = connection.client_id,
         address = caller.address_text(),
-        "tokens were issued"
+        "the client received tokens"
     );
 }

@@ -44,7 +44,7 @@ pub struct NewTokens<'a> {
     pub access_expires_at: u64,
     /// The new refresh token, if there is one.
     pub refresh: Option<&'a Fingerprint>,
-    /// The salt from which both were derived; `None` for the first tokens.
+    /// The nonce that, with the presented refresh token, gives both new tokens; none for the first tokens.
     pub nonce: Option<&'a str>,
     /// When the connection expires unless it is used.
     pub expires_at: u64,
@@ -273,7 +273,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn note_use(&self, id: &ConnectionId, now: u64) -> Result<(), Unavailable> {
+    pub async fn record_use(&self, id: &ConnectionId, now: u64) -> Result<(), Unavailable> {
         Update::of(CONNECTION, id.as_str())
             .set("last_used_at", now)
             .when("stage", "=", "live")

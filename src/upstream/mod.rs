@@ -1,4 +1,5 @@
-//! The outgoing side: the client's credential is replaced with ours, and allow-lists decide what else is sent.
+//! Sends requests to the upstream. The client's credential is replaced with the one for the upstream, and allow-lists
+//! decide which other headers are sent.
 
 mod body;
 pub mod disclosure;
@@ -23,12 +24,12 @@ pub use body::{Body, BodyBudget, ClientGone, KEPT_BODY_BYTES, NotKept};
 
 use crate::{config::UpstreamConfig, error::causes, http_client::HttpClient, secrets::Secret};
 
-/// How many redirects are followed, all of them on the upstream's own origin.
+/// The most redirects that are followed for one request. Only redirects within the upstream's origin are followed.
 const REDIRECTS_MAX: usize = 3;
 /// The text of the error with which a streamed request body ends when the client stops sending.
 const CLIENT_GONE: &str = "the client's request body was cut off";
 
-/// Why there is no response to pass on.
+/// Why there is no response to forward.
 #[derive(Debug)]
 pub enum Failure {
     /// No connection, or it was cut off before the response.
@@ -37,7 +38,7 @@ pub enum Failure {
     Silent(Duration),
     /// A redirect that is not followed: to another origin, or one that would change the method.
     Redirect(StatusCode),
-    /// The upstream refused our credential (401). The client must never see that status code.
+    /// The upstream refused the credential for it (401). The client must never see that status code.
     CredentialRefused,
     /// A redirect that would be followed if the request body had been kept.
     RedirectedTooLate(NotKept),
@@ -53,7 +54,7 @@ impl From<ClientGone> for Failure {
     }
 }
 
-/// The outgoing side, with its connection pool.
+/// The client for the upstream, with its connection pool.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     http: HttpClient,
@@ -90,7 +91,7 @@ impl Upstream {
         self.config.url.host_str().unwrap_or_default()
     }
 
-    /// Opens a connection before it is needed, without our credential.
+    /// Opens a connection before it is needed, without the credential.
     pub async fn warm_up(&self) {
         let _ = self
             .http
@@ -101,7 +102,7 @@ impl Upstream {
     }
 
     /// Sends one request and waits for the status and headers of the response. Redirects are followed for 307 and 308
-    /// on the same origin only: any other origin would get our credential.
+    /// on the same origin only: any other origin would receive the credential.
     ///
     /// # Errors
     /// See [`Failure`].
@@ -143,7 +144,7 @@ impl Upstream {
                 .client()
                 .request(method.clone(), target.clone())
                 .headers(headers.clone());
-            // A GET without a body is not given `content-length: 0`.
+            // So that a GET without a body has no `content-length: 0`.
             if kept.as_ref().map_or(true, |bytes| !bytes.is_empty()) || *method == Method::POST {
                 request = request.body(request_body);
             }
@@ -181,7 +182,7 @@ impl Upstream {
 
 impl From<&reqwest::Error> for Failure {
     fn from(error: &reqwest::Error) -> Self {
-        // Without the error itself, which shows the URL: its query may hold a key.
+        // Without the error itself, which contains the URL, whose query may contain a key.
         let detail = error.source().map(causes).unwrap_or_default();
         if detail.contains(CLIENT_GONE) {
             return Self::ClientGone;

@@ -104,7 +104,14 @@ async fn an_error_about_a_silent_upstream_carries_the_calls_id() {
 #[tokio::test]
 async fn an_error_about_path_or_method_carries_the_calls_id() {
     let w = World::with_settings(&[("UPSTREAM_HEADERS", r#"{"X-MCP-Toolsets":"issues"}"#)]).await;
-    each(&w, "POST", "/mcp/x/all", 404, "nothing below /mcp").await;
+    each(
+        &w,
+        "POST",
+        "/mcp/x/all",
+        404,
+        "paths below /mcp are not available",
+    )
+    .await;
     each(&w, "GET", "/mcp", 405, "GET event stream").await;
     each(&w, "TRACE", "/mcp", 405, "cannot be passed on").await;
     let w = World::with_settings(&[("UPSTREAM_TRANSPORT", "sse")]).await;

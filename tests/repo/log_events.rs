@@ -53,10 +53,10 @@ fn event_name(text: &str) -> Option<String> {
     plain.then(|| name.to_owned())
 }
 
-/// The names of an event that is chosen at run time: those of `audit` from its calls, those of `failed` from its arms.
+/// The names of an event that is chosen at run time: those of `log_tokens` from its calls, those of `failed` from its arms.
 fn chosen(source: &str, argument: &str) -> Vec<String> {
     if argument == "event" {
-        let calls = source.split(" audit(").skip(1);
+        let calls = source.split(" log_tokens(").skip(1);
         return calls
             .filter_map(|call| event_name(arguments(call).last()?))
             .collect();

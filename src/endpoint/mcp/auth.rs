@@ -1,4 +1,4 @@
-//! Whose access token it is, and the 401 for whoever has none (RFC 6750, RFC 9728).
+//! Checks the access token. Without a valid one the response is 401 (RFC 6750, RFC 9728).
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{
     app::{App, Caller},
     credential::AccessToken,
-    endpoint::response::{self, RequestLog},
+    endpoint::response::{self, RequestLogFields},
     error::Unavailable,
     oauth::{
         bearer::{self, PresentedBearer},
@@ -17,7 +17,7 @@ use crate::{
     store::record::{Connection, Stage},
 };
 
-/// A request whose access token is valid: what handles it needs these three.
+/// What the functions that handle a request with a valid access token need.
 #[derive(Clone, Copy)]
 pub struct Authorized<'a> {
     pub app: &'a App,
@@ -25,24 +25,24 @@ pub struct Authorized<'a> {
     pub connection: &'a Connection,
 }
 
-/// Why a request goes no further.
+/// Why a request is refused.
 pub enum Denied {
     /// It has no valid access token.
     Unauthorized(Unauthorized),
-    /// The store is unavailable, so nobody can tell.
+    /// The store is unavailable, so the access token cannot be checked.
     Unavailable(Unavailable),
 }
 
 /// 401 with the challenge (RFC 6750 §3, RFC 9728 §5.1). The body repeats it, because a Function URL renames the header.
 pub struct Unauthorized {
     resource_metadata: String,
-    /// `None` where no token was presented: then there is nothing wrong with it (RFC 6750 §3.1).
+    /// `None` if no token was presented: then the challenge contains no error code (RFC 6750 §3.1).
     error: Option<(ErrorCode, &'static str)>,
 }
 
 const MALFORMED: (ErrorCode, &str) = (
     ErrorCode::InvalidToken,
-    "the Authorization header holds no bearer token",
+    "the Authorization header contains no bearer token",
 );
 const INVALID: (ErrorCode, &str) = (
     ErrorCode::InvalidToken,
@@ -67,16 +67,16 @@ impl IntoResponse for Unauthorized {
         if let Ok(challenge) = HeaderValue::from_str(&challenge) {
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
-        response.extensions_mut().insert(RequestLog {
+        response.extensions_mut().insert(RequestLogFields {
             refused: Some(code.unwrap_or("unauthorized")),
-            ..RequestLog::default()
+            ..RequestLogFields::default()
         });
         response
     }
 }
 
-/// The connection whose access token was presented. One strongly consistent read: ending a connection acts on
-/// the next request.
+/// Checks the access token and returns its connection. Uses one strongly consistent read, so that a connection that was
+/// ended is refused at the next request.
 pub async fn authorized(
     app: &App,
     caller: &Caller,

@@ -1,5 +1,5 @@
-//! Errors of our own on an MCP path, in the form that clients show to people: JSON-RPC errors with the id of the call
-//! (JSON-RPC 2.0 section 5), one for each call of a batch.
+//! Errors of the proxy on an MCP path, in the form that clients show to people: JSON-RPC errors with the id of the
+//! request (JSON-RPC 2.0 section 5), one for each request of a batch.
 
 use axum::response::{IntoResponse as _, Response};
 use http::{
@@ -13,22 +13,22 @@ use super::{
     message::{CallIds, Id, Message},
 };
 use crate::{
-    endpoint::response::RequestLog,
+    endpoint::response::RequestLogFields,
     error::Unavailable,
     upstream::{Failure, NotKept},
 };
 
-/// JSON-RPC error codes (JSON-RPC 2.0 section 5.1): the request makes no sense here…
+/// The JSON-RPC error code for a request that is invalid (JSON-RPC 2.0 section 5.1).
 pub const INVALID_REQUEST: i64 = -32600;
-/// … or asks for a method that the server does not have…
+/// The JSON-RPC error code for a method that the server does not have.
 pub const METHOD_NOT_FOUND: i64 = -32601;
-/// … or could not be done.
+/// The JSON-RPC error code for every other error.
 pub const SERVER_ERROR: i64 = -32000;
 
-/// Seconds after which a client may try again what failed for a reason that passes.
+/// Seconds after which a client may repeat a request that failed for a temporary reason.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
-/// What went wrong, in words for a person.
+/// An error, with a message for people.
 #[derive(Debug)]
 pub struct McpError {
     status: StatusCode,
@@ -66,7 +66,7 @@ impl McpError {
         Self::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, what)
     }
 
-    /// 503: something of ours is missing. Never 401, which would make clients drop their session.
+    /// 503: the store or the secret is unavailable. Never 401, which would make clients drop their session.
     pub fn unavailable(error: &Unavailable) -> Self {
         tracing::error!(event = "unavailable", what = error.what, operator = error.operator, detail = %error);
         let message = if error.operator {
@@ -138,10 +138,10 @@ impl McpError {
         for (name, value) in self.headers {
             response.headers_mut().insert(name, value);
         }
-        response.extensions_mut().insert(RequestLog {
+        response.extensions_mut().insert(RequestLogFields {
             refused: self.refused,
             reason: Some(self.reason.unwrap_or(self.message)),
-            ..RequestLog::default()
+            ..RequestLogFields::default()
         });
         response
     }
@@ -161,12 +161,12 @@ struct ErrorMessage<'a> {
 }
 
 /// The error for a call that has no response of the upstream, and its log line.
-pub fn failed(call: Authorized<'_>, failure: &Failure) -> McpError {
+pub fn failed(authorized: Authorized<'_>, failure: &Failure) -> McpError {
     let Authorized {
         app,
         caller,
         connection,
-    } = call;
+    } = authorized;
     let host = app.upstream.host();
     let reference = &caller.request_id;
     let (status, word, message) = match failure {
@@ -252,7 +252,8 @@ pub fn failed(call: Authorized<'_>, failure: &Failure) -> McpError {
     }
 }
 
-/// Why a call cannot be sent again. Its size is the client's to change; everything else passes.
+/// Why a request cannot be sent again, and the status code: 413 if the client has to send less, 503 if it may simply
+/// try again.
 fn not_kept(reason: NotKept) -> (StatusCode, &'static str) {
     match reason {
         NotKept::TooLarge => (

@@ -1,5 +1,5 @@
-//! Where a request goes, and sending it: with our credential, once more if that has just changed, and until the
-//! host's time is up.
+//! Finds the target URL of a request and sends the request with the credential for the upstream. If the credential was
+//! replaced a moment ago, the request is sent once more. It is given up shortly before the function's deadline.
 
 use std::{
     sync::Arc,
@@ -12,7 +12,7 @@ use url::Url;
 use super::{
     auth::Authorized,
     error::{INVALID_REQUEST, McpError},
-    response::CUT_BEFORE,
+    response::STREAM_CUT_OFF_MARGIN,
     sse,
 };
 use crate::{
@@ -24,32 +24,32 @@ use crate::{
     upstream::{self, Failure, headers, target},
 };
 
-/// Seconds between two notes that a connection is in use.
-const USE_NOTED_EVERY_SECONDS: u64 = 3600;
-/// How long a response waits for such a note to be written.
-const USE_NOTED_WITHIN: Duration = Duration::from_millis(500);
+/// The shortest time between two writes of the time of last use.
+const RECORD_USE_INTERVAL_SECONDS: u64 = 3600;
+/// How long a response waits for the time of last use to be written.
+const RECORD_USE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Where a request goes.
+/// The URL that a request is forwarded to.
 ///
 /// # Errors
-/// When it goes nowhere.
+/// When the request is not forwarded.
 pub fn target(
-    call: Authorized<'_>,
+    authorized: Authorized<'_>,
     secret: &Secret,
     path: McpPath<'_>,
     parts: &mut Parts,
 ) -> Result<Url, McpError> {
     let Authorized {
         app, connection, ..
-    } = call;
+    } = authorized;
     match app.config.upstream.transport {
         Transport::StreamableHttp => streamable_target(app, secret, path, parts),
         Transport::Sse => sse::target(app, connection, path, parts),
     }
 }
 
-/// The target over Streamable HTTP. GET opens a stream that the 2026-07-28 revision no longer has, and which costs a
-/// running function: refused unless it is switched on. TRACE and CONNECT are not for proxies.
+/// The target for Streamable HTTP. GET opens an event stream, which keeps a function running and which MCP 2026-07-28
+/// no longer has. So GET is refused unless `GET_STREAMS` is set. TRACE and CONNECT are never forwarded.
 fn streamable_target(
     app: &App,
     secret: &Secret,
@@ -59,7 +59,7 @@ fn streamable_target(
     let pinned = [&app.config.upstream.headers, &secret.upstream_headers];
     if !matches!(path.rest(), "" | "/") && pinned.iter().any(|pinned| headers::choose_tools(pinned))
     {
-        let what = "the owner of this server has chosen its tools, so there is nothing below /mcp";
+        let what = "the owner of this server has fixed its tools, so paths below /mcp are not available; use /mcp";
         return Err(McpError::new(StatusCode::NOT_FOUND, INVALID_REQUEST, what));
     }
     match parts.method {
@@ -79,12 +79,12 @@ fn streamable_target(
     }
 }
 
-/// Sends a request, and waits for the head of the response.
+/// Sends a request and waits for the status and headers of the response.
 ///
 /// # Errors
-/// When there is no response to pass on.
+/// When there is no response to forward.
 pub async fn send(
-    call: Authorized<'_>,
+    authorized: Authorized<'_>,
     parts: &Parts,
     target: Url,
     body: upstream::Body,
@@ -94,7 +94,7 @@ pub async fn send(
         app,
         caller,
         connection,
-    } = call;
+    } = authorized;
     let started = Instant::now();
     let again = match &body {
         upstream::Body::Kept(bytes) => Ok(bytes.clone()),
@@ -109,20 +109,22 @@ pub async fn send(
         }
     };
     let sent = async {
-        // Noting the use happens beside the call; whether it succeeds changes nothing.
-        let (sent, ()) = tokio::join!(send(body, secret.clone()), note_use(app, connection));
+        // Recording the use runs concurrently with the request. If it fails, the response is the same.
+        let (sent, ()) = tokio::join!(send(body, secret.clone()), record_use(app, connection));
         let Err(Failure::CredentialRefused) = sent else {
             return sent;
         };
-        // The owner may have replaced the credential a moment ago: ask, and repeat if it changed.
+        // The owner may have replaced the token a moment ago: read the secret again and repeat the request if the token
+        // has changed.
         let Some(secret) = app.secrets.reread(&secret.upstream_token).await else {
             return Err(Failure::CredentialRefused);
         };
         let bytes = again.map_err(Failure::CredentialReplaced)?;
         send(upstream::Body::Kept(bytes), secret).await
     };
-    match caller.ends_at(CUT_BEFORE) {
-        // An upstream that is silent until the function's end leaves the client without any response.
+    match caller.ends_at(STREAM_CUT_OFF_MARGIN) {
+        // Without this timeout, an upstream that stays silent until the function ends would leave the client without a
+        // response.
         Some(at) => tokio::time::timeout_at(at, sent)
             .await
             .unwrap_or_else(|_| Err(Failure::Silent(started.elapsed()))),
@@ -130,15 +132,14 @@ pub async fn send(
     }
 }
 
-async fn note_use(app: &App, connection: &Connection) {
+async fn record_use(app: &App, connection: &Connection) {
     let now = app.clock.now();
-    if now.saturating_sub(connection.last_used_at) < USE_NOTED_EVERY_SECONDS {
+    if now.saturating_sub(connection.last_used_at) < RECORD_USE_INTERVAL_SECONDS {
         return;
     }
-    // The response waits for it, but not for long.
-    let noted = app.store.note_use(&connection.id, now);
-    let noted = tokio::time::timeout(USE_NOTED_WITHIN, noted).await;
-    if let Ok(Err(error)) = noted {
-        tracing::warn!(event = "unavailable", detail = %error, "the use was not noted");
+    let recorded = app.store.record_use(&connection.id, now);
+    let recorded = tokio::time::timeout(RECORD_USE_TIMEOUT, recorded).await;
+    if let Ok(Err(error)) = recorded {
+        tracing::warn!(event = "unavailable", detail = %error, "the time of last use could not be stored");
     }
 }

@@ -1,4 +1,4 @@
-//! What a body is, by its headers.
+//! The media type of a body, from its headers.
 
 use http::{
     HeaderMap,

@@ -1,13 +1,13 @@
 //! The protected resource: a bearer token in, the upstream's response out.
 //!
-//! * [`auth`] – whose access token it is
-//! * [`forward`] – where the request goes, and sending it
-//! * [`response`] – what becomes of the upstream's response
-//! * [`refusal`] – a refusal of the upstream, in words for a person
+//! * [`auth`] – checks the access token
+//! * [`forward`] – finds the target URL and sends the request
+//! * [`response`] – decides what the client gets from the upstream's response
+//! * [`refusal`] – explains a refusal by the upstream to a person
 //! * [`sse`] – upstreams of the deprecated HTTP+SSE transport
-//! * [`error`] – errors of our own, with the id of the call
-//! * [`message`] – what a body says as JSON-RPC
-//! * [`media`] – what a body is, by its headers
+//! * [`error`] – errors of the proxy, with the JSON-RPC id of the request
+//! * [`message`] – reads a body as JSON-RPC
+//! * [`media`] – the media type of a body
 
 mod auth;
 mod error;
@@ -26,7 +26,7 @@ use axum::{
 };
 use http::{Request, request::Parts};
 
-use super::response::RequestLog;
+use super::response::RequestLogFields;
 use crate::{
     app::{App, Caller},
     oauth::resource::McpPath,
@@ -36,11 +36,12 @@ use auth::{Authorized, Denied};
 use error::McpError;
 use message::{Message, RequestBody};
 
-/// Most bytes of a body that are read to find a call's id before it is known who calls.
-const STRANGERS_BODY_BYTES: usize = 64 * 1024;
+/// The most bytes of a body that are read when the access token cannot be checked. They are read only to find the
+/// JSON-RPC id for the error.
+const UNAUTHENTICATED_BODY_MAX_BYTES: usize = 64 * 1024;
 
-/// Answers a request on an MCP path.
-pub async fn any(
+/// Handles a request on an MCP path.
+pub async fn handle(
     app: &App,
     caller: &Caller,
     path: McpPath<'_>,
@@ -55,72 +56,72 @@ pub async fn any(
             let error = McpError::unavailable(&error);
             let budget = app.upstream.body_budget();
             let body = budget
-                .keep(body, &parts.headers, STRANGERS_BODY_BYTES)
+                .keep(body, &parts.headers, UNAUTHENTICATED_BODY_MAX_BYTES)
                 .await;
             let body = body.map(|body| RequestBody::of(&parts.headers, &body));
             return error.respond(&body.unwrap_or_default().message());
         }
     };
-    let mut log = RequestLog {
+    let mut log = RequestLogFields {
         connection: Some(connection.id.to_string()),
         client_id: Some(connection.client_id.clone()),
         store_ms: Some(started.elapsed().as_millis()),
-        ..RequestLog::default()
+        ..RequestLogFields::default()
     };
-    let call = Authorized {
+    let authorized = Authorized {
         app,
         caller,
         connection: &connection,
     };
-    let mut response = proxied(call, path, &mut parts, body, &mut log).await;
-    if let Some(refusal) = response.extensions_mut().remove::<RequestLog>() {
-        log.refused = refusal.refused;
-        log.reason = refusal.reason;
+    let mut response = proxied(authorized, path, &mut parts, body, &mut log).await;
+    if let Some(error_fields) = response.extensions_mut().remove::<RequestLogFields>() {
+        log.refused = error_fields.refused;
+        log.reason = error_fields.reason;
     }
     response.extensions_mut().insert(log);
     response
 }
 
-/// The body comes first, because every error from here on needs the ids in it.
+/// The body is read first, because every error after that needs the JSON-RPC ids in it.
 async fn proxied(
-    call: Authorized<'_>,
+    authorized: Authorized<'_>,
     path: McpPath<'_>,
     parts: &mut Parts,
     body: Body,
-    log: &mut RequestLog,
+    log: &mut RequestLogFields,
 ) -> Response {
-    let budget = call.app.upstream.body_budget();
+    let budget = authorized.app.upstream.body_budget();
     let body = match budget.keep(body, &parts.headers, KEPT_BODY_BYTES).await {
         Ok(body) => body,
-        Err(gone) => return error::failed(call, &gone.into()).respond(&Message::Unreadable),
+        Err(gone) => return error::failed(authorized, &gone.into()).respond(&Message::Unreadable),
     };
     let read = RequestBody::of(&parts.headers, &body);
-    forwarded(call, path, parts, body, &read, log)
+    forwarded(authorized, path, parts, body, &read, log)
         .await
         .unwrap_or_else(|error| error.respond(&read.message()))
 }
 
 async fn forwarded(
-    call: Authorized<'_>,
+    authorized: Authorized<'_>,
     path: McpPath<'_>,
     parts: &mut Parts,
     body: upstream::Body,
     read: &RequestBody,
-    log: &mut RequestLog,
+    log: &mut RequestLogFields,
 ) -> Result<Response, McpError> {
-    let secret = call.app.secrets.get().await;
+    let secret = authorized.app.secrets.get().await;
     let secret = secret.map_err(|error| McpError::unavailable(&error))?;
-    let target = forward::target(call, &secret, path, parts)?;
-    let asked = Instant::now();
-    let sent = forward::send(call, parts, target, body, secret.clone()).await;
-    let sent = sent.map_err(|failure| error::failed(call, &failure))?;
-    log.upstream_ms = Some(asked.elapsed().as_millis());
-    let call = response::Call {
-        authorized: call,
+    let target = forward::target(authorized, &secret, path, parts)?;
+    let sent_at = Instant::now();
+    let sent = forward::send(authorized, parts, target, body, secret.clone()).await;
+    let sent = sent.map_err(|failure| error::failed(authorized, &failure))?;
+    log.upstream_ms = Some(sent_at.elapsed().as_millis());
+    let request = response::ForwardedRequest {
+        authorized,
         secret: &secret,
         method: &parts.method,
         headers: &parts.headers,
         body: read,
     };
-    response::respond(&call, sent).await
+    response::respond(&request, sent).await
 }

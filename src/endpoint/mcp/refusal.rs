@@ -1,8 +1,9 @@
-//! A refusal of the upstream, in words for a person.
+//! Explains a refusal by the upstream to a person.
 //!
-//! Clients show no response; they show a verdict. A 403 of the upstream reads "Authorization with the MCP server
-//! failed" in claude.ai, and a 404 "no MCP server was found at the provided URL", and the owner looks for the fault in
-//! our OAuth, which was fine. So such a refusal becomes an error of the call that says who refused and what to do.
+//! Clients do not show the response, only their interpretation of it. For a 403 of the upstream claude.ai shows
+//! "Authorization with the MCP server failed", and for a 404 "no MCP server was found at the provided URL". The owner then
+//! looks for the fault in this proxy's OAuth, which works. So such a refusal becomes a JSON-RPC error that says who
+//! refused the request and what to do.
 
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
@@ -21,41 +22,41 @@ use crate::{
     upstream::{disclosure::holds_credential, headers},
 };
 
-/// The status of a refusal that becomes the response to a call over Streamable HTTP. Decided by what clients show:
-/// see docs/decisions.md.
+/// The status of the response to a JSON-RPC request over Streamable HTTP. Chosen by what clients show
+/// (docs/decisions.md).
 const CALL_REFUSED_STATUS: StatusCode = StatusCode::OK;
-/// The status where there is no call to respond to, and over HTTP+SSE, whose clients read nothing of a response to
-/// POST but its status.
+/// The status of the response to anything else, and over HTTP+SSE, whose clients read only the status of a response to
+/// POST.
 const REFUSED_STATUS: StatusCode = StatusCode::BAD_GATEWAY;
 
-/// So much of the upstream's text is in the message…
+/// The most characters of the upstream's text that the message contains.
 const TEXT_CHARACTERS: usize = 200;
-/// … and of its content type.
+/// The most characters of its content type that the message contains.
 const KIND_CHARACTERS: usize = 60;
 
-/// What the upstream does not do.
+/// Why the upstream's response counts as a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// 403: it does not carry out this call.
+    /// 403: it does not carry out this request.
     Forbidden,
-    /// At the first call: it does not know this URL, or this method there.
+    /// At the first request: it does not know this URL, or does not support this method there.
     NotFound,
-    /// At the first call: it responds, but not with MCP.
+    /// At the first request: its response is not MCP.
     NotMcp,
 }
 
-/// Everything that is known of it.
+/// A response of the upstream that counts as a refusal.
 pub struct Refused<'a> {
     pub refusal: Refusal,
     pub status: StatusCode,
     pub headers: &'a HeaderMap,
-    /// The beginning of its body, as far as it was read; `None` for one with a content coding.
+    /// The first bytes of its body, as far as they were read; `None` if it has a content coding.
     pub text: Option<&'a [u8]>,
 }
 
 /// The response to the client.
 pub fn respond(
-    call: Authorized<'_>,
+    authorized: Authorized<'_>,
     secret: &Secret,
     message: &Message<'_>,
     refused: &Refused<'_>,
@@ -64,7 +65,7 @@ pub fn respond(
         app,
         caller,
         connection,
-    } = call;
+    } = authorized;
     let host = app.upstream.host();
     tracing::warn!(
         event = "upstream_refused",
@@ -100,7 +101,7 @@ pub fn respond(
     };
     let mut error = McpError::new(status, told.code.unwrap_or(SERVER_ERROR), what)
         .logged_as("upstream_refused")
-        // A log line holds nothing of a body.
+        // A log line must not contain text from a body.
         .logged_with_reason(format!(
             "status {} of the upstream",
             refused.status.as_u16()
@@ -118,7 +119,7 @@ pub fn respond(
     }
 }
 
-/// Headers that speak of the call, not of the body which is replaced.
+/// Whether a header describes the request, not the body, which is replaced.
 fn is_about_the_call(name: &str) -> bool {
     matches!(
         name,

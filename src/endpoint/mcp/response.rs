@@ -1,6 +1,8 @@
-//! What becomes of the upstream's response. Mostly nothing: it is streamed on as it comes. Two kinds change, because
-//! clients read something else in them than the upstream meant: a refusal (see [`refusal`]), and an
-//! acknowledgement, which is 202 without a body (MCP, Transports, Sending Messages to the Server) and nothing else.
+//! Decides what the client gets. Most responses are streamed unchanged. Two kinds are changed, because clients
+//! misunderstand them:
+//! * a refusal gets an explanation (see [`refusal`]);
+//! * a response to a message that needs no response becomes 202 without a body (MCP, Transports, Sending Messages to
+//!   the Server).
 
 use std::{io, time::Duration};
 
@@ -28,23 +30,25 @@ use crate::{
     },
 };
 
-/// Silence on an event stream after which a comment is sent, so that nobody in between takes it for dead. A client
-/// was reported to give up after ten seconds (elastic/docs-builder #2715).
+/// After this time without data on an event stream a comment is sent, so that no proxy between closes it as idle. A
+/// client was reported to give up after ten seconds (elastic/docs-builder #2715).
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(8);
-/// Before the function's end a stream ends at the next place between two events…
-const END_BEFORE: Duration = Duration::from_secs(5);
-/// … and at the latest here: what the runtime cuts is no HTTP response any more.
-pub const CUT_BEFORE: Duration = Duration::from_secs(2);
+/// This long before the function's deadline, a stream ends after the current event.
+const STREAM_END_MARGIN: Duration = Duration::from_secs(5);
+/// This long before the function's deadline, a stream is cut off even within an event. If Lambda cut it off, the client
+/// would get an invalid HTTP response.
+pub const STREAM_CUT_OFF_MARGIN: Duration = Duration::from_secs(2);
 
-/// Most bytes of a body that are read before its fate is decided…
-const PEEKED_BYTES: usize = 16 * 1024;
-/// … and how long they are waited for.
-const PEEKED_WITHIN: Duration = Duration::from_secs(2);
-/// For an event stream shorter: it may be silent for a reason.
-const EVENTS_PEEKED_WITHIN: Duration = Duration::from_millis(500);
+/// The most bytes of a body that are read to decide what the client gets.
+const PEEK_MAX_BYTES: usize = 16 * 1024;
+/// How long these bytes are waited for.
+const PEEK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the bytes of an event stream are waited for: a shorter time, because an event stream may be silent at
+/// first.
+const EVENT_STREAM_PEEK_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A call and everything that decides about its response.
-pub struct Call<'a> {
+/// A request that was sent to the upstream, and everything else that the response to the client depends on.
+pub struct ForwardedRequest<'a> {
     pub authorized: Authorized<'a>,
     pub secret: &'a Secret,
     pub method: &'a Method,
@@ -53,91 +57,120 @@ pub struct Call<'a> {
     pub body: &'a RequestBody,
 }
 
-/// The response to the client.
+/// Returns the response to the client.
 ///
 /// # Errors
-/// When the upstream's cannot be passed on.
-pub async fn respond(call: &Call<'_>, upstream: reqwest::Response) -> Result<Response, McpError> {
+/// When the upstream's response cannot be forwarded.
+pub async fn respond(
+    request: &ForwardedRequest<'_>,
+    upstream: reqwest::Response,
+) -> Result<Response, McpError> {
     let (events, encoded) = (
         Media::of(upstream.headers()) == Media::Events,
         is_encoded(upstream.headers()),
     );
-    if call.opens_event_stream() && upstream.status().is_success() && events && encoded {
-        let what = "the MCP server encodes its event stream, which then cannot be passed on";
+    if request.opens_event_stream() && upstream.status().is_success() && events && encoded {
+        let what = "the MCP server compresses its event stream, so it cannot be forwarded";
         return Err(McpError::new(StatusCode::BAD_GATEWAY, SERVER_ERROR, what));
     }
-    let message = call.body.message();
-    let mut peeked = Peeked::new(upstream);
-    Ok(match judge(call, &message, &mut peeked).await {
-        Fate::Pass => passed_on(call, peeked),
-        Fate::Acknowledge => acknowledged(&peeked.upstream),
-        Fate::Refuse(refusal) => {
+    let message = request.body.message();
+    let mut peeked = PartlyReadResponse::new(upstream);
+    Ok(match decide(request, &message, &mut peeked).await {
+        Decision::PassThrough => passed_on(request, peeked),
+        Decision::Acknowledge => acknowledged(&peeked.upstream),
+        Decision::Refuse(refusal) => {
             let encoded = is_encoded(peeked.upstream.headers());
             if !encoded {
-                peeked.read_until(call.by(PEEKED_WITHIN), |_| false).await;
+                peeked.read_until(request.by(PEEK_TIMEOUT), |_| false).await;
             }
             let refused = Refused {
                 refusal,
                 status: peeked.upstream.status(),
                 headers: peeked.upstream.headers(),
-                text: (!encoded).then_some(&peeked.bytes[..peeked.bytes.len().min(PEEKED_BYTES)]),
+                text: (!encoded).then_some(&peeked.bytes[..peeked.bytes.len().min(PEEK_MAX_BYTES)]),
             };
-            refusal::respond(call.authorized, call.secret, &message, &refused)
+            refusal::respond(request.authorized, request.secret, &message, &refused)
         }
     })
 }
 
-/// What happens to a response.
+/// What the client gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Pass,
+enum Decision {
+    /// The response of the upstream.
+    PassThrough,
+    /// 202 without a body.
     Acknowledge,
+    /// An explanation of the refusal.
     Refuse(Refusal),
 }
 
-async fn judge(call: &Call<'_>, message: &Message<'_>, peeked: &mut Peeked) -> Fate {
+async fn decide(
+    request: &ForwardedRequest<'_>,
+    message: &Message<'_>,
+    peeked: &mut PartlyReadResponse,
+) -> Decision {
     let status = peeked.upstream.status();
     if status == StatusCode::FORBIDDEN {
-        return Fate::Refuse(Refusal::Forbidden);
+        return Decision::Refuse(Refusal::Forbidden);
     }
-    let opens = call.opens_event_stream() || (call.is_post() && message.opens_session());
+    let opens_session_or_stream =
+        request.opens_event_stream() || (request.is_post() && message.opens_session());
     match status {
-        // Clients begin a new session after this.
-        StatusCode::NOT_FOUND if call.headers.contains_key("mcp-session-id") => Fate::Pass,
-        StatusCode::NOT_FOUND if opens && is_unknown_method(call, peeked).await => Fate::Pass,
-        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE if opens => {
-            Fate::Refuse(Refusal::NotFound)
+        // Clients start a new session after this response.
+        StatusCode::NOT_FOUND if request.headers.contains_key("mcp-session-id") => {
+            Decision::PassThrough
         }
-        status if !status.is_success() => Fate::Pass,
-        _ if opens && !is_opened(call, peeked).await => Fate::Refuse(Refusal::NotMcp),
-        _ if !opens && call.is_post() && message.needs_acknowledgement_only() => {
-            if acknowledges(call, peeked).await {
-                Fate::Acknowledge
+        StatusCode::NOT_FOUND
+            if opens_session_or_stream && is_unknown_method(request, peeked).await =>
+        {
+            Decision::PassThrough
+        }
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE
+            if opens_session_or_stream =>
+        {
+            Decision::Refuse(Refusal::NotFound)
+        }
+        status if !status.is_success() => Decision::PassThrough,
+        _ if opens_session_or_stream && !looks_like_mcp(request, peeked).await => {
+            Decision::Refuse(Refusal::NotMcp)
+        }
+        _ if !opens_session_or_stream
+            && request.is_post()
+            && message.needs_acknowledgement_only() =>
+        {
+            if contains_no_json_rpc(request, peeked).await {
+                Decision::Acknowledge
             } else {
-                Fate::Pass
+                Decision::PassThrough
             }
         }
-        _ => Fate::Pass,
+        _ => Decision::PassThrough,
     }
 }
 
-/// Whether a 404 is the one with which a server of the 2026-07-28 revision says that it has no such method, above all
-/// no `initialize`: clients tell the revision by this pair of status and code (MCP 2026-07-28, Transports).
-async fn is_unknown_method(call: &Call<'_>, peeked: &mut Peeked) -> bool {
-    if call.is_http_sse() || is_encoded(peeked.upstream.headers()) {
+/// Whether a 404 has the JSON-RPC code for an unknown method. A server of the revision 2026-07-28 responds to
+/// `initialize` like this, and clients recognise the revision by this status and code (MCP 2026-07-28, Transports).
+async fn is_unknown_method(
+    request: &ForwardedRequest<'_>,
+    peeked: &mut PartlyReadResponse,
+) -> bool {
+    if request.is_http_sse() || is_encoded(peeked.upstream.headers()) {
         return false;
     }
-    peeked.read_until(call.by(PEEKED_WITHIN), |_| false).await;
+    peeked.read_until(request.by(PEEK_TIMEOUT), |_| false).await;
     ResponseError::parse(&peeked.bytes).is_some_and(|error| error.code == METHOD_NOT_FOUND)
 }
 
-/// Whether a 2xx to the first call is MCP: JSON or an event stream. Whatever is not labelled so counts if it is
-/// JSON-RPC, and what is labelled JSON counts unless it is empty or begins otherwise.
-async fn is_opened(call: &Call<'_>, peeked: &mut Peeked) -> bool {
+/// Whether a 2xx response to the first request looks like MCP. An event stream counts. A body with a JSON content type
+/// counts if its first byte is `{` or `[`, or did not arrive within the timeout. Any other body counts if it is
+/// JSON-RPC; if it was not read to its end, the first byte decides.
+async fn looks_like_mcp(request: &ForwardedRequest<'_>, peeked: &mut PartlyReadResponse) -> bool {
     let media = Media::of(peeked.upstream.headers());
-    if call.is_http_sse() {
-        // The response to POST comes over the stream: this one says hardly anything.
-        return if call.is_post() {
+    if request.is_http_sse() {
+        // The JSON-RPC response to a POST arrives over the event stream. Here it is only
+        // checked that the upstream did not send a web page.
+        return if request.is_post() {
             !is_page(peeked.upstream.headers())
         } else {
             media == Media::Events
@@ -159,9 +192,9 @@ async fn is_opened(call: &Call<'_>, peeked: &mut Peeked) -> bool {
             .copied()
             .find(|byte| !byte.is_ascii_whitespace())
     };
-    // Of JSON the first byte is enough: nothing waits for the rest.
+    // For JSON the first byte is enough, so the rest is not waited for.
     peeked
-        .read_until(call.by(PEEKED_WITHIN), |bytes| {
+        .read_until(request.by(PEEK_TIMEOUT), |bytes| {
             json && first(bytes).is_some()
         })
         .await;
@@ -183,8 +216,12 @@ fn is_page(headers: &HeaderMap) -> bool {
         .any(|page| essence.eq_ignore_ascii_case(page))
 }
 
-/// Whether a 2xx to a message that gets no response is without JSON-RPC. What cannot be known soon is not.
-async fn acknowledges(call: &Call<'_>, peeked: &mut Peeked) -> bool {
+/// Whether a 2xx response contains no JSON-RPC. If the body was not read to its end, the content type decides: `false`
+/// for JSON and event streams.
+async fn contains_no_json_rpc(
+    request: &ForwardedRequest<'_>,
+    peeked: &mut PartlyReadResponse,
+) -> bool {
     if peeked.is_empty_by_head() {
         return true;
     }
@@ -193,19 +230,21 @@ async fn acknowledges(call: &Call<'_>, peeked: &mut Peeked) -> bool {
         return media == Media::Other;
     }
     if media == Media::Events {
-        let by = call.by(EVENTS_PEEKED_WITHIN);
-        peeked.read_until(by, |bytes| !is_commentary(bytes)).await;
-        return peeked.is_whole() && is_commentary(&peeked.bytes);
+        let by = request.by(EVENT_STREAM_PEEK_TIMEOUT);
+        peeked
+            .read_until(by, |bytes| !contains_no_event(bytes))
+            .await;
+        return peeked.is_whole() && contains_no_event(&peeked.bytes);
     }
-    peeked.read_until(call.by(PEEKED_WITHIN), |_| false).await;
+    peeked.read_until(request.by(PEEK_TIMEOUT), |_| false).await;
     if peeked.is_whole() {
         return !Message::parse(&peeked.bytes).is_json_rpc();
     }
     media == Media::Other
 }
 
-/// Whether the beginning of an event stream holds no event.
-fn is_commentary(bytes: &[u8]) -> bool {
+/// Whether the start of an event stream contains no event, only comments and blank lines.
+fn contains_no_event(bytes: &[u8]) -> bool {
     bytes
         .strip_prefix(b"\xEF\xBB\xBF")
         .unwrap_or(bytes)
@@ -213,7 +252,7 @@ fn is_commentary(bytes: &[u8]) -> bool {
         .all(|line| matches!(line, [] | [b':', ..]))
 }
 
-/// 202 without a body, with what the upstream's headers say of anything else.
+/// 202 without a body, and with the upstream's headers except those that describe a body.
 fn acknowledged(upstream: &reqwest::Response) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::ACCEPTED;
@@ -232,7 +271,7 @@ fn acknowledged(upstream: &reqwest::Response) -> Response {
 }
 
 /// The upstream's response, streamed.
-fn passed_on(call: &Call<'_>, peeked: Peeked) -> Response {
+fn passed_on(request: &ForwardedRequest<'_>, peeked: PartlyReadResponse) -> Response {
     let head = &peeked.upstream;
     let events = Media::of(head.headers()) == Media::Events && !is_encoded(head.headers());
     let mut response = Response::new(Body::empty());
@@ -245,15 +284,15 @@ fn passed_on(call: &Call<'_>, peeked: Peeked) -> Response {
         app,
         caller,
         connection,
-    } = call.authorized;
+    } = request.authorized;
     let stream_max = app.config.stream_max;
     let stream_max = stream_max.map(|longest| Instant::now() + longest);
-    let deadline = caller.ends_at(END_BEFORE);
+    let deadline = caller.ends_at(STREAM_END_MARGIN);
     let limits = Limits {
         end_at: stream_max.into_iter().chain(deadline).min(),
-        cut_at: caller.ends_at(CUT_BEFORE),
+        cut_at: caller.ends_at(STREAM_CUT_OFF_MARGIN),
     };
-    *response.body_mut() = if events && call.opens_event_stream() {
+    *response.body_mut() = if events && request.opens_event_stream() {
         sse::body(
             app,
             connection,
@@ -268,7 +307,7 @@ fn passed_on(call: &Call<'_>, peeked: Peeked) -> Response {
     response
 }
 
-/// A body on its way to the client: comments go into events only, and only between them.
+/// The body for the client. Comments are inserted into event streams only, and only between two events.
 fn body<S>(events: bool, stream: S, limits: Limits) -> Body
 where
     S: Stream<Item = io::Result<Bytes>> + Send + 'static,
@@ -284,12 +323,13 @@ where
     }
 }
 
-impl Call<'_> {
+impl ForwardedRequest<'_> {
     fn is_post(&self) -> bool {
         self.method == Method::POST
     }
 
-    /// Whether it opens the stream of an HTTP+SSE upstream, over which everything else comes.
+    /// Whether the request opens the event stream of an HTTP+SSE upstream, over which all messages of the server
+    /// arrive.
     fn opens_event_stream(&self) -> bool {
         self.method == Method::GET && self.is_http_sse()
     }
@@ -298,22 +338,22 @@ impl Call<'_> {
         self.authorized.app.config.upstream.transport == Transport::Sse
     }
 
-    /// In so long a time, or when the host's is up.
+    /// The time after `within`, but not after the time at which streams are cut off.
     fn by(&self, within: Duration) -> Instant {
         let by = Instant::now() + within;
-        let end = self.authorized.caller.ends_at(CUT_BEFORE);
+        let end = self.authorized.caller.ends_at(STREAM_CUT_OFF_MARGIN);
         end.map_or(by, |end| by.min(end))
     }
 }
 
-/// A response of which the beginning may have been read.
-struct Peeked {
+/// A response whose first bytes may have been read already.
+struct PartlyReadResponse {
     upstream: reqwest::Response,
     bytes: BytesMut,
     end: Option<reqwest::Result<()>>,
 }
 
-impl Peeked {
+impl PartlyReadResponse {
     fn new(upstream: reqwest::Response) -> Self {
         Self {
             upstream,
@@ -322,7 +362,7 @@ impl Peeked {
         }
     }
 
-    /// Whether status and headers say that there is no body.
+    /// Whether the status and the headers show that there is no body.
     fn is_empty_by_head(&self) -> bool {
         matches!(
             self.upstream.status(),
@@ -330,14 +370,14 @@ impl Peeked {
         ) || self.upstream.content_length() == Some(0)
     }
 
-    /// Whether all of it was read.
+    /// Whether the whole body has been read.
     fn is_whole(&self) -> bool {
         matches!(self.end, Some(Ok(())))
     }
 
-    /// Reads on, until that is enough, too much, or too long.
+    /// Reads until `enough` returns true, `PEEK_MAX_BYTES` have arrived, or `by` has passed.
     async fn read_until(&mut self, by: Instant, enough: impl Fn(&[u8]) -> bool) {
-        while self.end.is_none() && self.bytes.len() < PEEKED_BYTES && !enough(&self.bytes) {
+        while self.end.is_none() && self.bytes.len() < PEEK_MAX_BYTES && !enough(&self.bytes) {
             let Ok(chunk) = timeout_at(by, self.upstream.chunk()).await else {
                 return;
             };
@@ -349,7 +389,7 @@ impl Peeked {
         }
     }
 
-    /// All of it, from the beginning.
+    /// The whole body, including the bytes that have been read already.
     fn into_stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         let begun = (!self.bytes.is_empty()).then(|| Ok(self.bytes.freeze()));
         let (end, rest) = match self.end {
@@ -359,7 +399,7 @@ impl Peeked {
         };
         stream::iter(begun.into_iter().chain(end))
             .chain(stream::iter(rest).flatten())
-            // Without the URL: its query may hold a key.
+            // Without the URL, because its query may contain a key.
             .map(|chunk| chunk.map_err(|error| io::Error::other(error.without_url())))
             .inspect_err(|error| {
                 let detail = causes(error);
@@ -375,16 +415,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_beginning_of_a_stream_without_an_event_is_known() {
+    fn comments_and_blank_lines_are_no_event() {
         for commentary in ["", "\n", ": ping\n\n", "\u{feff}: a\r\n: b", ":\r\r"] {
-            assert!(is_commentary(commentary.as_bytes()), "{commentary:?}");
+            assert!(contains_no_event(commentary.as_bytes()), "{commentary:?}");
         }
         for event in ["data: 1", ": ping\nid: 1", "\n\nevent", " : x"] {
-            assert!(!is_commentary(event.as_bytes()), "{event:?}");
+            assert!(!contains_no_event(event.as_bytes()), "{event:?}");
         }
     }
 
-    /// What comes of a stream that says nothing for half a minute, with the second at which it comes.
+    /// The chunks of a stream that is silent for 30 seconds, each with the second at which it arrives.
     async fn heard(events: bool) -> Vec<(u64, String)> {
         let began = Instant::now();
         let late = stream::once(async {

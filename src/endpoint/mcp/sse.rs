@@ -1,5 +1,5 @@
 //! Upstreams of the deprecated HTTP+SSE transport (MCP 2024-11-05): GET opens a stream whose first event names the URL
-//! for POST requests. The client gets a URL of ours instead, which leads to exactly that one.
+//! for POST requests. The client gets a URL of this proxy instead, which stands for exactly that URL.
 
 use std::{io, time::Duration};
 
@@ -22,13 +22,13 @@ use crate::{
     },
 };
 
-/// What our URLs for messages have after `/mcp/`.
+/// The prefix, after `/mcp/`, of the URLs to which clients send messages.
 const MESSAGE_PREFIX: &str = "message/";
 
 /// The upstream's URL for a request.
 ///
 /// # Errors
-/// When there is none.
+/// When the request is not forwarded.
 pub fn target(
     app: &App,
     connection: &Connection,
@@ -37,7 +37,7 @@ pub fn target(
 ) -> Result<Url, McpError> {
     let upstream = &app.upstream.config().url;
     let rest = path.rest();
-    // This is our own route, in which repeated slashes count as one.
+    // This is a route of the proxy, so repeated slashes count as one.
     if let Some(token) = rest.trim_start_matches('/').strip_prefix(MESSAGE_PREFIX) {
         let token = token.trim_start_matches('/');
         if parts.method != Method::POST {
@@ -65,7 +65,7 @@ pub fn target(
     target::resolve(upstream, rest, parts.uri.query()).ok_or_else(McpError::bad_path)
 }
 
-/// The upstream's stream, with our URL in the endpoint event.
+/// The upstream's event stream, with a URL of this proxy in the endpoint event.
 pub fn body<S>(
     app: &App,
     connection: &Connection,

@@ -1,38 +1,41 @@
-//! Who calls, at which base URL, and until when: from what AWS says, and from a distribution that proves itself.
+//! Who calls, at which base URL, and until when: from the event, and from the headers of a CloudFront distribution that
+//! sends the origin secret.
 
 use std::net::IpAddr;
 
 use http::{HeaderMap, StatusCode};
 use tokio::time::{Duration, Instant};
 
-use super::{RejectedByHost, event::ReceivedRequest, runtime_api::Invocation};
+use super::{HostErrorResponse, event::ReceivedRequest, runtime_api::Invocation};
 use crate::{
     app::{App, Caller},
     oauth::resource::BaseUrl,
 };
 
-/// What a distribution in front of us sends along to prove itself.
-const ORIGIN_SECRET: &str = "x-origin-secret";
-/// Where that distribution's function (infra/edge.yaml) writes who called it, over whatever the client sent.
-const VIEWER_ADDRESS: &str = "true-client-ip";
+/// The header in which a CloudFront distribution sends the secret that proves where the request comes from.
+const ORIGIN_SECRET_HEADER: &str = "x-origin-secret";
+/// The header in which the CloudFront distribution (infra/edge.yaml) sends the client's address. It replaces any value
+/// that the client sent.
+const VIEWER_ADDRESS_HEADER: &str = "true-client-ip";
 
-/// Who calls. With `origin_secret` in the secret, only requests that came through the distribution pass; while the
-/// secret cannot be read nobody is refused here: then nobody can give a PIN or reach the upstream anyway.
+/// Identifies the caller. If the secret contains `origin_secret`, only requests through the CloudFront distribution are
+/// accepted. While the secret cannot be read, no request is refused here: without it no PIN can be checked and the
+/// upstream cannot be reached.
 pub async fn identify(
     app: &App,
     received: &ReceivedRequest,
     invocation: &Invocation,
-) -> Result<Caller, RejectedByHost> {
+) -> Result<Caller, HostErrorResponse> {
     let base = match &app.config.base_url {
         Some(base) => base.clone(),
         None => BaseUrl::parse(&format!(
             "https://{}",
             received.domain_name.to_ascii_lowercase()
         ))
-        .map_err(|_| RejectedByHost {
+        .map_err(|_| HostErrorResponse {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             error: "server_error",
-            description: "the event holds no domain name, and BASE_URL is not set",
+            description: "the event has no domain name, and BASE_URL is not set",
         })?,
     };
     let secret = app.secrets.optional().await;
@@ -42,12 +45,12 @@ pub async fn identify(
         .and_then(|secret| secret.origin_secret.as_ref())
     {
         None => received.source,
-        Some(origin) => {
+        Some(origin_secret) => {
             let presented = headers
-                .get(ORIGIN_SECRET)
+                .get(ORIGIN_SECRET_HEADER)
                 .and_then(|value| value.to_str().ok());
-            if !presented.is_some_and(|presented| origin.is(presented)) {
-                return Err(RejectedByHost {
+            if !presented.is_some_and(|presented| origin_secret.is(presented)) {
+                return Err(HostErrorResponse {
                     status: StatusCode::FORBIDDEN,
                     error: "access_denied",
                     description: "this address is not for clients; use the one that you were given",
@@ -66,14 +69,19 @@ pub async fn identify(
 }
 
 fn viewer_address(headers: &HeaderMap) -> Option<IpAddr> {
-    headers.get(VIEWER_ADDRESS)?.to_str().ok()?.parse().ok()
+    headers
+        .get(VIEWER_ADDRESS_HEADER)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
-/// When the function will be ended, given as unix milliseconds, at a clock that counts seconds. A deadline that has
-/// passed is none: emulators say 1970.
+/// Converts the deadline (unix milliseconds) to an `Instant`. `now` is in whole seconds. Returns `None` for a deadline
+/// in the past, because emulators send 0.
 fn deadline(unix_ms: u64, now: u64) -> Option<Instant> {
     let now_ms = now * 1000;
-    // The current second may be nearly over: rather too early than too late.
+    // The current second may be almost over. A deadline that is too early is better than one that is too late.
     let left = unix_ms.saturating_sub(now_ms + 999);
     (unix_ms > now_ms).then(|| Instant::now() + Duration::from_millis(left))
 }
@@ -86,7 +94,7 @@ mod tests {
     fn a_viewer_address_is_one_address() {
         let read = |text: &str| {
             let mut headers = HeaderMap::new();
-            headers.insert(VIEWER_ADDRESS, text.parse().unwrap());
+            headers.insert(VIEWER_ADDRESS_HEADER, text.parse().unwrap());
             viewer_address(&headers).map(|address| address.to_string())
         };
         assert_eq!(read("203.0.113.9").as_deref(), Some("203.0.113.9"));

@@ -1,9 +1,9 @@
 //! A Function URL event (payload 2.0) as an HTTP request.
 //!
-//! The path and the query arrive partly decoded, and not every such text is a URI. They are encoded again and
-//! otherwise left as they are: no dot segment is resolved and no byte dropped, so that the rules of
-//! [`McpPath`](crate::oauth::resource::McpPath) judge what was sent. The `Host` and `X-Forwarded-*` headers play
-//! no part: clients choose them.
+//! Lambda partly decodes the path and the query, so they may contain characters that a URI cannot contain. These are
+//! encoded again. Nothing else changes: no dot segment is resolved and no byte dropped, so that the rules of
+//! [`McpPath`](crate::oauth::resource::McpPath) check what was sent. The headers `Host` and `X-Forwarded-*` are
+//! ignored, because clients choose them.
 
 use std::net::IpAddr;
 
@@ -14,9 +14,10 @@ use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest as Event;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 
-/// What cannot stand in a query as it is (RFC 3986 §3.4). `%` stays: it begins an escape, or is judged later.
+/// Characters that must be encoded in a query (RFC 3986 §3.4). `%` is not encoded: it is part of an escape, or
+/// `McpPath` rejects it.
 const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
-/// And in a path (RFC 3986 §3.3).
+/// Characters that must be encoded in a path (RFC 3986 §3.3).
 const PATH: &AsciiSet = &QUERY
     .add(b'?')
     .add(b'\\')
@@ -26,13 +27,13 @@ const PATH: &AsciiSet = &QUERY
     .add(b'|')
     .add(b'}');
 
-/// A request, and what AWS says of it.
+/// A request, and what the event says about its origin.
 pub struct ReceivedRequest {
     /// The request as sent.
     pub request: Request<Bytes>,
     /// The domain name it was sent to.
     pub domain_name: String,
-    /// The address it came from: the client's, or a distribution's.
+    /// The address it came from: the client's, or a CloudFront distribution's.
     pub source: Option<IpAddr>,
 }
 
@@ -41,12 +42,12 @@ pub struct ReceivedRequest {
 /// # Errors
 /// What is wrong with it, for the log.
 pub fn read(event: &[u8]) -> Result<ReceivedRequest, String> {
-    // serde's message may quote a value.
+    // Without serde's message, which may quote a value.
     let not_an_event =
         |error: serde_json::Error| format!("not a Function URL event ({:?})", error.classify());
-    // A header's bytes outside UTF-8 make an event that is not JSON (aws/aws-lambda-rust-runtime issue 509).
+    // A header with bytes that are not UTF-8 makes the event invalid JSON (aws/aws-lambda-rust-runtime issue 509).
     let mut payload: Value = serde_json::from_slice(event).map_err(not_an_event)?;
-    // The parsed parameters are AWS's reading; ours is of the raw query.
+    // AWS's parsed parameters are not used: this program parses the raw query itself.
     if let Some(fields) = payload.as_object_mut() {
         fields.remove("queryStringParameters");
     }
@@ -67,8 +68,8 @@ pub fn read(event: &[u8]) -> Result<ReceivedRequest, String> {
     )?;
     *request.headers_mut() = event.headers;
     if let Some(cookies) = event.cookies.filter(|cookies| !cookies.is_empty()) {
-        let cookies =
-            HeaderValue::from_str(&cookies.join("; ")).map_err(|_| "a cookie fits in no header")?;
+        let cookies = HeaderValue::from_str(&cookies.join("; "))
+            .map_err(|_| "a cookie contains characters that a header cannot contain")?;
         request.headers_mut().insert(COOKIE, cookies);
     }
     Ok(ReceivedRequest {
@@ -97,7 +98,7 @@ fn uri(path: &str, query: &str) -> Result<Uri, String> {
     Uri::builder()
         .path_and_query(text)
         .build()
-        .map_err(|error| format!("path and query are no URI: {error}"))
+        .map_err(|error| format!("the path and the query are not a valid URI: {error}"))
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The host on Lambda: Function URL events in, streamed responses out.
 //!
 //! * [`runtime_api`] – where invocations come from and responses go
-//! * [`event`] – an event as an HTTP request
+//! * [`event`] – converts an event to an HTTP request
 //! * [`caller`] – who calls, at which base URL, and until when
-//! * [`streamed_response`] – a response as a Function URL takes it
+//! * [`streamed_response`] – converts a response to the frames that a Function URL needs
 
 mod caller;
 mod event;
@@ -40,16 +40,17 @@ use crate::{
 use event::ReceivedRequest;
 use runtime_api::{Invocation, RuntimeApi, RuntimeApiError};
 
-/// How long the first poll waits for the table's and the secret's connections to open. Initialisation is billed, and
-/// what is not open by then opens with the first request.
+/// How long the first poll waits for the connections to `DynamoDB` and Secrets Manager. Initialisation is billed, and a
+/// connection that is not open by then is opened by the first request.
 const AWS_WARM_UP: Duration = Duration::from_millis(1500);
-/// The same for the upstream, which may be silent at a request without a credential: enough for a TLS handshake.
+/// The same for the upstream, which may not respond to a request without a credential. Long enough for a TLS handshake.
 const UPSTREAM_WARM_UP: Duration = Duration::from_millis(300);
-/// How long the end of a response waits for a refresh of the secret that runs beside it.
+/// How long the end of a response waits for a refresh of the secret that is still running.
 const SECRET_REFRESH_WAIT: Duration = Duration::from_secs(1);
 
-/// Runs the function as the environment says, until the environment ends it. Invalid settings end it at once, so
-/// that the initialisation fails where everybody sees it. `tls` says whom the outgoing side trusts.
+/// Reads the settings from the environment variables and handles invocations until Lambda stops the process. Invalid
+/// settings end the process at once, so that the deployment visibly fails. `tls` contains the root certificates for
+/// outgoing connections.
 pub async fn run(lookup: impl Fn(&str) -> Option<String>, tls: ClientConfig) -> ExitCode {
     let (clock, randomness) = (Clock::system(), Randomness::system());
     let runtime_api = lookup("AWS_LAMBDA_RUNTIME_API").unwrap_or_default();
@@ -62,10 +63,10 @@ pub async fn run(lookup: impl Fn(&str) -> Option<String>, tls: ClientConfig) -> 
     }
 }
 
-/// Reads the settings, starts the log, and joins everything together.
+/// Reads the settings, starts the log, and builds the [`App`].
 ///
 /// # Errors
-/// The exit code, after a log line that names every bad setting.
+/// The exit code, after a log line that names every invalid setting.
 pub async fn prepared(
     lookup: impl Fn(&str) -> Option<String>,
     tls: ClientConfig,
@@ -111,8 +112,8 @@ pub async fn prepared(
     ))
 }
 
-/// Opens the connections to table, secret and upstream side by side. Whether one fails matters to the request
-/// that needs it, not here.
+/// Opens the connections to `DynamoDB`, Secrets Manager and the upstream concurrently. Failures are ignored here. The
+/// request that needs the connection reports them.
 pub async fn warm_up(app: &App) {
     let aws = async { tokio::join!(app.store.warm_up(), app.secrets.get()) };
     let _ = tokio::join!(
@@ -121,7 +122,7 @@ pub async fn warm_up(app: &App) {
     );
 }
 
-/// Handles one invocation after the other. `runtime_api` is the value of `AWS_LAMBDA_RUNTIME_API`.
+/// Handles invocations one at a time. `runtime_api` is the value of `AWS_LAMBDA_RUNTIME_API`.
 pub async fn serve(app: App, runtime_api: &str) -> ExitCode {
     let Err(error) = serve_invocations(app, runtime_api).await;
     tracing::error!(
@@ -140,28 +141,30 @@ async fn serve_invocations(
     let router = endpoint::router(app.clone());
     loop {
         let invocation = api.next().await?;
-        let (response, to_head) = respond(&app, router.clone(), &invocation).await;
+        let (response, is_head_request) = respond(&app, router.clone(), &invocation).await;
         let secrets = app.secrets.clone();
-        // A refresh began with the request, so it is mostly over by now; what is not would freeze with the function.
+        // A refresh starts with the request and has usually finished by now. If not, wait for it: Lambda freezes the
+        // function after the response.
         let secret_settled = async move {
             let _ = tokio::time::timeout(SECRET_REFRESH_WAIT, secrets.settled()).await;
         };
         let request_id = invocation.request_id.clone();
-        let frames = streamed_response::frames(response, to_head, request_id, secret_settled).await;
+        let frames =
+            streamed_response::frames(response, is_head_request, request_id, secret_settled).await;
         if let Err(error) = api.respond(&invocation, frames).await {
-            // Lambda has given up on this invocation; whether it still has others, `next` will tell.
+            // Lambda has ended this invocation. If it has also ended the function, `next` fails.
             tracing::warn!(
                 event = "response_not_taken",
                 request_id = invocation.request_id,
                 detail = causes(&*error),
-                "the Runtime API did not take a response"
+                "the Runtime API did not accept a response"
             );
         }
     }
 }
 
-/// The response, and whether it is one to HEAD. Every invocation gets a response of ours: an error report would
-/// become a 502 without a word.
+/// The response, and whether the request was HEAD. Every invocation gets a response from this program. If it reported
+/// an error to Lambda, the client would get a 502 without a body.
 async fn respond(app: &App, router: Router, invocation: &Invocation) -> (Response, bool) {
     let received = match event::read(&invocation.event) {
         Ok(received) => received,
@@ -171,7 +174,7 @@ async fn respond(app: &App, router: Router, invocation: &Invocation) -> (Respons
                 request_id = invocation.request_id,
                 detail
             );
-            let bad_request = RejectedByHost {
+            let bad_request = HostErrorResponse {
                 status: StatusCode::BAD_REQUEST,
                 error: "invalid_request",
                 description: "the request cannot be read",
@@ -179,19 +182,19 @@ async fn respond(app: &App, router: Router, invocation: &Invocation) -> (Respons
             return (bad_request.into_response(), false);
         }
     };
-    let to_head = received.request.method() == Method::HEAD;
+    let is_head_request = received.request.method() == Method::HEAD;
     let response = AssertUnwindSafe(route(app, router, received, invocation))
         .catch_unwind()
         .await
         .unwrap_or_else(|_| {
-            let panicked = RejectedByHost {
+            let panicked = HostErrorResponse {
                 status: StatusCode::INTERNAL_SERVER_ERROR,
                 error: "server_error",
-                description: "something went wrong here",
+                description: "internal error; try again. The log has the request id",
             };
             panicked.into_response()
         });
-    (response, to_head)
+    (response, is_head_request)
 }
 
 async fn route(
@@ -203,7 +206,8 @@ async fn route(
     match caller::identify(app, &received, invocation).await {
         Ok(caller) => {
             let mut request = received.request.map(axum::body::Body::from);
-            // A Function URL may decode a compressed response or drop its content-encoding.
+            // A Function URL may decode a compressed response or drop its content-encoding, so compression is not
+            // requested.
             request.headers_mut().remove(ACCEPT_ENCODING);
             request.extensions_mut().insert(caller);
             router
@@ -223,14 +227,14 @@ async fn route(
     }
 }
 
-/// A request that no endpoint sees.
-pub struct RejectedByHost {
+/// The response to a request that does not reach the router.
+pub struct HostErrorResponse {
     status: StatusCode,
     error: &'static str,
     description: &'static str,
 }
 
-impl axum::response::IntoResponse for RejectedByHost {
+impl axum::response::IntoResponse for HostErrorResponse {
     fn into_response(self) -> Response {
         let body = json!({ "error": self.error, "error_description": self.description });
         let headers = [(CONTENT_TYPE, "application/json")];

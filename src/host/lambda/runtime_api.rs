@@ -1,8 +1,10 @@
-//! The Runtime API: the next invocation in, its response out, one at a time.
+//! The Runtime API: receives the next invocation and sends its response, one at a time.
 //!
-//! `lambda_runtime::Runtime` does the same, but without `TCP_NODELAY` on its connection (so each call waits for a
-//! delayed acknowledgement), with the prelude in packets of its own, with a 502 of Lambda's for an event that is not
-//! JSON, and without error trailers. docs/decisions.md has the figures.
+//! `lambda_runtime::Runtime` does the same, but (docs/decisions.md has the figures):
+//! * it does not set `TCP_NODELAY` on its connection, so each request waits for a delayed acknowledgement;
+//! * it sends the prelude in separate packets;
+//! * for an event that is not JSON the client gets a 502 from Lambda;
+//! * it does not send error trailers.
 
 use std::{convert::Infallible, error::Error};
 
@@ -22,23 +24,23 @@ use super::streamed_response::{ERROR_BODY_TRAILER, ERROR_TYPE_TRAILER};
 const NEXT_INVOCATION: &str = "/2018-06-01/runtime/invocation/next";
 const REQUEST_ID: &str = "lambda-runtime-aws-request-id";
 const DEADLINE_MS: &str = "lambda-runtime-deadline-ms";
-/// Must be repeated in the response when the invocation has it.
+/// If the invocation has this header, the response must repeat it.
 const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 
-/// Why the Runtime API cannot be used: the function cannot go on.
+/// Why the Runtime API cannot be used. The function then stops.
 pub type RuntimeApiError = Box<dyn Error + Send + Sync>;
 
 /// An event, and what the Runtime API says about it.
 pub struct Invocation {
-    /// The id that Lambda's own log lines have too.
+    /// The id that Lambda's own log lines also contain.
     pub request_id: String,
-    /// When the function will be ended, in milliseconds since 1970.
+    /// When Lambda stops this invocation, in milliseconds since 1970.
     pub deadline_unix_ms: u64,
     /// The event as sent. Normally JSON.
     pub event: Bytes,
-    /// What [`INVOCATION_ID`] says.
-    repeated_id: Option<HeaderValue>,
+    /// The value of [`INVOCATION_ID`], which the response must repeat.
+    id_to_repeat: Option<HeaderValue>,
 }
 
 /// The connection to the Runtime API.
@@ -49,11 +51,11 @@ impl RuntimeApi {
     /// A client for the address in `AWS_LAMBDA_RUNTIME_API`.
     ///
     /// # Errors
-    /// When that is not a host with a port, or a URL.
+    /// When that is neither a host with a port nor a URL.
     pub fn new(address: &str) -> Result<Self, RuntimeApiError> {
         let endpoint: Uri = address.parse()?;
         if endpoint.authority().is_none() {
-            return Err("AWS_LAMBDA_RUNTIME_API names no host".into());
+            return Err("AWS_LAMBDA_RUNTIME_API contains no host".into());
         }
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -67,36 +69,36 @@ impl RuntimeApi {
     /// Waits for the next invocation.
     ///
     /// # Errors
-    /// When the Runtime API does not give one.
+    /// When the Runtime API does not return one.
     pub async fn next(&self) -> Result<Invocation, RuntimeApiError> {
         let response = loop {
             let request = build_request().uri(NEXT_INVOCATION).body(Body::empty())?;
             let response = self.0.call(request).await?;
             match response.status() {
                 StatusCode::OK => break response,
-                // Emulators say so when nothing arrived for a while.
+                // Emulators respond with 204 when there was no invocation for some time.
                 StatusCode::NO_CONTENT => {}
                 status => return Err(format!("the next invocation was refused: {status}").into()),
             }
         };
         let (parts, body) = response.into_parts();
-        let request_id = text(&parts.headers, REQUEST_ID)
+        let request_id = header_text(&parts.headers, REQUEST_ID)
             .ok_or("the invocation has no request id")?
             .to_owned();
         Ok(Invocation {
             request_id,
-            deadline_unix_ms: text(&parts.headers, DEADLINE_MS)
+            deadline_unix_ms: header_text(&parts.headers, DEADLINE_MS)
                 .and_then(|text| text.parse().ok())
                 .unwrap_or(0),
             event: body.collect().await?.to_bytes(),
-            repeated_id: parts.headers.get(INVOCATION_ID).cloned(),
+            id_to_repeat: parts.headers.get(INVOCATION_ID).cloned(),
         })
     }
 
     /// Sends a streamed response, and returns when all of it is sent.
     ///
     /// # Errors
-    /// When the Runtime API does not take it.
+    /// When the Runtime API does not accept it.
     pub async fn respond<S>(
         &self,
         invocation: &Invocation,
@@ -121,7 +123,7 @@ impl RuntimeApi {
             .header(TRAILER, ERROR_TYPE_TRAILER.as_str())
             .header(TRAILER, ERROR_BODY_TRAILER.as_str())
             .body(Body::new(StreamBody::new(frames)))?;
-        if let Some(id) = &invocation.repeated_id {
+        if let Some(id) = &invocation.id_to_repeat {
             request.headers_mut().insert(INVOCATION_ID, id.clone());
         }
         let response: Response<_> = self.0.call(request).await?;
@@ -136,6 +138,6 @@ impl RuntimeApi {
     }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }

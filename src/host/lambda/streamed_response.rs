@@ -1,10 +1,10 @@
-//! A response as a streaming Function URL takes it: a prelude with status, headers and cookies, eight zero bytes, then
-//! the body as it comes.
+//! The format of a streamed response of a Function URL: a prelude with status, headers and cookies, eight zero bytes,
+//! then the body in pieces, as it is produced.
 //!
-//! A Function URL does to responses what a test on one machine does not show, and this module allows for it:
-//! * a streamed response with an empty body may never end for the client: there is always at least one byte;
-//! * `content-length` is renamed on the way: it is not sent;
-//! * a stream that is cut off would look complete: it ends with the documented error trailers.
+//! Function URLs change responses in ways that local tests do not show. Therefore:
+//! * a body has at least one byte, because for the client a streamed response with an empty body may never end;
+//! * `content-length` is not sent, because it would be renamed;
+//! * a stream that is cut off ends with the documented error trailers, because it would look complete otherwise.
 
 use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
 
@@ -22,14 +22,14 @@ use lambda_runtime::{Diagnostic, MetadataPrelude};
 
 use crate::error::causes;
 
-/// What separates the prelude from the body.
+/// The bytes between the prelude and the body.
 const SEPARATOR: [u8; 8] = [0; 8];
-/// The body where there is none.
-const EMPTY_BODY_STAND_IN: &[u8] = b"\n";
-/// How long the prelude waits for the first bytes of the body, so that both leave in one write. An event stream may
-/// begin with a long silence, and its client waits for the headers.
-const FIRST_BYTES_WAIT: Duration = Duration::from_millis(5);
-/// The trailers that report a stream which was cut off. Lambda documents them under "Building a custom runtime",
+/// Sent in place of an empty body.
+const EMPTY_BODY_PLACEHOLDER: &[u8] = b"\n";
+/// How long the prelude waits for the first bytes of the body, so that both are sent in one write. An event stream
+/// may be silent for a long time at first, and its client waits for the headers.
+const FIRST_BYTES_TIMEOUT: Duration = Duration::from_millis(5);
+/// The trailers that report that a stream was cut off. Lambda documents them under "Building a custom runtime",
 /// Response streaming.
 pub const ERROR_TYPE_TRAILER: HeaderName =
     HeaderName::from_static("lambda-runtime-function-error-type");
@@ -39,11 +39,11 @@ pub const ERROR_BODY_TRAILER: HeaderName =
 /// The type of such an error, in Lambda's form `category.reason`.
 const STREAM_CUT_OFF: &str = "Function.StreamCutOff";
 
-/// The frames to send to the Runtime API for this response. `to_head` for a response to HEAD, whose body must not be
-/// sent. The last frame is held back until `before_end` resolves: the function may be frozen right after it.
+/// The frames to send to the Runtime API for this response. If the request was HEAD, the body is not sent. The last
+/// frame is held back until `before_end` resolves: the function may be frozen right after it.
 pub async fn frames<F>(
     response: Response,
-    to_head: bool,
+    is_head_request: bool,
     request_id: String,
     before_end: F,
 ) -> impl Stream<Item = Result<Frame<Bytes>, std::convert::Infallible>> + Send + 'static
@@ -51,36 +51,36 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let (mut parts, body) = response.into_parts();
-    let mut body = GuardedBody::new(if to_head { Body::empty() } else { body });
+    let mut body = GuardedBody::new(if is_head_request { Body::empty() } else { body });
     let first = first_bytes(&mut body, &parts.headers).await;
-    let mut next = Next::Body;
+    let mut next = NextFrame::Body;
     let first = match first {
-        First::Bytes(bytes) => bytes,
-        First::Later => Bytes::new(),
-        First::Empty => {
-            // Clients on older SDKs refuse a 202 whose content type they do not know, docs/decisions.md.
+        FirstBytes::Bytes(bytes) => bytes,
+        FirstBytes::Later => Bytes::new(),
+        FirstBytes::Empty => {
+            // Older SDKs reject a 202 without a known content type (docs/decisions.md).
             parts
                 .headers
                 .entry(CONTENT_TYPE)
                 .or_insert(HeaderValue::from_static("application/json"));
-            next = Next::End;
-            Bytes::from_static(EMPTY_BODY_STAND_IN)
+            next = NextFrame::End;
+            Bytes::from_static(EMPTY_BODY_PLACEHOLDER)
         }
-        First::CutOff(detail) => {
+        FirstBytes::CutOff(detail) => {
             log_cut_off(&request_id, &detail);
             parts.status = StatusCode::BAD_GATEWAY;
             parts.headers = HeaderMap::from_iter([(
                 CONTENT_TYPE,
                 HeaderValue::from_static("application/json"),
             )]);
-            next = Next::End;
+            next = NextFrame::End;
             Bytes::from_static(
                 br#"{"error":"server_error","error_description":"the response was cut off before its first byte; try again"}"#,
             )
         }
     };
-    let state = State {
-        head: Some(head(parts.status, &parts.headers, &first)),
+    let state = FrameStream {
+        first_frame: Some(first_frame(parts.status, &parts.headers, &first)),
         body_has_bytes: !first.is_empty(),
         body,
         next,
@@ -92,78 +92,78 @@ where
     })
 }
 
-struct State<F> {
+struct FrameStream<F> {
     /// The first frame, until it is sent.
-    head: Option<Bytes>,
+    first_frame: Option<Bytes>,
     body: GuardedBody,
     body_has_bytes: bool,
-    next: Next,
+    next: NextFrame,
     request_id: String,
     before_end: std::pin::Pin<Box<F>>,
 }
 
-/// What follows the frame that was sent last.
-enum Next {
+/// What the next frame comes from.
+enum NextFrame {
     Body,
     End,
     Nothing,
 }
 
-impl<F: Future<Output = ()> + Send> State<F> {
+impl<F: Future<Output = ()> + Send> FrameStream<F> {
     async fn next_frame(&mut self) -> Option<Frame<Bytes>> {
-        if let Some(head) = self.head.take() {
-            return Some(Frame::data(head));
+        if let Some(bytes) = self.first_frame.take() {
+            return Some(Frame::data(bytes));
         }
-        if matches!(self.next, Next::Body) {
+        if matches!(self.next, NextFrame::Body) {
             match self.body.next().await {
                 Some(Ok(bytes)) => {
                     self.body_has_bytes = true;
                     return Some(Frame::data(bytes));
                 }
                 Some(Err(detail)) => {
-                    self.next = Next::Nothing;
+                    self.next = NextFrame::Nothing;
                     log_cut_off(&self.request_id, &detail);
                     self.before_end.as_mut().await;
                     return Some(Frame::trailers(cut_off_trailers()));
                 }
-                None => self.next = Next::End,
+                None => self.next = NextFrame::End,
             }
             if !self.body_has_bytes {
-                return Some(Frame::data(Bytes::from_static(EMPTY_BODY_STAND_IN)));
+                return Some(Frame::data(Bytes::from_static(EMPTY_BODY_PLACEHOLDER)));
             }
         }
-        if matches!(self.next, Next::End) {
-            self.next = Next::Nothing;
+        if matches!(self.next, NextFrame::End) {
+            self.next = NextFrame::Nothing;
             self.before_end.as_mut().await;
         }
         None
     }
 }
 
-/// The prelude, the separator, and what is there of the body, in one piece: as separate writes they would reach the
+/// The prelude, the separator, and the first bytes of the body in one frame: as separate writes they would reach the
 /// Runtime API in separate packets.
-fn head(status: StatusCode, headers: &HeaderMap, first_bytes: &[u8]) -> Bytes {
+fn first_frame(status: StatusCode, headers: &HeaderMap, first_bytes: &[u8]) -> Bytes {
     let prelude = MetadataPrelude {
-        // A preflight's 204 cannot carry a body.
+        // The placeholder byte is a body, which 204 cannot have. So 200 is sent.
         status_code: if status == StatusCode::NO_CONTENT {
             StatusCode::OK
         } else {
             status
         },
-        headers: single_valued(headers),
+        headers: joined_headers(headers),
         cookies: text_values(headers, &SET_COOKIE),
     };
     let prelude = serde_json::to_vec(&prelude).unwrap_or_default();
-    let mut head = BytesMut::with_capacity(prelude.len() + SEPARATOR.len() + first_bytes.len());
-    head.put_slice(&prelude);
-    head.put_slice(&SEPARATOR);
-    head.put_slice(first_bytes);
-    head.freeze()
+    let mut frame = BytesMut::with_capacity(prelude.len() + SEPARATOR.len() + first_bytes.len());
+    frame.put_slice(&prelude);
+    frame.put_slice(&SEPARATOR);
+    frame.put_slice(first_bytes);
+    frame.freeze()
 }
 
-/// Each header once: the prelude is a JSON object of strings. Several values become one list (RFC 9110 §5.3); values
-/// outside ASCII cannot be represented there and are dropped.
-fn single_valued(headers: &HeaderMap) -> HeaderMap {
+/// The headers, each once, because the prelude is a JSON object of strings. Several values are joined into one list
+/// (RFC 9110 §5.3). Values outside ASCII cannot be represented there and are dropped.
+fn joined_headers(headers: &HeaderMap) -> HeaderMap {
     const NOT_SENT: [HeaderName; 4] = [CONTENT_LENGTH, DATE, SET_COOKIE, TRANSFER_ENCODING];
     let joined = |name: &HeaderName| {
         let values = text_values(headers, name);
@@ -186,34 +186,35 @@ fn text_values(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
         .collect()
 }
 
-/// What is known of the body when the prelude is due.
-enum First {
+/// What is known about the body when the prelude has to be sent.
+enum FirstBytes {
     Bytes(Bytes),
-    /// Nothing within [`FIRST_BYTES_WAIT`].
+    /// No bytes within [`FIRST_BYTES_TIMEOUT`].
     Later,
     Empty,
     CutOff(String),
 }
 
-async fn first_bytes(body: &mut GuardedBody, headers: &HeaderMap) -> First {
+async fn first_bytes(body: &mut GuardedBody, headers: &HeaderMap) -> FirstBytes {
     let next = body.next();
     let first = if headers.contains_key(CONTENT_TYPE) {
-        match tokio::time::timeout(FIRST_BYTES_WAIT, next).await {
+        match tokio::time::timeout(FIRST_BYTES_TIMEOUT, next).await {
             Ok(first) => first,
-            Err(_) => return First::Later,
+            Err(_) => return FirstBytes::Later,
         }
     } else {
-        // Whether it needs a content type depends on whether there is a body.
+        // Only an empty body gets a content type, so wait until it is known whether there is a body.
         next.await
     };
     match first {
-        Some(Ok(bytes)) => First::Bytes(bytes),
-        Some(Err(detail)) => First::CutOff(detail),
-        None => First::Empty,
+        Some(Ok(bytes)) => FirstBytes::Bytes(bytes),
+        Some(Err(detail)) => FirstBytes::CutOff(detail),
+        None => FirstBytes::Empty,
     }
 }
 
-/// A body whose panics are errors: the HTTP client polls it where a panic would end the process.
+/// Turns a panic of the body into an error. The HTTP client polls the body outside `catch_unwind`, where a panic would
+/// end the process.
 struct GuardedBody(Option<Body>);
 
 impl GuardedBody {
@@ -221,8 +222,8 @@ impl GuardedBody {
         Self(Some(body))
     }
 
-    /// The next bytes, never none of them; what went wrong, once; then `None`. Trailers are dropped: the Runtime API
-    /// has no place for them. Nothing is lost when the future is dropped.
+    /// Returns the next bytes (never empty). After an error, returns it once and then `None`. Cancel-safe. Trailers are
+    /// dropped, because the Runtime API cannot transmit them.
     async fn next(&mut self) -> Option<Result<Bytes, String>> {
         loop {
             let polled = AssertUnwindSafe(self.0.as_mut()?.frame())
@@ -253,7 +254,7 @@ impl GuardedBody {
 fn cut_off_trailers() -> HeaderMap {
     let diagnostic = Diagnostic {
         error_type: STREAM_CUT_OFF.to_owned(),
-        // Nothing of the cause: the log has it.
+        // Without the cause, which only the log contains.
         error_message: "the response was cut off".to_owned(),
     };
     let body = serde_json::to_vec(&diagnostic).unwrap_or_default();
@@ -283,8 +284,11 @@ mod tests {
     use super::*;
 
     /// The prelude, the data frames after it, and the trailers.
-    async fn sent(response: Response, to_head: bool) -> (Value, Vec<Bytes>, Option<HeaderMap>) {
-        let frames = frames(response, to_head, "id".to_owned(), async {}).await;
+    async fn sent(
+        response: Response,
+        is_head_request: bool,
+    ) -> (Value, Vec<Bytes>, Option<HeaderMap>) {
+        let frames = frames(response, is_head_request, "id".to_owned(), async {}).await;
         let (mut data, mut trailers) = (Vec::new(), None);
         for frame in frames.collect::<Vec<_>>().await {
             match frame.unwrap().into_data() {
@@ -324,7 +328,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn headers_are_single_valued_and_cookies_apart() {
+    async fn headers_are_joined_into_one_value_and_cookies_are_separate() {
         let headers = [
             (VARY, "origin"),
             (VARY, "accept"),
@@ -343,7 +347,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_response_is_empty_and_what_was_gets_a_content_type() {
+    async fn an_empty_response_gets_one_byte_and_a_content_type() {
         let late = || {
             Body::from_stream(stream::once(async {
                 tokio::task::yield_now().await;
@@ -351,7 +355,7 @@ mod tests {
             }))
         };
         let text = [(CONTENT_TYPE, "text/plain")];
-        for (given, to_head, status, content_type) in [
+        for (given, is_head_request, status, content_type) in [
             (
                 response(202, &[], Body::empty()),
                 false,
@@ -385,7 +389,7 @@ mod tests {
             (response(202, &[], late()), false, 202, "application/json"),
             (response(202, &text, late()), false, 202, "text/plain"),
         ] {
-            let (prelude, data, trailers) = sent(given, to_head).await;
+            let (prelude, data, trailers) = sent(given, is_head_request).await;
             assert_eq!(prelude["statusCode"], status);
             assert_eq!(prelude["headers"]["content-type"], content_type);
             assert_eq!((data, trailers), (vec![Bytes::from("\n")], None));
@@ -393,7 +397,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_prelude_travels_with_the_first_bytes_if_they_come_soon() {
+    async fn the_prelude_is_sent_with_the_first_bytes_if_they_arrive_soon() {
         let pieces = |wait_ms| {
             Body::from_stream(stream::iter(["one", "two"]).then(move |piece| async move {
                 tokio::time::sleep(Duration::from_millis(wait_ms)).await;
@@ -460,7 +464,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_waits_and_the_data_does_not() {
+    async fn only_the_end_of_the_response_waits_for_before_end() {
         let (finish, finished) = tokio::sync::oneshot::channel::<()>();
         let before_end = async {
             let _ = finished.await;

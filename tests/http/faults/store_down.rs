@@ -206,6 +206,39 @@ async fn a_call_succeeds_even_if_its_time_of_use_cannot_be_stored() {
     assert_eq!(w.status(&one.access).await, 200);
 }
 
+/// A lost extension of the client's record does not fail the refresh, and the next refresh extends it.
+#[tokio::test]
+async fn a_client_whose_extension_failed_is_extended_at_the_next_refresh() {
+    const DAY: u64 = 86_400;
+    /// The SDK's standard number of attempts.
+    const ATTEMPTS: usize = 3;
+    let wire = Wire::new();
+    let w = wire.world(&[]).await;
+    let mut one = w.connect().await;
+    // After 40 days the client's record is due, and all attempts to extend it are lost.
+    for (seconds, lost, updates) in [
+        (20 * DAY, 0, 1),
+        (20 * DAY, ATTEMPTS, ATTEMPTS + 1),
+        (1, 0, 2),
+        (1, 0, 1),
+    ] {
+        let seen = Arc::new(AtomicUsize::new(0));
+        let count = seen.clone();
+        wire.decide(move |operation| {
+            if operation == "UpdateItem" && count.fetch_add(1, Ordering::SeqCst) < lost {
+                Fate::Lose
+            } else {
+                Fate::Pass
+            }
+        });
+        w.advance_clock(seconds);
+        let response = w.refresh(&one.client_id, &one.refresh).await;
+        assert_eq!(response.status, 200, "{}", response.text);
+        assert_eq!(seen.load(Ordering::SeqCst), updates);
+        one = Connected::read(&one.client_id, "", &response.json());
+    }
+}
+
 fn live(w: &World) -> Vec<String> {
     w.dump()
         .into_iter()
