@@ -2,7 +2,11 @@
 
 use subtle::ConstantTimeEq as _;
 
-use super::{documents, error::ApiError};
+use super::{
+    client_lookup::{Found, Lookup, NotFound},
+    documents,
+    error::ApiError,
+};
 use crate::{
     app::{App, Caller},
     config::Registration,
@@ -13,7 +17,7 @@ use crate::{
         error::{ErrorCode, OAuthError},
     },
     secrets::PreRegistered,
-    store::record::{Client, NEVER_EXPIRES, StoredDocument},
+    store::record::{Client, NEVER_EXPIRES},
 };
 
 /// Seconds for which a client is kept from its last grant or refresh. Claude Desktop cannot recover when its client is
@@ -112,42 +116,13 @@ pub async fn authenticate_alone(app: &App, presented: &PresentedClient) -> Resul
     }
 }
 
-/// Why there is no client to go on with.
-pub enum Unknown {
-    /// Nobody registered this id.
-    NotRegistered,
-    /// Its document would have to be fetched, which was not wanted.
-    NotFetched,
-    /// Its document cannot be had or is not acceptable; a sentence for the page.
-    Document(String),
-    /// This address has made us fetch too many documents; the seconds until the next.
-    TooManyFetches(u64),
-    /// We, or the operator, must act.
-    Unavailable(Unavailable),
-}
-
-impl From<Unavailable> for Unknown {
-    fn from(error: Unavailable) -> Self {
-        Self::Unavailable(error)
-    }
-}
-
-/// What may be done to find a client that describes itself in a document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lookup {
-    /// Fetch the document when there is no fresh copy, and keep it.
-    Fetch,
-    /// Use the copy that there is, whatever its age.
-    Keep,
-}
-
 /// The client with this id, wherever it is known from.
 pub async fn find(
     app: &App,
     caller: &Caller,
     client_id: &str,
     lookup: Lookup,
-) -> Result<Found, Unknown> {
+) -> Result<Found, NotFound> {
     if is_document(client_id) && app.config.registration != Registration::Closed {
         return match lookup {
             Lookup::Fetch => documents::client(app, caller, client_id).await,
@@ -159,22 +134,5 @@ pub async fn find(
     registered(app, client_id)
         .await?
         .map(Found::from)
-        .ok_or(Unknown::NotRegistered)
-}
-
-/// A client, and its document if that was fetched for it and is not kept yet.
-pub struct Found {
-    /// The client.
-    pub client: Client,
-    /// For [`documents::keep`].
-    pub fetched: Option<StoredDocument>,
-}
-
-impl From<Client> for Found {
-    fn from(client: Client) -> Self {
-        Self {
-            client,
-            fetched: None,
-        }
-    }
+        .ok_or(NotFound::NotRegistered)
 }

@@ -1,6 +1,6 @@
 //! Clients that describe themselves in a document at their id (draft-ietf-oauth-client-id-metadata-document).
 
-use super::clients::{Found, Unknown};
+use super::client_lookup::{Found, NotFound};
 use crate::{
     app::{App, Caller},
     client_document::{DocumentUrl, FetchError, Fetched, Validators, bundled},
@@ -18,12 +18,12 @@ const COPY_LIFETIME_SECONDS: u64 = 7 * 86_400;
 ///
 /// Anybody can make us fetch: each fetch takes from the caller's write limit, and what was fetched is only kept by
 /// [`keep`], after the redirect URI was proven against it.
-pub async fn client(app: &App, caller: &Caller, client_id: &str) -> Result<Found, Unknown> {
+pub async fn client(app: &App, caller: &Caller, client_id: &str) -> Result<Found, NotFound> {
     let url =
-        DocumentUrl::parse(client_id).map_err(|error| Unknown::Document(error.to_string()))?;
+        DocumentUrl::parse(client_id).map_err(|error| NotFound::Document(error.to_string()))?;
     if app.bases(caller).any(|base| is_below(client_id, base)) {
         let reason = "The client id is an address of this server.";
-        return Err(Unknown::Document(reason.to_owned()));
+        return Err(NotFound::Document(reason.to_owned()));
     }
     let now = app.clock.now();
     let copy = app.store.document(client_id, now).await?;
@@ -32,7 +32,7 @@ pub async fn client(app: &App, caller: &Caller, client_id: &str) -> Result<Found
     }
     app.write_limits
         .take(caller.address, now)
-        .map_err(Unknown::TooManyFetches)?;
+        .map_err(NotFound::TooManyFetches)?;
     let known = copy.as_ref().map(|copy| Validators {
         etag: copy.etag.clone(),
         last_modified: copy.last_modified.clone(),
@@ -40,7 +40,7 @@ pub async fn client(app: &App, caller: &Caller, client_id: &str) -> Result<Found
     match app.documents.fetch(&url, &known.unwrap_or_default()).await {
         Ok(fetched) => {
             let copy = renewed(fetched, copy, now)
-                .ok_or_else(|| Unknown::Document(FetchError::Status(304).to_string()))?;
+                .ok_or_else(|| NotFound::Document(FetchError::Status(304).to_string()))?;
             // Checked before it is kept: an invalid one must not replace a valid one.
             let client = described(client_id, &url, &copy.body)?;
             Ok(Found {
@@ -49,11 +49,11 @@ pub async fn client(app: &App, caller: &Caller, client_id: &str) -> Result<Found
             })
         }
         // Gone is gone: its publisher took it back.
-        Err(error @ FetchError::Status(404 | 410)) => Err(Unknown::Document(error.to_string())),
+        Err(error @ FetchError::Status(404 | 410)) => Err(NotFound::Document(error.to_string())),
         Err(error) => {
             let kept = copy.as_ref().map(|copy| copy.body.as_str());
             let Some(body) = kept.or_else(|| bundled(client_id)) else {
-                return Err(Unknown::Document(error.to_string()));
+                return Err(NotFound::Document(error.to_string()));
             };
             tracing::warn!(
                 event = "document_unavailable",
@@ -86,14 +86,14 @@ fn is_below(client_id: &str, base: &BaseUrl) -> bool {
 }
 
 /// The same from the copy that there is, for who may not make us fetch or write anything.
-pub async fn kept_client(app: &App, client_id: &str) -> Result<Client, Unknown> {
+pub async fn kept_client(app: &App, client_id: &str) -> Result<Client, NotFound> {
     let url =
-        DocumentUrl::parse(client_id).map_err(|error| Unknown::Document(error.to_string()))?;
+        DocumentUrl::parse(client_id).map_err(|error| NotFound::Document(error.to_string()))?;
     let copy = app.store.document(client_id, app.clock.now()).await?;
     let kept = copy.as_ref().map(|copy| copy.body.as_str());
     match kept.or_else(|| bundled(client_id)) {
         Some(body) => described(client_id, &url, body),
-        None => Err(Unknown::NotFetched),
+        None => Err(NotFound::NotFetched),
     }
 }
 
@@ -119,9 +119,9 @@ fn renewed(fetched: Fetched, copy: Option<StoredDocument>, now: u64) -> Option<S
     }
 }
 
-fn described(client_id: &str, url: &DocumentUrl, body: &str) -> Result<Client, Unknown> {
+fn described(client_id: &str, url: &DocumentUrl, body: &str) -> Result<Client, NotFound> {
     let metadata = ClientMetadata::from_document(client_id, body.as_bytes())
-        .map_err(|error| Unknown::Document(error.description.into_owned()))?;
+        .map_err(|error| NotFound::Document(error.description.into_owned()))?;
     Ok(Client {
         client_id: client_id.to_owned(),
         client_name: metadata.client_name,

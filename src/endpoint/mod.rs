@@ -5,13 +5,14 @@
 //! * [`mcp`] – the protected resource
 //! * [`connections`], [`landing`] – pages for the owner
 //! * [`route`] – which path is which endpoint
-//! * [`clients`], [`documents`] – finding a client and letting it authenticate
+//! * [`clients`], [`documents`], [`client_lookup`] – finding a client and letting it authenticate
 //! * [`pin`], [`browser`], [`body`] – what forms need
 //! * [`response`], [`error`], [`cors`], [`log`] – what responses need
 
 mod authorize;
 mod body;
 mod browser;
+mod client_lookup;
 mod clients;
 mod connections;
 mod cors;

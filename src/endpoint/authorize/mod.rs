@@ -13,7 +13,8 @@ use http::{HeaderMap, Request, StatusCode, header::USER_AGENT as USER_AGENT_HEAD
 
 use super::{
     body, browser,
-    clients::{self, CLIENT_LIFETIME_SECONDS, Lookup, Unknown},
+    client_lookup::{Lookup, NotFound},
+    clients::{self, CLIENT_LIFETIME_SECONDS},
     documents,
     error::PageError,
     pin::{self, PinCheck},
@@ -124,11 +125,11 @@ async fn check(
         .map_err(|error| pages::bad_link(error.description))?;
     let found = match clients::find(app, caller, client_id, lookup).await {
         Ok(found) => found,
-        Err(Unknown::TooManyFetches(wait)) => return Err(pages::too_many_pages(wait)),
-        Err(Unknown::NotFetched) => return Ok(Checked::NotFetched),
-        Err(Unknown::NotRegistered) => return Err(pages::unknown_client()),
-        Err(Unknown::Document(reason)) => return Err(pages::bad_document(reason)),
-        Err(Unknown::Unavailable(error)) => return Err(error.into()),
+        Err(NotFound::TooManyFetches(wait)) => return Err(pages::too_many_pages(wait)),
+        Err(NotFound::NotFetched) => return Ok(Checked::NotFetched),
+        Err(NotFound::NotRegistered) => return Err(pages::unknown_client()),
+        Err(NotFound::Document(reason)) => return Err(pages::bad_document(reason)),
+        Err(NotFound::Unavailable(error)) => return Err(error.into()),
     };
     let client = found.client;
     let target = RedirectTarget::validate(&client.redirect_uris, &params, &caller.base)

@@ -1,0 +1,52 @@
+//! How a client is looked for, and what comes of it: the types that `clients` and `documents` share.
+
+use crate::{
+    error::Unavailable,
+    store::record::{Client, StoredDocument},
+};
+
+/// Why there is no client to go on with.
+pub enum NotFound {
+    /// Nobody registered this id.
+    NotRegistered,
+    /// Its document would have to be fetched, which was not wanted.
+    NotFetched,
+    /// Its document cannot be had or is not acceptable; a sentence for the page.
+    Document(String),
+    /// This address has made us fetch too many documents; the seconds until the next.
+    TooManyFetches(u64),
+    /// We, or the operator, must act.
+    Unavailable(Unavailable),
+}
+
+impl From<Unavailable> for NotFound {
+    fn from(error: Unavailable) -> Self {
+        Self::Unavailable(error)
+    }
+}
+
+/// What may be done to find a client that describes itself in a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// Fetch the document when there is no fresh copy, and keep it.
+    Fetch,
+    /// Use the copy that there is, whatever its age.
+    Keep,
+}
+
+/// A client, and its document if that was fetched for it and is not kept yet.
+pub struct Found {
+    /// The client.
+    pub client: Client,
+    /// To be kept once the redirect URI was proven.
+    pub fetched: Option<StoredDocument>,
+}
+
+impl From<Client> for Found {
+    fn from(client: Client) -> Self {
+        Self {
+            client,
+            fetched: None,
+        }
+    }
+}
