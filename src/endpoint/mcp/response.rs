@@ -76,9 +76,9 @@ pub async fn respond(
     let message = request.body.message();
     let mut peeked = PartlyReadResponse::new(upstream);
     Ok(match decide(request, &message, &mut peeked).await {
-        Decision::PassThrough => passed_on(request, peeked),
-        Decision::Acknowledge => acknowledged(&peeked.upstream),
-        Decision::Refuse(refusal) => {
+        Handling::PassThrough => passed_on(request, peeked),
+        Handling::Acknowledge => acknowledged(&peeked.upstream),
+        Handling::Refuse(refusal) => {
             let encoded = is_encoded(peeked.upstream.headers());
             if !encoded {
                 peeked.read_until(request.by(PEEK_TIMEOUT), |_| false).await;
@@ -96,7 +96,7 @@ pub async fn respond(
 
 /// What the client gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Decision {
+enum Handling {
     /// The response of the upstream.
     PassThrough,
     /// 202 without a body.
@@ -109,43 +109,43 @@ async fn decide(
     request: &ForwardedRequest<'_>,
     message: &Message<'_>,
     peeked: &mut PartlyReadResponse,
-) -> Decision {
+) -> Handling {
     let status = peeked.upstream.status();
     if status == StatusCode::FORBIDDEN {
-        return Decision::Refuse(Refusal::Forbidden);
+        return Handling::Refuse(Refusal::Forbidden);
     }
     let opens_session_or_stream =
         request.opens_event_stream() || (request.is_post() && message.opens_session());
     match status {
         // Clients start a new session after this response.
         StatusCode::NOT_FOUND if request.headers.contains_key("mcp-session-id") => {
-            Decision::PassThrough
+            Handling::PassThrough
         }
         StatusCode::NOT_FOUND
             if opens_session_or_stream && is_unknown_method(request, peeked).await =>
         {
-            Decision::PassThrough
+            Handling::PassThrough
         }
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE
             if opens_session_or_stream =>
         {
-            Decision::Refuse(Refusal::NotFound)
+            Handling::Refuse(Refusal::NotFound)
         }
-        status if !status.is_success() => Decision::PassThrough,
+        status if !status.is_success() => Handling::PassThrough,
         _ if opens_session_or_stream && !looks_like_mcp(request, peeked).await => {
-            Decision::Refuse(Refusal::NotMcp)
+            Handling::Refuse(Refusal::NotMcp)
         }
         _ if !opens_session_or_stream
             && request.is_post()
             && message.needs_acknowledgement_only() =>
         {
             if contains_no_json_rpc(request, peeked).await {
-                Decision::Acknowledge
+                Handling::Acknowledge
             } else {
-                Decision::PassThrough
+                Handling::PassThrough
             }
         }
-        _ => Decision::PassThrough,
+        _ => Handling::PassThrough,
     }
 }
 
