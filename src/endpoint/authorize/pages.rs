@@ -41,8 +41,8 @@ pub fn consent(
     response::page(status, page.render())
 }
 
-/// What pinned headers take away, in words. Only headers that are known to hold no key are shown; others, and those from
-/// the secret, are mentioned.
+/// What pinned headers take away, in words. Only headers that are known to hold no key are shown; others are mentioned,
+/// wherever they are pinned.
 fn restrictions<'a>(
     pinned: impl IntoIterator<Item = &'a (HeaderName, HeaderValue)>,
 ) -> Vec<String> {
