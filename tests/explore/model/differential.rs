@@ -1,0 +1,1 @@
+//! The table of the model answers as the embedded engine does.
