@@ -163,13 +163,16 @@ fn everybody(times: usize, faults: u8) -> Search {
     })
 }
 
-fn report(search: &Search, explored: &Explored) {
+/// Explores a scenario completely, at random if it is too large, and reports how much that was.
+fn explore(mut search: Search) -> Explored {
+    let explored = search.exhaustively();
     println!("{}: {explored}", search.name());
+    explored
 }
 
 #[test]
-fn all() {
-    for mut search in [
+fn no_order_of_calls_breaks_an_invariant() {
+    for search in [
         refreshers(1, 1),
         revocation(true, 1, 0),
         revocation(false, 1, 0),
@@ -177,8 +180,35 @@ fn all() {
         redemption(1),
         two_redemptions(0),
     ] {
-        let explored = search.exhaustively();
-        report(&search, &explored);
+        let explored = explore(search);
         assert!(explored.interleavings > 50, "{explored}");
     }
+}
+
+#[test]
+#[ignore = "takes minutes: the documentation of this module has the command"]
+fn more_actors_and_more_faults_break_no_invariant() {
+    for search in [
+        refreshers(1, 3),
+        refreshers(2, 2),
+        revocation(true, 2, 1),
+        revocation(false, 2, 1),
+        replay(2, 1),
+        redemption(4),
+        two_redemptions(2),
+        everybody(1, 0),
+    ] {
+        explore(search);
+    }
+}
+
+#[test]
+#[ignore = "takes minutes: the documentation of this module has the command"]
+#[expect(clippy::disallowed_methods, reason = "who asks for more asks in the environment")]
+fn random_orders_of_everybody_break_no_invariant() {
+    let number = |name: &str| std::env::var(name).ok()?.parse().ok();
+    let walks = number("MODEL_WALKS").unwrap_or(10_000);
+    let mut search = everybody(2, 3);
+    let explored = search.at_random(number("MODEL_SEED").unwrap_or(1), walks);
+    println!("{}, at random: {explored}", search.name());
 }
