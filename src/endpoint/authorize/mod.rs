@@ -18,7 +18,7 @@ use super::{
     documents,
     error::PageError,
     pin::{self, PinCheck},
-    response,
+    response, write_limit,
 };
 use crate::{
     app::{App, Caller},
@@ -54,15 +54,15 @@ pub async fn get(
         return Err(pages::bad_link("A client's document cannot be here."));
     }
     let cookie = browser::cookie_or_new(app, caller, headers, CONSENT_COOKIE);
-    let request = match check(app, caller, query, &cookie, Lookup::Fetch).await? {
+    let request = match check(app, caller, query, &cookie, Lookup::Fetch(headers)).await? {
         Checked::Valid(request) => request,
         Checked::NotFetched => return Ok(response::page_of_unknown_length()),
         Checked::ErrorRedirect(to) => return Ok(response::redirect(StatusCode::FOUND, &to)),
     };
     // Each page is a write, which anybody can make us pay for.
-    app.write_limits
-        .take(caller.address, app.clock.now())
-        .map_err(pages::too_many_pages)?;
+    write_limit::take(app, caller, headers)
+        .await
+        .map_err(|limited| pages::not_found(limited.into()))?;
     let page_id = app.randomness.id();
     app.store.put_pending(&page_id, &request.pending).await?;
     let mut page = pages::consent(app, StatusCode::OK, &page_id, &request, None);
@@ -118,7 +118,7 @@ async fn check(
     caller: &Caller,
     query: &str,
     cookie: &str,
-    lookup: Lookup,
+    lookup: Lookup<'_>,
 ) -> Result<Checked, PageError> {
     // Client and redirect URI first: until both are proven there is nowhere to redirect to.
     let params = parse_query(query)?;
