@@ -27,6 +27,7 @@ mod http {
     mod replays;
     mod reported_bugs;
     mod sse;
+    mod stream_ends;
     mod targets;
     mod token;
     mod upstream_refusals;

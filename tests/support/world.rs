@@ -51,6 +51,7 @@ pub struct World {
     /// The upstream's token.
     pub pat: String,
     pub pin: String,
+    app: App,
     http: reqwest::Client,
     clock: Arc<AtomicU64>,
     database: Database,
@@ -155,7 +156,7 @@ impl World {
             Some(base) => local::Names::Configured(base.clone()),
             None => local::Names::of_loopback(address.port()),
         };
-        let router = local::router(app, names);
+        let router = local::router(app.clone(), names);
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(local::serve(listener, router, async move {
             let _ = stopped.await;
@@ -168,6 +169,7 @@ impl World {
             secrets: Mutex::new(vec![pat.expose().to_owned(), pin.expose().to_owned()]),
             pat: pat.expose().to_owned(),
             pin: pin.expose().to_owned(),
+            app,
             http: reqwest::Client::builder()
                 .tls_backend_preconfigured(tls())
                 .redirect(reqwest::redirect::Policy::none())
@@ -183,6 +185,12 @@ impl World {
 
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
+    }
+
+    /// The application, for a second host.
+    #[allow(dead_code, reason = "tests/lambda has one")]
+    pub fn app(&self) -> App {
+        self.app.clone()
     }
 
     pub fn advance_clock(&self, seconds: u64) {
@@ -409,6 +417,14 @@ impl Drop for World {
             }
         }
     }
+}
+
+/// Lets this many seconds pass for every timer of this test, without waiting: whenever nothing else is left to do, the
+/// runtime moves its paused clock on to the next timer.
+pub async fn time_passes(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
 }
 
 /// The challenge of a verifier.
