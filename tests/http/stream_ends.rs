@@ -188,12 +188,13 @@ async fn a_client_that_does_not_read_gets_no_later_end() {
         let event = format!("data: {}\n\n", "x".repeat(64 * 1024));
         let events = stream::repeat_with(move || Ok::<_, std::io::Error>(event.clone()));
         let body = Body::from_stream(events);
-        ([("content-type", "text/event-stream")], body).into_response()
+        ([("content-type", "application/octet-stream")], body).into_response()
     });
     let unread = w.call(&client.access).stream().await;
     w.advance_clock(86_400);
     time_passes(60).await;
     assert_eq!(reasons(&client), ["token_expired"]);
     // What was under way still arrives, and no more.
-    rest(unread.bytes_stream().boxed()).await;
+    let arrived = tokio::time::timeout(Duration::from_secs(10), unread.bytes());
+    assert!(arrived.await.unwrap().is_err());
 }
