@@ -18,6 +18,7 @@ mod http {
     mod flow;
     mod header_names;
     mod large_bodies;
+    mod limit_records;
     mod logs;
     mod own_errors;
     mod processes;

@@ -102,6 +102,7 @@ pub async fn authorized(
     connection
         .map_err(Denied::Unavailable)?
         .filter(|connection| connection.stage == Stage::Live)
+        .filter(|connection| connection.grant().is_some() || app.config.manual_tokens)
         .filter(|connection| {
             connection
                 .access_token_expires_at(&token.fingerprint())
