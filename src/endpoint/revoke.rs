@@ -43,7 +43,7 @@ pub async fn post(
     {
         return end(app, caller, connection, revocation).await;
     }
-    let client = PresentedClient::read(&parts.headers, &params)?;
+    let client = PresentedClient::read(&parts.headers, &params)?.by_either_method();
     let revocation = revocation.and_then(|(revocation, connection)| {
         let grant = connection.grant().cloned()?;
         Some((revocation, connection, grant))
