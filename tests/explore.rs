@@ -4,7 +4,10 @@
 #![allow(clippy::print_stdout, reason = "a search reports how much it explored")]
 
 mod explore {
+    #[path = "../../fuzz/invariants.rs"]
+    mod fuzz_targets;
     mod model;
+    mod seeds;
 }
 
 #[allow(dead_code, reason = "only some of it is used here")]

@@ -12,7 +12,7 @@ use lambda_oauth_mcp_proxy::{
     app::{App, Caller},
     endpoint,
     oauth::resource::BaseUrl,
-    store::DynamoDb,
+    store::{DynamoDb, Store},
 };
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -36,6 +36,8 @@ pub enum Event {
     Denied(u16),
     /// The owner ended a connection, or all of them.
     EndedByOwner(u16),
+    /// The owner limited the connection to reading; whether it was found.
+    Limited(bool),
     /// The MCP endpoint was called with an access token.
     Called(String, u16),
 }
@@ -78,6 +80,8 @@ impl Response {
 pub struct Instance {
     router: Router,
     address: IpAddr,
+    /// The store, for what has no endpoint of its own.
+    pub store: Store,
     /// The table, for what a later version writes to it.
     pub table: DynamoDb,
     events: Arc<Mutex<Vec<Event>>>,
@@ -88,6 +92,7 @@ impl Instance {
         // Each actor has a network of its own, so that none uses up the tries of another.
         let network = u8::try_from(actor % 250).unwrap();
         Self {
+            store: app.store.clone(),
             router: endpoint::router(app),
             address: IpAddr::V4(Ipv4Addr::new(198, 18, network, 1)),
             table,

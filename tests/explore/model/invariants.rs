@@ -8,7 +8,7 @@ use std::{
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use lambda_oauth_mcp_proxy::store::record::{Connection, Stage};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     actor::Actors,
@@ -73,6 +73,7 @@ impl Invariants {
         let tokens = Tokens::of(&self.beginning, view.events)?;
         self.nothing_revoked_lives(view, &tokens, actors)?;
         self.one_grant_of_a_page_lives(view, &tokens, actors)?;
+        limits_stay(view)?;
         if !view.reasons_to_end {
             refused_tokens_are_old(view, &tokens)?;
             self.no_connection_is_lost(view, &tokens, actors)?;
@@ -95,14 +96,15 @@ impl Invariants {
             let item = item.iter().map(|(k, v)| (k.clone(), attribute(v)));
             let connection: Connection = serde_dynamo::from_item(item.collect::<HashMap<_, _>>())
                 .map_err(|error| format!("{pk} {sk}: {error}"))?;
-            let tokens = [
+            let refreshable = connection.grant().is_some_and(|grant| grant.refreshable);
+            let has_tokens = [
                 connection.access.is_some(),
-                connection.refresh.is_some() == connection.refreshable,
-                connection.family.is_some() == connection.refreshable,
+                connection.refresh.is_some(),
+                connection.family.is_some(),
             ];
             let complete = match connection.stage {
-                Stage::Code => connection.access.is_none() && connection.refresh.is_none(),
-                Stage::Live => tokens == [true; 3],
+                Stage::Code => has_tokens == [false; 3],
+                Stage::Live => has_tokens == [true, refreshable, refreshable],
             };
             must(complete, || format!("half made: {connection:?}"))?;
         }
@@ -216,7 +218,7 @@ impl Invariants {
 fn responses_are_those_of_the_protocol(view: &View<'_>) -> Held {
     for (_, event) in view.events {
         let (status, allowed): (u16, &[u16]) = match event {
-            Event::Presented(_, Ok(_)) => continue,
+            Event::Presented(_, Ok(_)) | Event::Limited(_) => continue,
             Event::Presented(_, Err((status, _))) => (*status, &[400, 401]),
             Event::Revoked(_, status) => (*status, &[200, 400, 401]),
             Event::Consented(Ok(_)) => continue,
@@ -227,6 +229,21 @@ fn responses_are_those_of_the_protocol(view: &View<'_>) -> Held {
         };
         let holds = allowed.contains(&status) || (status == 503 && view.faults > 0);
         must(holds, || format!("{event:?}"))?;
+    }
+    Ok(())
+}
+
+/// After a limit was answered as set, the connection has it, as long as it exists.
+fn limits_stay(view: &View<'_>) -> Held {
+    let set = |(_, event): &(usize, Event)| *event == Event::Limited(true);
+    if !view.events.iter().any(set) {
+        return Ok(());
+    }
+    for ((pk, _), item) in view.table.items() {
+        // Whoever consents again, after the connection was ended, chooses a limit again.
+        let live = pk == "connection" && item["stage"] == json!({ "S": "live" });
+        let limited = item.get("limit") == Some(&json!({ "S": "read_only" }));
+        must(!live || limited || view.reasons_to_end, || format!("no limit: {item:?}"))?;
     }
     Ok(())
 }

@@ -91,9 +91,19 @@ fn revoker(begun: &Beginning, token: String) -> Script {
     scripts::revoke(begun.client_id.clone(), token)
 }
 
-/// Several processes of one client refresh with the same token, while the next version is deployed.
+/// Several processes of one client refresh with the same token.
 fn refreshers(times: usize, faults: u8) -> Search {
     search("refreshers", 2, faults, &[COUNTED], |begun| {
+        vec![
+            honest("first", refresher(begun, times)),
+            honest("second", refresher(begun, times)),
+        ]
+    })
+}
+
+/// The same while the next version is deployed.
+fn deployment(times: usize, faults: u8) -> Search {
+    search("deployment", 2, faults, &[COUNTED], |begun| {
         vec![
             honest("first", refresher(begun, times)),
             honest("second", refresher(begun, times)),
@@ -111,6 +121,17 @@ fn revocation(access: bool, times: usize, faults: u8) -> Search {
             honest("second", refresher(begun, times)),
             hostile("revoker", revoker(begun, token)),
             honest("next version", scripts::next_version(begun.clone())),
+        ]
+    })
+}
+
+/// The owner limits the connection while clients refresh.
+fn limitation(times: usize, faults: u8) -> Search {
+    search("limitation", 2, faults, &[COUNTED], |begun| {
+        vec![
+            honest("first", refresher(begun, times)),
+            honest("second", refresher(begun, times)),
+            honest("owner", scripts::limit(begun.clone())),
         ]
     })
 }
@@ -158,6 +179,7 @@ fn everybody(times: usize, faults: u8) -> Search {
             hostile("replayer", replayer(begun)),
             hostile("revoker", revoker(begun, begun.refresh())),
             hostile("owner", scripts::end_all(begun.clone())),
+            honest("limits", scripts::limit(begun.clone())),
             honest("consent", scripts::consent_again(begun.clone())),
         ]
     })
@@ -176,6 +198,7 @@ fn no_order_of_calls_breaks_an_invariant() {
         refreshers(1, 1),
         revocation(true, 1, 0),
         revocation(false, 1, 0),
+        limitation(1, 0),
         replay(1, 0),
         redemption(1),
         two_redemptions(0),
@@ -191,8 +214,10 @@ fn more_actors_and_more_faults_break_no_invariant() {
     for search in [
         refreshers(1, 3),
         refreshers(2, 2),
+        deployment(1, 2),
         revocation(true, 2, 1),
         revocation(false, 2, 1),
+        limitation(2, 1),
         replay(2, 1),
         redemption(4),
         two_redemptions(2),

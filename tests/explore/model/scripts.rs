@@ -10,8 +10,9 @@ use lambda_oauth_mcp_proxy::{
     client_document::Fetcher,
     clock::Clock,
     config::{Config, HostKind},
-    credential::Randomness,
+    credential::{Code, ConnectionId, Randomness},
     http_client::{HttpClient, tls},
+    limit::Limit,
     pin::Pin,
     secrets::{Secret, Secrets, TokenForm},
 };
@@ -48,6 +49,11 @@ impl Beginning {
     /// The newest refresh token.
     pub fn refresh(&self) -> String {
         self.successors.last().unwrap().1.1.clone()
+    }
+
+    /// The connection, whose id is the first part of the code.
+    pub fn connection(&self) -> ConnectionId {
+        Code::parse(&self.code).unwrap().id().clone()
     }
 
     /// The newest access token.
@@ -256,6 +262,22 @@ pub fn end_all(begun: Arc<Beginning>) -> Script {
     })
 }
 
+/// The owner limits the connection to reading.
+pub fn limit(begun: Arc<Beginning>) -> Script {
+    script(move |instance| {
+        let begun = begun.clone();
+        async move {
+            let set = instance
+                .store
+                .set_limit(&begun.connection(), &Limit::ReadOnly, BEGIN)
+                .await;
+            if let Ok(found) = set {
+                instance.note(Event::Limited(found));
+            }
+        }
+    })
+}
+
 /// The next version is deployed: it adds an attribute to every connection that it finds, under a condition and with an
 /// attempt id, as this version writes.
 pub fn next_version(begun: Arc<Beginning>) -> Script {
@@ -263,14 +285,12 @@ pub fn next_version(begun: Arc<Beginning>) -> Script {
         let begun = begun.clone();
         async move {
             let text = |text: &str| AttributeValue::S(text.to_owned());
-            // The id of the connection is the first part of its code.
-            let id = begun.code.trim_start_matches("mcp_ac_");
-            let id = id.split('.').next().unwrap();
+            let id = begun.connection();
             let update = instance.table.update_item();
             let _ = update
                 .table_name("lambda-oauth-mcp-proxy")
                 .key("pk", text("connection"))
-                .key("sk", text(id))
+                .key("sk", text(id.as_str()))
                 .update_expression("SET #added = :added, #attempt = :attempt, #v = :v")
                 .condition_expression("attribute_exists(#pk)")
                 .expression_attribute_names("#added", "added_later")
