@@ -132,10 +132,18 @@ pub fn authorization(input: &[u8]) {
             (asked.scheme(), asked.host_str(), asked.port(), asked.path())
         );
         let state = to.query_pairs().find(|(name, _)| name == "state");
-        assert_eq!(state.map(|(_, state)| state.into_owned()).as_deref(), target.state());
+        assert_eq!(
+            state.map(|(_, state)| state.into_owned()).as_deref(),
+            target.state()
+        );
     }
     if let Ok(request) = AuthorizationRequest::parse(&params, [&base]) {
-        assert!(request.scope.split(' ').all(|scope| matches!(scope, "mcp" | "offline_access")));
+        assert!(
+            request
+                .scope
+                .split(' ')
+                .all(|scope| matches!(scope, "mcp" | "offline_access"))
+        );
         assert!(!request.scope.is_empty());
     }
 }
@@ -152,17 +160,27 @@ pub fn token(input: &[u8]) {
     let end = input.iter().position(|byte| *byte == b'\n');
     let (header, body) = input.split_at(end.map_or(0, |end| end + 1));
     let headers = authorization_header(header.strip_suffix(b"\n").unwrap_or_default());
-    for params in [Params::parse(body), Params::parse_json(body)].into_iter().flatten() {
+    for params in [Params::parse(body), Params::parse_json(body)]
+        .into_iter()
+        .flatten()
+    {
         no_control_characters(&params);
         if let Ok(client) = PresentedClient::read(&headers, &params) {
             assert!(!client.client_id.is_empty());
         }
         match TokenRequest::parse(&params) {
-            Ok(TokenRequest::AuthorizationCode { code: Some(code), .. }) => {
+            Ok(TokenRequest::AuthorizationCode {
+                code: Some(code), ..
+            }) => {
                 assert_eq!(params.once("code").unwrap(), Some(code.expose()));
             }
-            Ok(TokenRequest::RefreshToken { refresh_token: Some(token) }) => {
-                assert_eq!(params.once("refresh_token").unwrap(), Some(&*token.expose()));
+            Ok(TokenRequest::RefreshToken {
+                refresh_token: Some(token),
+            }) => {
+                assert_eq!(
+                    params.once("refresh_token").unwrap(),
+                    Some(&*token.expose())
+                );
             }
             _ => {}
         }
@@ -220,14 +238,24 @@ pub fn path(input: &[u8]) {
     let Some(path) = McpPath::parse(path) else {
         return;
     };
-    for upstream in ["https://up.example/base/mcp?key=ours", "https://up.example/"] {
+    for upstream in [
+        "https://up.example/base/mcp?key=ours",
+        "https://up.example/",
+    ] {
         let upstream = Url::parse(upstream).unwrap();
         let Some(to) = target::resolve(&upstream, path.rest(), query) else {
             continue;
         };
         assert_eq!(to.origin(), upstream.origin());
-        assert!(to.path().starts_with(upstream.path().trim_end_matches('/')), "{to}");
-        assert!(!to.path().split('/').any(|segment| matches!(segment, "." | "..")));
+        assert!(
+            to.path().starts_with(upstream.path().trim_end_matches('/')),
+            "{to}"
+        );
+        assert!(
+            !to.path()
+                .split('/')
+                .any(|segment| matches!(segment, "." | ".."))
+        );
         let keys = to.query_pairs().filter(|(name, _)| name == "key").count();
         assert!(keys == 1 || upstream.query().is_none(), "{to}");
         assert!(to.fragment().is_none());
@@ -256,7 +284,10 @@ pub fn function_url_event(input: &[u8]) {
     if sent["isBase64Encoded"] != true {
         assert_eq!(received.request.body(), text.as_bytes());
     }
-    assert_ne!(received.request.method(), Method::CONNECT.as_str().to_lowercase().as_str());
+    assert_ne!(
+        received.request.method(),
+        Method::CONNECT.as_str().to_lowercase().as_str()
+    );
 }
 
 /// An event of an event stream, as a client sees it: type, data, last event id.
@@ -265,7 +296,10 @@ type ClientEvent = (String, String, String);
 /// Reads an event stream as the standard says (WHATWG HTML §9.2.6).
 fn interpret(stream: &[u8]) -> Vec<ClientEvent> {
     let text = String::from_utf8_lossy(stream);
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text).replace("\r\n", "\n");
+    let text = text
+        .strip_prefix('\u{feff}')
+        .unwrap_or(&text)
+        .replace("\r\n", "\n");
     let mut events = Vec::new();
     let (mut kind, mut data, mut id) = (String::new(), String::new(), String::new());
     let mut lines: Vec<&str> = text.split(['\r', '\n']).collect();
@@ -275,7 +309,11 @@ fn interpret(stream: &[u8]) -> Vec<ClientEvent> {
         if line.is_empty() {
             if !data.is_empty() {
                 data.pop();
-                events.push((std::mem::take(&mut kind), std::mem::take(&mut data), id.clone()));
+                events.push((
+                    std::mem::take(&mut kind),
+                    std::mem::take(&mut data),
+                    id.clone(),
+                ));
             }
             (kind, data) = (String::new(), String::new());
             continue;
@@ -325,7 +363,8 @@ pub fn endpoint_event(input: &[u8]) {
     let whole = stream::iter([Ok(Bytes::copy_from_slice(sent))]);
     let cut = stream::iter(chunks.into_iter().map(Ok));
     let (passed, complete) = collected(endpoint_event::replace_endpoints(cut, replace));
-    let (passed_whole, complete_whole) = collected(endpoint_event::replace_endpoints(whole, replace));
+    let (passed_whole, complete_whole) =
+        collected(endpoint_event::replace_endpoints(whole, replace));
     if sent.len() < 4096 {
         assert_eq!((&passed, complete), (&passed_whole, complete_whole));
     }

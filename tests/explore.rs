@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a search reports how much it explored")]
 
 mod explore {
+    mod faults;
     #[path = "../../fuzz/invariants.rs"]
     mod fuzz_targets;
     mod model;

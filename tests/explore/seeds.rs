@@ -10,8 +10,13 @@ const PREFIXES: usize = 24;
 #[test]
 fn every_fuzz_target_holds_for_its_seeds() {
     for (name, target) in TARGETS {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
-        let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("fuzz/seeds")
+            .join(name);
+        let mut files: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|file| file.unwrap().path())
+            .collect();
         files.sort();
         let seeds: Vec<_> = files.iter().map(|file| fs::read(file).unwrap()).collect();
         assert!(seeds.len() >= 3, "{name}");
@@ -32,8 +37,14 @@ fn every_fuzz_target_has_a_program_and_seeds() {
     let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
     for (name, _) in TARGETS {
         let program = fs::read_to_string(root.join(format!("targets/{name}.rs"))).unwrap();
-        assert!(program.contains(&format!("invariants::{name}(input)")), "{name}");
-        assert!(manifest.contains(&format!("path = \"targets/{name}.rs\"")), "{name}");
+        assert!(
+            program.contains(&format!("invariants::{name}(input)")),
+            "{name}"
+        );
+        assert!(
+            manifest.contains(&format!("path = \"targets/{name}.rs\"")),
+            "{name}"
+        );
     }
     for folder in ["targets", "seeds"] {
         let files = fs::read_dir(root.join(folder)).unwrap().count();

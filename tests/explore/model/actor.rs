@@ -225,7 +225,13 @@ impl Actors {
     }
 
     /// Runs a script up to its next call that has no reply, or to its end.
-    fn advance(&mut self, mut run: Run, actor: usize, began_at: u64, replies: Vec<Reply>) -> Position {
+    fn advance(
+        &mut self,
+        mut run: Run,
+        actor: usize,
+        began_at: u64,
+        replies: Vec<Reply>,
+    ) -> Position {
         *self.store.0.lock().unwrap() = run.tape.clone();
         let next = self.runtime.block_on(poll_fn(|context| {
             if run.script.as_mut().poll(context).is_ready() {
@@ -349,7 +355,9 @@ impl HttpConnector for Replayed {
         tape.call = Some(Call { operation, request });
         drop(tape);
         HttpConnectorFuture::new(async move {
-            let reply = answered.await.expect("a suspended run is continued or dropped");
+            let reply = answered
+                .await
+                .expect("a suspended run is continued or dropped");
             shared.lock().unwrap().now = reply.now;
             received(reply)
         })

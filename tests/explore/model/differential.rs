@@ -199,7 +199,10 @@ async fn the_models_table_responds_as_the_embedded_engine_does() {
             all_pages(&mut table, &request)
         } else {
             let response = table.execute(operation, &request);
-            (response.status, serde_json::from_str(&response.body).unwrap())
+            (
+                response.status,
+                serde_json::from_str(&response.body).unwrap(),
+            )
         };
         let found = meaning(found);
         // An update can be invalid while its condition is not met: either error will do.
@@ -215,5 +218,8 @@ async fn the_models_table_responds_as_the_embedded_engine_does() {
             Some(_) => invalid += 1,
         }
     }
-    assert!(applied > 100 && refused > 50 && invalid > 20, "{applied} {refused} {invalid}");
+    assert!(
+        applied > 100 && refused > 50 && invalid > 20,
+        "{applied} {refused} {invalid}"
+    );
 }

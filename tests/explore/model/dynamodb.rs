@@ -44,7 +44,7 @@ impl Hash for Response {
 }
 
 impl Response {
-    fn new(status: u16, body: &Value) -> Self {
+    pub fn new(status: u16, body: &Value) -> Self {
         let body = body.to_string();
         Self {
             status,

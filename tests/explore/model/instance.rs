@@ -38,6 +38,12 @@ pub enum Event {
     EndedByOwner(u16),
     /// The owner limited the connection to reading; whether it was found.
     Limited(bool),
+    /// A response to whatever was asked.
+    Answered {
+        status: u16,
+        retry_after: bool,
+        challenge: bool,
+    },
     /// The MCP endpoint was called with an access token.
     Called(String, u16),
 }
@@ -141,6 +147,12 @@ impl Instance {
             request = request.header("cookie", cookie);
         }
         self.send(request.body(body.into()).unwrap()).await
+    }
+
+    pub async fn post_json(&self, path: &str, body: &Value) -> Response {
+        let request = Request::post(path).header("content-type", "application/json");
+        let body = Body::from(body.to_string());
+        self.send(request.body(body).unwrap()).await
     }
 
     /// A token request, noted.

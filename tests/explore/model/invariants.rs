@@ -82,31 +82,8 @@ impl Invariants {
     }
 
     fn nothing_is_half_made(&mut self, table: &Table) -> Held {
-        if !self.complete.insert(table.digest()) {
-            return Ok(());
-        }
-        for ((pk, sk), item) in table.items() {
-            must(item.contains_key("v"), || format!("{pk} {sk}: no version"))?;
-            must(item.contains_key("expires_at"), || {
-                format!("{pk} {sk}: stays for ever")
-            })?;
-            if pk != "connection" {
-                continue;
-            }
-            let item = item.iter().map(|(k, v)| (k.clone(), attribute(v)));
-            let connection: Connection = serde_dynamo::from_item(item.collect::<HashMap<_, _>>())
-                .map_err(|error| format!("{pk} {sk}: {error}"))?;
-            let refreshable = connection.grant().is_some_and(|grant| grant.refreshable);
-            let has_tokens = [
-                connection.access.is_some(),
-                connection.refresh.is_some(),
-                connection.family.is_some(),
-            ];
-            let complete = match connection.stage {
-                Stage::Code => has_tokens == [false; 3],
-                Stage::Live => has_tokens == [true, refreshable, refreshable],
-            };
-            must(complete, || format!("half made: {connection:?}"))?;
+        if self.complete.insert(table.digest()) {
+            complete(table)?;
         }
         Ok(())
     }
@@ -148,7 +125,11 @@ impl Invariants {
         tokens: &Tokens,
         actors: &mut Actors,
     ) -> Held {
-        let grants: BTreeSet<_> = tokens.pairs().iter().map(|(_, refresh)| tokens.grant(refresh)).collect();
+        let grants: BTreeSet<_> = tokens
+            .pairs()
+            .iter()
+            .map(|(_, refresh)| tokens.grant(refresh))
+            .collect();
         if grants.len() < 2 {
             return Ok(());
         }
@@ -214,6 +195,34 @@ impl Invariants {
     }
 }
 
+/// Whether every item of a table is complete.
+pub fn complete(table: &Table) -> Held {
+    for ((pk, sk), item) in table.items() {
+        must(item.contains_key("v"), || format!("{pk} {sk}: no version"))?;
+        must(item.contains_key("expires_at"), || {
+            format!("{pk} {sk}: stays for ever")
+        })?;
+        if pk != "connection" {
+            continue;
+        }
+        let item = item.iter().map(|(k, v)| (k.clone(), attribute(v)));
+        let connection: Connection = serde_dynamo::from_item(item.collect::<HashMap<_, _>>())
+            .map_err(|error| format!("{pk} {sk}: {error}"))?;
+        let refreshable = connection.grant().is_some_and(|grant| grant.refreshable);
+        let has_tokens = [
+            connection.access.is_some(),
+            connection.refresh.is_some(),
+            connection.family.is_some(),
+        ];
+        let complete = match connection.stage {
+            Stage::Code => has_tokens == [false; 3],
+            Stage::Live => has_tokens == [true, refreshable, refreshable],
+        };
+        must(complete, || format!("half made: {connection:?}"))?;
+    }
+    Ok(())
+}
+
 /// No endpoint fails; and none is unavailable unless something was lost.
 fn responses_are_those_of_the_protocol(view: &View<'_>) -> Held {
     for (_, event) in view.events {
@@ -226,6 +235,7 @@ fn responses_are_those_of_the_protocol(view: &View<'_>) -> Held {
             Event::Denied(status) => (*status, &[303, 400]),
             Event::EndedByOwner(status) => (*status, &[200]),
             Event::Called(_, status) => (*status, &[401, 405]),
+            Event::Answered { status, .. } => (*status, &[200]),
         };
         let holds = allowed.contains(&status) || (status == 503 && view.faults > 0);
         must(holds, || format!("{event:?}"))?;
@@ -243,7 +253,9 @@ fn limits_stay(view: &View<'_>) -> Held {
         // Whoever consents again, after the connection was ended, chooses a limit again.
         let live = pk == "connection" && item["stage"] == json!({ "S": "live" });
         let limited = item.get("limit") == Some(&json!({ "S": "read_only" }));
-        must(!live || limited || view.reasons_to_end, || format!("no limit: {item:?}"))?;
+        must(!live || limited || view.reasons_to_end, || {
+            format!("no limit: {item:?}")
+        })?;
     }
     Ok(())
 }
@@ -254,7 +266,8 @@ fn refused_tokens_are_old(view: &View<'_>, tokens: &Tokens) -> Held {
         return Ok(());
     }
     let mut items = view.table.items();
-    let generation = items.find_map(|((pk, _), item)| (pk == "connection").then(|| generation(item)));
+    let generation =
+        items.find_map(|((pk, _), item)| (pk == "connection").then(|| generation(item)));
     for (_, event) in view.events {
         let Event::Presented(token, Err((status, error))) = event else {
             continue;
@@ -262,7 +275,8 @@ fn refused_tokens_are_old(view: &View<'_>, tokens: &Tokens) -> Held {
         if *status == 503 {
             continue;
         }
-        let old = tokens.is_refresh(token) && generation.is_some_and(|newest| newest >= tokens.generation(token) + 2);
+        let old = tokens.is_refresh(token)
+            && generation.is_some_and(|newest| newest >= tokens.generation(token) + 2);
         must(old, || format!("refused: {token} {status} {error}"))?;
     }
     Ok(())

@@ -14,13 +14,13 @@
 //!
 //!     cargo test --profile bench --test explore -- --ignored --nocapture --test-threads 1 model
 
-mod actor;
+pub mod actor;
 mod differential;
-mod dynamodb;
+pub mod dynamodb;
 mod expression;
-mod instance;
-mod invariants;
-mod scripts;
+pub mod instance;
+pub mod invariants;
+pub mod scripts;
 mod search;
 
 use std::sync::Arc;
@@ -115,7 +115,11 @@ fn deployment(times: usize, faults: u8) -> Search {
 /// A client revokes its refresh token, or its access token, while it refreshes.
 fn revocation(access: bool, times: usize, faults: u8) -> Search {
     search("revocation", 2, faults, &[], |begun| {
-        let token = if access { begun.access() } else { begun.refresh() };
+        let token = if access {
+            begun.access()
+        } else {
+            begun.refresh()
+        };
         vec![
             honest("first", refresher(begun, times)),
             honest("second", refresher(begun, times)),
@@ -171,18 +175,24 @@ fn two_redemptions(faults: u8) -> Search {
 
 /// Everybody at once, also the owner, who ends all connections.
 fn everybody(times: usize, faults: u8) -> Search {
-    search("everybody", 2, faults, &[COUNTED, PAST_THE_GRACE], |begun| {
-        vec![
-            honest("first", refresher(begun, times)),
-            honest("second", refresher(begun, times)),
-            honest("next version", scripts::next_version(begun.clone())),
-            hostile("replayer", replayer(begun)),
-            hostile("revoker", revoker(begun, begun.refresh())),
-            hostile("owner", scripts::end_all(begun.clone())),
-            honest("limits", scripts::limit(begun.clone())),
-            honest("consent", scripts::consent_again(begun.clone())),
-        ]
-    })
+    search(
+        "everybody",
+        2,
+        faults,
+        &[COUNTED, PAST_THE_GRACE],
+        |begun| {
+            vec![
+                honest("first", refresher(begun, times)),
+                honest("second", refresher(begun, times)),
+                honest("next version", scripts::next_version(begun.clone())),
+                hostile("replayer", replayer(begun)),
+                hostile("revoker", revoker(begun, begun.refresh())),
+                hostile("owner", scripts::end_all(begun.clone())),
+                honest("limits", scripts::limit(begun.clone())),
+                honest("consent", scripts::consent_again(begun.clone())),
+            ]
+        },
+    )
 }
 
 /// Explores a scenario completely, at random if it is too large, and reports how much that was.
@@ -229,7 +239,10 @@ fn more_actors_and_more_faults_break_no_invariant() {
 
 #[test]
 #[ignore = "takes minutes: the documentation of this module has the command"]
-#[expect(clippy::disallowed_methods, reason = "who asks for more asks in the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "who asks for more asks in the environment"
+)]
 fn random_orders_of_everybody_break_no_invariant() {
     let number = |name: &str| std::env::var(name).ok()?.parse().ok();
     let walks = number("MODEL_WALKS").unwrap_or(10_000);

@@ -3,8 +3,6 @@
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use axum::body::Body;
-use http::Request;
 use lambda_oauth_mcp_proxy::{
     app::App,
     client_document::Fetcher,
@@ -21,11 +19,12 @@ use serde_json::json;
 use super::{
     actor::{Actors, Script},
     dynamodb::Table,
-    instance::{Event, Instance, Pair},
+    instance::{Event, Instance, Pair, Response},
 };
 use crate::support::world::{BEGIN, CALLBACK, CHALLENGE, VERIFIER};
 
-const PIN: &str = "right12345";
+/// The right PIN.
+pub const PIN: &str = "right12345";
 /// Random values of the setup differ from those of every actor.
 const SETUP_SEEDS: usize = 1_000_000;
 
@@ -54,6 +53,20 @@ impl Beginning {
     /// The connection, whose id is the first part of the code.
     pub fn connection(&self) -> ConnectionId {
         Code::parse(&self.code).unwrap().id().clone()
+    }
+
+    /// The path of the authorization request.
+    pub fn page_url(&self) -> String {
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([
+                ("response_type", "code"),
+                ("client_id", &self.client_id),
+                ("redirect_uri", CALLBACK),
+                ("code_challenge", CHALLENGE),
+                ("code_challenge_method", "S256"),
+            ])
+            .finish();
+        format!("/authorize?{query}")
     }
 
     /// The newest access token.
@@ -111,36 +124,23 @@ pub fn beginning(app: &App, exchanges: usize) -> (Table, Arc<Beginning>) {
 }
 
 async fn set_up(instance: &Instance, exchanges: usize) -> Beginning {
-    let metadata = json!({ "redirect_uris": [CALLBACK] }).to_string();
-    let request = Request::post("/register").header("content-type", "application/json");
-    let registered = instance
-        .send(request.body(Body::from(metadata)).unwrap())
-        .await;
-    let client_id = registered.json()["client_id"].as_str().unwrap().to_owned();
-    let query = url::form_urlencoded::Serializer::new(String::new())
-        .extend_pairs([
-            ("response_type", "code"),
-            ("client_id", &client_id),
-            ("redirect_uri", CALLBACK),
-            ("code_challenge", CHALLENGE),
-            ("code_challenge_method", "S256"),
-        ])
-        .finish();
-    let shown = instance.get(&format!("/authorize?{query}"), &[]).await;
+    let metadata = json!({ "redirect_uris": [CALLBACK] });
+    let registered = instance.post_json("/register", &metadata).await;
     let mut begun = Beginning {
-        client_id,
-        page: shown.field("page"),
-        consent_cookie: shown.cookie(),
+        client_id: registered.json()["client_id"].as_str().unwrap().to_owned(),
         ..Beginning::default()
     };
-    begun.code = submit(instance, &begun, "authorize")
-        .await
-        .redirected("code")
-        .unwrap();
+    let shown = instance.get(&begun.page_url(), &[]).await;
+    begun.page = shown.field("page");
+    begun.consent_cookie = shown.cookie();
+    let decided = submit(instance, &begun, "authorize", PIN).await;
+    begun.code = decided.redirected("code").unwrap();
     let mut presented = begun.code.clone();
     for exchange in 0..exchanges {
         let pair = if exchange == 0 {
-            instance.redeem(&begun.client_id, &presented, VERIFIER).await
+            instance
+                .redeem(&begun.client_id, &presented, VERIFIER)
+                .await
         } else {
             instance.refresh(&begun.client_id, &presented).await
         };
@@ -157,17 +157,12 @@ async fn set_up(instance: &Instance, exchanges: usize) -> Beginning {
     begun
 }
 
-async fn submit(
-    instance: &Instance,
-    begun: &Beginning,
-    decision: &str,
-) -> super::instance::Response {
-    let form = [
-        ("page", &*begun.page),
-        ("pin", PIN),
-        ("decision", decision),
-    ];
-    instance.post("/authorize", &begun.consent_cookie, &form).await
+/// Submits the form of the consent page.
+pub async fn submit(instance: &Instance, begun: &Beginning, decision: &str, pin: &str) -> Response {
+    let form = [("page", &*begun.page), ("pin", pin), ("decision", decision)];
+    instance
+        .post("/authorize", &begun.consent_cookie, &form)
+        .await
 }
 
 /// A script from a function that returns what it does.
@@ -228,7 +223,7 @@ pub fn consent_again(begun: Arc<Beginning>) -> Script {
     script(move |instance| {
         let begun = begun.clone();
         async move {
-            let response = submit(&instance, &begun, "authorize").await;
+            let response = submit(&instance, &begun, "authorize", PIN).await;
             let code = response.redirected("code").ok_or(response.status);
             instance.note(Event::Consented(code.clone()));
             if let Ok(code) = code {
@@ -242,7 +237,7 @@ pub fn deny(begun: Arc<Beginning>) -> Script {
     script(move |instance| {
         let begun = begun.clone();
         async move {
-            let response = submit(&instance, &begun, "deny").await;
+            let response = submit(&instance, &begun, "deny", "").await;
             instance.note(Event::Denied(response.status));
         }
     })

@@ -156,9 +156,7 @@ impl Search {
                 if steps.is_empty() {
                     break;
                 }
-                let random = Sha256::digest(
-                    [seed, walk, number].map(u64::to_be_bytes).concat(),
-                );
+                let random = Sha256::digest([seed, walk, number].map(u64::to_be_bytes).concat());
                 let random = u64::from_be_bytes(random[..8].try_into().unwrap());
                 let chosen = steps[usize::try_from(random % steps.len() as u64).unwrap()];
                 state = self.take(&state, chosen);
