@@ -10,7 +10,9 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use dynoxide::Database;
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
+use url::Url;
 
 use super::{aws, demo, engine, local, log, server};
 use crate::{
@@ -367,7 +369,7 @@ impl Run {
 }
 
 /// The upstream without its query, which may hold a key.
-fn without_query(url: &url::Url) -> String {
+fn without_query(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.to_string()
@@ -409,24 +411,34 @@ fn default_state(lookup: impl Fn(&str) -> Option<String>, config: &Config) -> Op
     };
     let base =
         set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")))?;
-    let host = config
-        .upstream
-        .url
-        .host_str()
-        .unwrap_or("upstream")
-        .replace([':', '[', ']'], "_");
-    let port = config
-        .upstream
-        .url
-        .port()
-        .map(|port| format!("-{port}"))
-        .unwrap_or_default();
     Some(
         base.join("lambda-oauth-mcp-proxy")
-            .join(format!("{host}{port}.db"))
+            .join(format!("{}.db", state_name(&config.upstream.url)))
             .to_string_lossy()
             .into_owned(),
     )
+}
+
+/// The longest state name that is written out.
+const STATE_NAME_CHARACTERS_MAX: usize = 100;
+
+/// A name for the state of this upstream, from host, port and path: `mcp.example.com+8443_a_b`. Different upstreams have
+/// different names, also where file names ignore case: whatever cannot be written like this is hashed. The query has
+/// no part in it, because it may be a key that changes.
+fn state_name(upstream: &Url) -> String {
+    let host = upstream.host_str().unwrap_or_default();
+    let path = upstream.path();
+    let port = upstream.port().map(|port| format!("+{port}"));
+    let port = port.unwrap_or_default();
+    let name = format!("{host}{port}{}", if path == "/" { "" } else { path });
+    let is_plain = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '-' | '/');
+    if format!("{host}{path}").chars().all(is_plain) && name.len() <= STATE_NAME_CHARACTERS_MAX {
+        return name.replace('/', "_");
+    }
+    let hash = Sha256::digest(format!("{port}{path}"));
+    let hash = hash[..8].iter().map(|byte| format!("{byte:02x}"));
+    let host = host.replace([':', '[', ']'], "_");
+    format!("{host}+{}", hash.collect::<String>())
 }
 
 /// The state says who is connected; other users of the machine must not read it.
