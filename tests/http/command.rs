@@ -115,3 +115,32 @@ fn each_upstream_has_a_state_file_of_its_own_with_a_readable_name() {
     }
     assert_eq!(files.len(), 7, "{files:?}");
 }
+
+#[cfg(unix)]
+#[test]
+fn the_state_can_be_read_by_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let occupied = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = occupied.local_addr().unwrap().to_string();
+    let home = std::env::temp_dir().join(format!("private-state-{}", std::process::id()));
+    let settings = [
+        ("UPSTREAM_MCP", "http://127.0.0.1:81/a"),
+        ("UPSTREAM_TOKEN", "t"),
+        ("XDG_STATE_HOME", home.to_str().unwrap()),
+    ];
+    run(&["serve", "--listen", &listen], &settings);
+    let directory = home.join("lambda-oauth-mcp-proxy");
+    let mut paths = vec![directory.clone()];
+    paths.extend(
+        std::fs::read_dir(&directory)
+            .unwrap()
+            .map(|file| file.unwrap().path()),
+    );
+    let modes = paths
+        .iter()
+        .map(|path| path.metadata().unwrap().permissions().mode());
+    let modes: Vec<_> = modes.collect();
+    std::fs::remove_dir_all(&home).unwrap();
+    assert!(modes.len() > 1);
+    assert!(modes.iter().all(|mode| mode & 0o077 == 0), "{modes:?}");
+}

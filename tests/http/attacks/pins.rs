@@ -349,3 +349,18 @@ async fn known_browsers_share_a_daily_limit_and_their_wrong_tries_are_counted_on
     assert_eq!(today["known_browser_tries"]["N"], "1");
     assert_eq!(today["tries"]["N"], "0");
 }
+
+#[tokio::test]
+async fn a_blocked_address_does_not_block_a_known_browser_behind_it() {
+    let (w, page) = behind_a_proxy().await;
+    let address = "203.0.113.7";
+    let browser = known_browser_cookie(&try_pin(&w, &page, address, &w.pin, "").await);
+    for status in [403, 403, 403, 403, 429] {
+        let wrong = try_pin(&w, &page, address, "wrong000", "").await;
+        assert_eq!(wrong.status, status);
+    }
+    for (cookie, status) in [("", 429), (&*browser, 303)] {
+        let right = try_pin(&w, &page, address, &w.pin, cookie).await;
+        assert_eq!(right.status, status);
+    }
+}
