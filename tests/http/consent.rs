@@ -298,23 +298,6 @@ async fn resetting_the_daily_limit_while_wrong_pins_arrive_does_no_harm() {
 }
 
 #[tokio::test]
-async fn opening_too_many_consent_pages_is_refused() {
-    let w = World::start().await;
-    let client = w.client().await;
-    let ask = format!("/authorize?{}", w.authorization_request(&client).encode());
-    let mut statuses = Vec::new();
-    for _ in 0..200 {
-        statuses.push(w.get(&ask).send().await.status);
-    }
-    assert!(statuses.starts_with(&[200; 150]));
-    assert_eq!(statuses.last(), Some(&429));
-    let stopped = w.get(&ask).send().await;
-    assert_ne!(stopped.header("retry-after"), "");
-    w.advance_clock(60);
-    assert_eq!(w.get(&ask).send().await.status, 200);
-}
-
-#[tokio::test]
 async fn addresses_of_one_ipv6_network_share_their_tries() {
     let w = World::with_settings(&[("TRUSTED_PROXY_HEADER", "x-real-ip")]).await;
     let client = w.client().await;
