@@ -51,7 +51,7 @@ pub async fn client(app: &App, caller: &Caller, client_id: &str) -> Result<Found
         // Gone is gone: its publisher took it back.
         Err(error @ FetchError::Status(404 | 410)) => Err(NotFound::Document(error.to_string())),
         Err(error) => {
-            let kept = copy.as_ref().map(|copy| copy.body.as_str());
+            let kept = copy.map(|copy| copy.body.into());
             let Some(body) = kept.or_else(|| bundled(client_id)) else {
                 return Err(NotFound::Document(error.to_string()));
             };
@@ -61,7 +61,7 @@ pub async fn client(app: &App, caller: &Caller, client_id: &str) -> Result<Found
                 detail = %error,
                 "a copy of the client's document is used"
             );
-            described(client_id, &url, body).map(Found::from)
+            described(client_id, &url, &body).map(Found::from)
         }
     }
 }
@@ -90,9 +90,9 @@ pub async fn kept_client(app: &App, client_id: &str) -> Result<Client, NotFound>
     let url =
         DocumentUrl::parse(client_id).map_err(|error| NotFound::Document(error.to_string()))?;
     let copy = app.store.document(client_id, app.clock.now()).await?;
-    let kept = copy.as_ref().map(|copy| copy.body.as_str());
+    let kept = copy.map(|copy| copy.body.into());
     match kept.or_else(|| bundled(client_id)) {
-        Some(body) => described(client_id, &url, body),
+        Some(body) => described(client_id, &url, &body),
         None => Err(NotFound::NotFetched),
     }
 }

@@ -26,7 +26,7 @@ pub async fn post(
     let params = body::form_or_json(&parts.headers, body).await?;
     params.no_duplicates()?;
     let token = IssuedToken::parse(params.required("token")?);
-    let client = PresentedClient::read(&parts.headers, &params)?;
+    let client = PresentedClient::read(&parts.headers, &params)?.by_either_method();
 
     let connection = match &token {
         Some(token) => {

@@ -4,7 +4,7 @@ use axum::{body::Body, response::IntoResponse as _};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -184,6 +184,22 @@ async fn head_and_unusual_methods_pass_and_trace_does_not() {
         .map(|r| r.method.to_string())
         .collect();
     assert_eq!(methods, ["HEAD", "PUT", "PATCH", "PURGE"]);
+
+    // Many servers respond to a method without a route as if the path did not exist.
+    w.upstream
+        .responds(|_| StatusCode::NOT_FOUND.into_response());
+    for (method, status) in [("PUT", 405), ("PATCH", 405), ("GET", 404), ("DELETE", 404)] {
+        let request = w.request(method, "/mcp");
+        let request = request.header("authorization", &format!("Bearer {}", client.access));
+        let response = request.send().await;
+        assert_eq!(response.status, status, "{method}");
+        let allow = if status == 405 {
+            "POST, DELETE, OPTIONS"
+        } else {
+            ""
+        };
+        assert_eq!(response.header("allow"), allow, "{method}");
+    }
 }
 
 #[tokio::test]

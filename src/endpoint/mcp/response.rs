@@ -66,6 +66,16 @@ pub async fn respond(
     request: &ForwardedRequest<'_>,
     upstream: reqwest::Response,
 ) -> Result<Response, McpError> {
+    // A server that has no route for a method often responds as if it had none for the path.
+    if upstream.status() == StatusCode::NOT_FOUND
+        && !matches!(
+            *request.method,
+            Method::GET | Method::HEAD | Method::POST | Method::DELETE
+        )
+    {
+        let what = "MCP does not use this method";
+        return Err(McpError::method_not_allowed("POST, DELETE, OPTIONS", what));
+    }
     let (events, encoded) = (
         Media::of(upstream.headers()) == Media::Events,
         is_encoded(upstream.headers()),
