@@ -41,44 +41,6 @@ async fn unknown_client_ids_cause_no_more_fetches_than_an_address_may_write_and_
 }
 
 #[tokio::test]
-async fn a_flood_of_pages_is_limited_with_and_without_documents_and_others_still_get_theirs() {
-    let origin = origin(&json!({})).await;
-    let w = World::with_options(Options {
-        documents: Some(Fetcher::with_policy(origin.tls.clone(), policy(&origin))),
-        settings: vec![("TRUSTED_PROXY_HEADER", "x-real-ip".to_owned())],
-        ..Options::default()
-    })
-    .await;
-    let registered = w.client().await;
-    let open = async |client_id: &str, address: &str| {
-        let query = w.authorization_request(client_id).encode();
-        let request = w.get(&format!("/authorize?{query}"));
-        request.header("x-real-ip", address).send().await
-    };
-    let mut statuses = Vec::new();
-    for _ in 0..101 {
-        for client in [&registered, ID] {
-            statuses.push(open(client, "198.51.100.1").await.status);
-        }
-    }
-    assert!(statuses.starts_with(&[200; 150]));
-    let opened = statuses.iter().filter(|status| **status == 200).count();
-    let before = w.dump();
-    let pages = before.iter().filter(|item| item.contains("\"pending#"));
-    assert_eq!(pages.count(), opened);
-    assert_eq!((origin.connections(), documents(&w)), (1, 1));
-    for client in [&registered, ID] {
-        let refused = open(client, "198.51.100.1").await;
-        assert_eq!(refused.status, 429);
-        assert_ne!(refused.header("retry-after"), "");
-    }
-    assert_eq!(w.dump(), before, "a refusal writes nothing");
-    assert_eq!(open(&registered, "203.0.113.9").await.status, 200);
-    w.advance_clock(60);
-    assert_eq!(open(&registered, "198.51.100.1").await.status, 200);
-}
-
-#[tokio::test]
 async fn a_document_is_stored_only_after_its_redirect_uri_matched() {
     let origin = origin(&json!({})).await;
     let w = world(&origin).await;
