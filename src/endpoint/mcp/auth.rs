@@ -109,6 +109,7 @@ pub async fn authorized(
     let connection = app.store.connection(token.id(), now).await;
     let connection = connection
         .map_err(Denied::Unavailable)?
+        .filter(|connection| connection.grant().is_some() || app.config.manual_tokens)
         .filter(|connection| {
             token_expires_at(connection, &fingerprint).is_some_and(|end| now < end)
         })

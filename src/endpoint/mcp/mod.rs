@@ -67,7 +67,7 @@ pub async fn handle(
     };
     let mut log = RequestLogFields {
         connection: Some(connection.id.to_string()),
-        client_id: Some(connection.client_id.clone()),
+        client_id: connection.client_id().map(str::to_owned),
         store_ms: Some(started.elapsed().as_millis()),
         ..RequestLogFields::default()
     };

@@ -76,7 +76,7 @@ pub fn respond(
         upstream_status = refused.status.as_u16(),
         host,
         connection = connection.id.as_str(),
-        client_id = connection.client_id,
+        client_id = connection.client_id(),
         request_id = caller.request_id,
         "the upstream's refusal became an error of the call"
     );

@@ -45,7 +45,10 @@ impl<S> EndsWithConnection<S> {
             token,
         } = authorized;
         let (app, token) = (app.clone(), token.clone());
-        let (id, client_id) = (connection.id.clone(), connection.client_id.clone());
+        let (id, client_id) = (
+            connection.id.clone(),
+            connection.client_id().map(str::to_owned),
+        );
         let request_id = caller.request_id.clone();
         let expires_at = auth::token_expires_at(connection, &token).unwrap_or(0);
         let check = async move {
