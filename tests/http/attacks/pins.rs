@@ -170,6 +170,10 @@ async fn an_ipv6_network_cannot_act_as_thousands_of_addresses() {
         assert_eq!(elsewhere.status, 303, "nobody else is locked out");
         let inside = try_pin(&w, &page, &name(allowed + 3), &w.pin, "").await;
         assert_eq!((inside.status, inside.header("location")), (429, ""));
+        // Not even there, in a browser that the owner has used.
+        let browser = known_browser_cookie(&elsewhere);
+        let known = try_pin(&w, &page, &name(allowed + 3), &w.pin, &browser).await;
+        assert_eq!(known.status, 303);
         w.advance_clock(86_400);
         let client = w.client().await;
         let page = w.open(&w.authorization_request(&client)).await;
