@@ -382,6 +382,7 @@ fn token_response(
     response.extensions_mut().insert(RequestLogFields {
         connection: Some(connection.id.to_string()),
         client_id: Some(connection.client_id.clone()),
+        client_name: connection.client_name.clone(),
         ..RequestLogFields::default()
     });
     response

@@ -65,6 +65,7 @@ pub async fn handle(
     let mut log = RequestLogFields {
         connection: Some(connection.id.to_string()),
         client_id: Some(connection.client_id.clone()),
+        client_name: connection.client_name.clone(),
         store_ms: Some(started.elapsed().as_millis()),
         ..RequestLogFields::default()
     };
