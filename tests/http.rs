@@ -12,12 +12,15 @@ mod http {
     mod command;
     mod connections;
     mod consent;
+    mod costs;
     mod discovery;
     mod documents;
     mod faults;
     mod flow;
     mod header_names;
     mod large_bodies;
+    mod limit_records;
+    mod listener;
     mod logs;
     mod own_errors;
     mod processes;
@@ -27,6 +30,7 @@ mod http {
     mod replays;
     mod reported_bugs;
     mod sse;
+    mod stream_ends;
     mod targets;
     mod token;
     mod upstream_refusals;

@@ -53,7 +53,7 @@ impl RequestLogEntry {
             upstream_ms = log.upstream_ms.and_then(|ms| u64::try_from(ms).ok()),
             connection = log.connection,
             client_id = log.client_id,
-            client_name = log.client_name,
+            connection_name = log.connection_name,
             refused = log.refused,
             reason = log.reason,
             mcp_method = self.mcp_method,

@@ -91,7 +91,7 @@ pub async fn run(
                     .map_err(StartError::unavailable)?;
                 say(&format!(
                     "Ended {} ({})\n",
-                    name(connection),
+                    connection.shown_name(),
                     connection.id.as_str()
                 ));
             }
@@ -115,14 +115,6 @@ fn chosen<'a>(connections: &'a [Connection], id: &str) -> Result<&'a Connection,
     }
 }
 
-fn name(connection: &Connection) -> String {
-    let name = connection.client_name.as_deref().unwrap_or_default();
-    match display(name, NAME_CHARACTERS_MAX) {
-        name if name.is_empty() => "a client without a name".to_owned(),
-        name => name,
-    }
-}
-
 fn table(connections: &[Connection], state: &State) -> String {
     if connections.is_empty() {
         return format!("No connections in {state}.\n");
@@ -132,7 +124,7 @@ fn table(connections: &[Connection], state: &State) -> String {
         let time = |seconds| Timestamp::of_unix_seconds(seconds).text;
         [
             connection.id.as_str().to_owned(),
-            name(connection),
+            connection.shown_name(),
             time(connection.last_used_at),
             time(connection.created_at),
             display(&connection.address, NAME_CHARACTERS_MAX),

@@ -1,6 +1,6 @@
 //! `serve` and `demo`: the proxy on one machine.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf};
 
 use clap::Args;
 use time::UtcOffset;
@@ -20,7 +20,7 @@ use crate::{
     clock::Clock,
     config::{Config, HostKind, LogFormat},
     credential::{Randomness, SecretString},
-    host::{demo as demo_server, local, log},
+    host::{demo as demo_server, local, log, server},
     http_client::{HttpClient, tls},
     oauth::resource::BaseUrl,
     pin::Pin,
@@ -50,6 +50,9 @@ pub struct Arguments {
     /// A file with the token that your MCP server takes, instead of `UPSTREAM_TOKEN`.
     #[arg(long, value_name = "PATH")]
     token_file: Option<PathBuf>,
+    /// How many connections there may be at a time; further ones wait.
+    #[arg(long, default_value_t = server::DEFAULT_MAX_CONNECTIONS, value_name = "NUMBER")]
+    max_connections: NonZeroU16,
     /// A file with settings, one NAME=value on each line. Environment variables win over it.
     #[arg(long, value_name = "PATH")]
     pub env_file: Option<PathBuf>,
@@ -103,6 +106,7 @@ pub async fn demo(
         state: State::Memory,
         upstream_token,
         pin: settings.set("AUTH_PIN"),
+        max_connections: server::DEFAULT_MAX_CONNECTIONS,
         demo: true,
         open: arguments.open,
     }
@@ -184,6 +188,7 @@ pub async fn serve(
         state,
         upstream_token,
         pin: settings.set("AUTH_PIN"),
+        max_connections: arguments.max_connections,
         demo: false,
         open: arguments.open,
     }
@@ -197,6 +202,7 @@ struct Run {
     state: State,
     upstream_token: UpstreamToken,
     pin: Option<String>,
+    max_connections: NonZeroU16,
     demo: bool,
     open: bool,
 }
@@ -230,7 +236,7 @@ impl Run {
             clock,
             randomness,
         );
-        let stop = local::signal().map_err(|error| StartError::Failure(error.to_string()))?;
+        let signals = local::signals().map_err(|error| StartError::Failure(error.to_string()))?;
         let base = match &names {
             local::Names::Configured(base) | local::Names::Loopback([base, ..]) => base.clone(),
         };
@@ -243,9 +249,9 @@ impl Run {
                 "No browser could be started ({error}): open {base} yourself.\n"
             ));
         }
-        local::serve(listener, local::router(app, names), stop)
-            .await
-            .map_err(|error| StartError::Failure(error.to_string()))
+        let router = local::router(app, names);
+        server::serve(listener, router, self.max_connections, signals, say).await;
+        Ok(())
     }
 
     /// Prints what the person needs: the connector URL, the PIN, and the next step.

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use dynoxide::Database;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use sha2::{Digest as _, Sha256};
+use url::Url;
 
 use super::{StartError, settings::Settings};
 use crate::{
@@ -52,20 +54,10 @@ impl State {
         let set = |name| settings.set(name).map(PathBuf::from);
         let base =
             set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")))?;
-        let host = config
-            .upstream
-            .url
-            .host_str()
-            .unwrap_or("upstream")
-            .replace([':', '[', ']'], "_");
-        let port = config
-            .upstream
-            .url
-            .port()
-            .map(|port| format!("-{port}"))
-            .unwrap_or_default();
         let folder = base.join("lambda-oauth-mcp-proxy");
-        Some(Self::File(folder.join(format!("{host}{port}.db"))))
+        Some(Self::File(
+            folder.join(format!("{}.db", state_name(&config.upstream.url))),
+        ))
     }
 
     /// Opens it, and creates what does not exist yet.
@@ -91,6 +83,28 @@ impl State {
         let dynamodb = aws::local_dynamodb(engine::http_client(database), "http://127.0.0.1");
         created(dynamodb, table_name).await.map_err(failure)
     }
+}
+
+/// The longest state name that is written out.
+const STATE_NAME_CHARACTERS_MAX: usize = 100;
+
+/// A name for the state of this upstream, from host, port and path: `mcp.example.com+8443_a_b`. Different upstreams have
+/// different names, also where file names ignore case: whatever cannot be written like this is hashed. The query has
+/// no part in it, because it may be a key that changes.
+fn state_name(upstream: &Url) -> String {
+    let host = upstream.host_str().unwrap_or_default();
+    let path = upstream.path();
+    let port = upstream.port().map(|port| format!("+{port}"));
+    let port = port.unwrap_or_default();
+    let name = format!("{host}{port}{}", if path == "/" { "" } else { path });
+    let is_plain = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '-' | '/');
+    if format!("{host}{path}").chars().all(is_plain) && name.len() <= STATE_NAME_CHARACTERS_MAX {
+        return name.replace('/', "_");
+    }
+    let hash = Sha256::digest(format!("{port}{path}"));
+    let hash = hash[..8].iter().map(|byte| format!("{byte:02x}"));
+    let host = host.replace([':', '[', ']'], "_");
+    format!("{host}+{}", hash.collect::<String>())
 }
 
 async fn created(dynamodb: DynamoDb, table_name: &str) -> Result<DynamoDb, String> {

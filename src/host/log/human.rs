@@ -98,7 +98,9 @@ impl Visit for Fields {
 
 /// Who called what, and how it ended.
 fn request(fields: &Fields) -> String {
-    let who = fields.text("client_name").filter(|name| !name.is_empty());
+    let who = fields
+        .text("connection_name")
+        .filter(|name| !name.is_empty());
     let who = who.or(fields.text("address")).unwrap_or("unknown");
     let who: String = who.chars().take(NAME_CHARACTERS_MAX).collect();
     let what = match (fields.text("mcp_method"), fields.text("mcp_name")) {
@@ -181,7 +183,7 @@ mod tests {
                 logged(|| {
                     tracing::info!(
                         event = "request",
-                        client_name = "Claude Code",
+                        connection_name = "Claude Code",
                         client_id = "c",
                         method = "POST",
                         route = "/mcp",
