@@ -15,6 +15,7 @@ const SETTINGS: &[Setting] = &[
         "the token that it takes; asked for in a terminal if it is missing",
     ),
     ("UPSTREAM_TRANSPORT", "streamable-http (default) or sse"),
+    ("UPSTREAM_NAME", "its name on pages"),
     (
         "UPSTREAM_AUTH_HEADER",
         "the header that carries the token (default: Authorization)",
@@ -61,6 +62,14 @@ const SETTINGS: &[Setting] = &[
     ("GET_STREAMS", "off (default) or on"),
     ("STREAM_MAX_SECONDS", "end event streams after this time"),
     ("LANDING_PAGE", "on (default) or off"),
+    (
+        "MANUAL_TOKENS",
+        "on (default) or off: whether tokens can be created by hand",
+    ),
+    (
+        "ACTIVITY_DAYS",
+        "how many days tool calls are recorded (default: 30; 0: never)",
+    ),
     ("LOG_FORMAT", "human (default) or json"),
     ("RUST_LOG", "which log lines are written"),
     (
