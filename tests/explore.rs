@@ -8,6 +8,7 @@ mod explore {
     #[path = "../../fuzz/invariants.rs"]
     mod fuzz_targets;
     mod model;
+    mod properties;
     mod seeds;
 }
 

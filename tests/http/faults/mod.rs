@@ -4,4 +4,5 @@
 mod clock;
 mod records;
 mod store_down;
+mod upstream;
 pub mod wire;
