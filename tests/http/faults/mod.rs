@@ -3,6 +3,7 @@
 
 mod clock;
 mod records;
+mod secret;
 mod store_down;
 mod upstream;
 pub mod wire;
