@@ -2,6 +2,7 @@
 //! version before.
 
 mod clock;
+mod frozen;
 mod records;
 mod secret;
 mod store_down;
