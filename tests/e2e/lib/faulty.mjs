@@ -33,7 +33,7 @@ const KINDS = {
 
 export async function faulty() {
   const open = new Set();
-  const seen = {};
+  const seen = new Set();
   const server = createServer(async (asked, answer) => {
     const body = [];
     for await (const chunk of asked) body.push(chunk);
@@ -41,7 +41,7 @@ export async function faulty() {
     // The warm-up of the function has no body.
     if (body.length === 0) return answer.writeHead(204).end();
     const { id, params } = JSON.parse(Buffer.concat(body));
-    seen[params.name] = (seen[params.name] ?? 0) + 1;
+    seen.add(id);
     open.add(answer);
     answer.on('close', () => open.delete(answer));
     return KINDS[params.name](asked, answer, id);
@@ -49,7 +49,8 @@ export async function faulty() {
   await once(server, 'listening');
   return {
     url: `http://127.0.0.1:${server.address().port}/mcp`,
-    seen,
+    /** Whether a call with this id arrived. */
+    saw: (id) => seen.has(id),
     /** Calls that have no complete response yet. */
     open: () => open.size,
     closeIdle: () => server.closeIdleConnections(),
