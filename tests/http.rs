@@ -14,6 +14,7 @@ mod http {
     mod consent;
     mod costs;
     mod discovery;
+    mod doctor;
     mod documents;
     mod faults;
     mod flow;
