@@ -27,6 +27,7 @@ mod http {
     mod registration;
     mod replays;
     mod reported_bugs;
+    mod revocation_races;
     mod sse;
     mod targets;
     mod token;
