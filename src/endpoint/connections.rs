@@ -168,11 +168,12 @@ async fn list(app: &App, session: &Session, notice: Option<&str>) -> Result<Resp
     let tries = app.store.wrong_tries(now).await?;
     let rows: Vec<_> = connections
         .iter()
-        .map(|connection| ConnectionRow {
+        .filter_map(|connection| Some((connection, connection.grant()?)))
+        .map(|(connection, grant)| ConnectionRow {
             id: connection.id.as_str(),
-            client_name: connection.client_name.as_deref(),
-            verified_host: connection.verified_host.as_deref(),
-            redirect_host: connection.redirect_uri.display_host(),
+            client_name: grant.client_name.as_deref(),
+            verified_host: grant.verified_host.as_deref(),
+            redirect_host: grant.redirect_uri.display_host(),
             created: Timestamp::of_unix_seconds(connection.created_at),
             last_used: Timestamp::of_unix_seconds(connection.last_used_at),
             address: &connection.address,

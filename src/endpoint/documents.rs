@@ -59,7 +59,7 @@ pub async fn client(
         // Gone is gone: its publisher took it back.
         Err(error @ FetchError::Status(404 | 410)) => Err(NotFound::Document(error.to_string())),
         Err(error) => {
-            let kept = copy.as_ref().map(|copy| copy.body.as_str());
+            let kept = copy.map(|copy| copy.body.into());
             let Some(body) = kept.or_else(|| bundled(client_id)) else {
                 return Err(NotFound::Document(error.to_string()));
             };
@@ -69,7 +69,7 @@ pub async fn client(
                 detail = %error,
                 "a copy of the client's document is used"
             );
-            described(client_id, &url, body).map(Found::from)
+            described(client_id, &url, &body).map(Found::from)
         }
     }
 }
@@ -98,9 +98,9 @@ pub async fn kept_client(app: &App, client_id: &str) -> Result<Client, NotFound>
     let url =
         DocumentUrl::parse(client_id).map_err(|error| NotFound::Document(error.to_string()))?;
     let copy = app.store.document(client_id, app.clock.now()).await?;
-    let kept = copy.as_ref().map(|copy| copy.body.as_str());
+    let kept = copy.map(|copy| copy.body.into());
     match kept.or_else(|| bundled(client_id)) {
-        Some(body) => described(client_id, &url, body),
+        Some(body) => described(client_id, &url, &body),
         None => Err(NotFound::NotFetched),
     }
 }

@@ -96,7 +96,9 @@ async fn dispatch(app: &App, caller: &Caller, route: Route<'_>, request: Request
     let with_reference = |error: PageError| error.with_reference(&caller.request_id);
 
     match (route, &request.method().clone()) {
-        (route, &Method::OPTIONS) if route.is_api() => cors::preflight(request.headers()),
+        (route, &Method::OPTIONS) if route.is_api() => {
+            cors::preflight(request.headers(), &app.config.upstream.forward_headers)
+        }
 
         (Route::WellKnown(Some(document)), &(Method::GET | Method::HEAD)) => {
             well_known::get(app, caller, document)

@@ -36,6 +36,10 @@ pub enum Document<'a> {
     ProtectedResource(&'a str),
     /// The authorization server's document (RFC 8414 §3), asked for as that of an issuer with this path.
     AuthorizationServer(&'a str),
+    /// The same in the form of `OpenID` Connect Discovery §3.
+    OpenIdConfiguration(&'a str),
+    /// The key set to which the latter refers.
+    KeySet,
 }
 
 /// Routes that not every deployment has.
@@ -138,9 +142,9 @@ impl<'a> Document<'a> {
         };
         match name {
             "oauth-protected-resource" => Some(Self::ProtectedResource(path)),
-            "oauth-authorization-server" | "openid-configuration" => {
-                Some(Self::AuthorizationServer(path))
-            }
+            "oauth-authorization-server" => Some(Self::AuthorizationServer(path)),
+            "openid-configuration" => Some(Self::OpenIdConfiguration(path)),
+            "jwks.json" if path.is_empty() => Some(Self::KeySet),
             _ => None,
         }
     }
@@ -148,7 +152,10 @@ impl<'a> Document<'a> {
     /// The path of the resource or of the issuer that is meant.
     pub fn path(self) -> &'a str {
         match self {
-            Self::ProtectedResource(path) | Self::AuthorizationServer(path) => path,
+            Self::ProtectedResource(path)
+            | Self::AuthorizationServer(path)
+            | Self::OpenIdConfiguration(path) => path,
+            Self::KeySet => "",
         }
     }
 }
@@ -191,7 +198,7 @@ mod tests {
 
     #[test]
     fn documents_are_found_in_front_of_a_path_and_behind_one() {
-        use Document::{AuthorizationServer, ProtectedResource};
+        use Document::{AuthorizationServer, KeySet, OpenIdConfiguration, ProtectedResource};
         for (path, document) in [
             (
                 "/.well-known/oauth-protected-resource",
@@ -219,8 +226,9 @@ mod tests {
             ),
             (
                 "/mcp/x.well-known/.well-known/openid-configuration",
-                AuthorizationServer("/mcp/x.well-known"),
+                OpenIdConfiguration("/mcp/x.well-known"),
             ),
+            ("/.well-known/jwks.json", KeySet),
             (
                 "/sse/.well-known/oauth-authorization-server",
                 AuthorizationServer("/sse"),
@@ -235,6 +243,7 @@ mod tests {
         for path in [
             "/.well-known",
             "/.well-known/x",
+            "/.well-known/jwks.json/mcp",
             "/mcp/.well-known/oauth-protected-resourceX",
             "/.well-known/oauth-protected-resource/nowhere",
             "/.well-known/oauth-protected-resource/mcp/.well-known/x",

@@ -28,7 +28,7 @@ pub use consent::Consent;
 pub use landing::Landing;
 pub use message::{Connected, ErrorPage};
 pub use notice::Notice;
-pub use text::display;
+pub use text::{client_name, display, host};
 pub use timestamp::Timestamp;
 
 /// The one style sheet, inlined in every page.

@@ -57,8 +57,9 @@ pub fn display(text: &str, max: usize) -> String {
     cut_end(shown, max)
 }
 
-/// The name under which a page shows a client.
-pub(super) fn client_name(name: Option<&str>) -> String {
+/// The name under which people see a client.
+#[must_use]
+pub fn client_name(name: Option<&str>) -> String {
     let shown = display(name.unwrap_or_default(), MAX_CLIENT_NAME_CHARACTERS);
     if shown.is_empty() {
         return "Unnamed client".to_owned();

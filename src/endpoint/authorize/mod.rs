@@ -23,7 +23,9 @@ use super::{
 use crate::{
     app::{App, Caller},
     client_document::USER_AGENT,
+    connection_name::ConnectionName,
     credential::{Code, ConnectionId, Fingerprint, SealingKey},
+    limit::Limit,
     oauth::{
         authorization::{AuthorizationRequest, RedirectTarget},
         error::{ErrorCode, OAuthError},
@@ -193,8 +195,10 @@ pub async fn post(
     }
     match form.decision {
         Decision::Deny => deny(app, caller, &form.page_id, &pending).await,
-        Decision::Authorize { pin } => {
-            authorize(app, caller, &parts.headers, &form.page_id, pending, &pin).await
+        Decision::Authorize { pin, name, limit } => {
+            let chosen = (name, limit);
+            let page_id = &form.page_id;
+            authorize(app, caller, &parts.headers, page_id, pending, &pin, chosen).await
         }
     }
 }
@@ -246,6 +250,7 @@ async fn authorize(
     page_id: &str,
     pending: PendingConsent,
     pin: &str,
+    chosen: (Option<ConnectionName>, Limit),
 ) -> Result<Response, PageError> {
     let now = app.clock.now();
     let (client, target) = client_again(app, caller, &pending).await?;
@@ -268,7 +273,7 @@ async fn authorize(
     let code = Code::generate(&pending.connection, &app.randomness);
     let sealing_key = SealingKey::generate(&app.randomness);
     let address = caller.address_text();
-    let connection = Connection::begin(&pending, &client, &code, sealing_key, address, now);
+    let connection = Connection::begin(&pending, &client, chosen, &code, sealing_key, address, now);
     match app.store.issue_code(&connection).await? {
         IssueOutcome::Code => {}
         IssueOutcome::AlreadyConnected => return Ok(pages::already_connected(&client)),
@@ -277,9 +282,13 @@ async fn authorize(
     tracing::info!(
         event = "authorized",
         connection = connection.id.as_str(),
-        client_id = connection.client_id,
-        client_name = connection.client_name,
-        redirect_host = connection.redirect_uri.display_host(),
+        name = connection.shown_name(),
+        limit = connection.limit.as_str(),
+        client_id = connection.client_id(),
+        client_name = connection
+            .grant()
+            .and_then(|grant| grant.client_name.as_deref()),
+        redirect_host = pending.redirect_uri.display_host(),
         address = caller.address_text(),
         "a client was authorized"
     );
