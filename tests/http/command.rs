@@ -82,7 +82,9 @@ fn each_upstream_has_a_state_file_of_its_own_with_a_readable_name() {
     let files = || {
         let files = std::fs::read_dir(home.join("lambda-oauth-mcp-proxy")).unwrap();
         let files = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-        let mut files: Vec<_> = files.filter(|name| name.strip_suffix(".db").is_some()).collect();
+        let mut files: Vec<_> = files
+            .filter(|name| name.strip_suffix(".db").is_some())
+            .collect();
         files.sort();
         files
     };
