@@ -363,7 +363,7 @@ async fn opening_too_many_consent_pages_is_refused_but_not_in_a_browser_that_is_
     assert_eq!(ask(&client, &known).await.status, 200);
     assert_eq!(ask(ID, &known).await.status, 200);
     assert_eq!(origin.connections(), 1, "the client's document");
-    // That browser has a limit too.
+    // Known browsers have a limit too.
     let mut statuses = Vec::new();
     for _ in 0..100 {
         for client in [&client, ID] {
