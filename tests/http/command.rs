@@ -347,13 +347,6 @@ fn each_upstream_has_a_state_file_of_its_own_with_a_readable_name() {
     let occupied = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = occupied.local_addr().unwrap().to_string();
     let home = std::env::temp_dir().join(format!("state-files-{}", std::process::id()));
-    let files = || {
-        let files = std::fs::read_dir(home.join("lambda-oauth-mcp-proxy")).unwrap();
-        let files = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-        let mut files: Vec<_> = files.filter(|name| name.ends_with(".db")).collect();
-        files.sort();
-        files
-    };
     for upstream in [
         "http://127.0.0.1:81/a",
         "http://127.0.0.1:81/a/",
@@ -371,15 +364,51 @@ fn each_upstream_has_a_state_file_of_its_own_with_a_readable_name() {
         let (code, said) = run(&["serve", "--listen", &listen], &settings);
         assert!(code == Some(1) && said.contains("cannot listen"), "{said}");
     }
-    let files = files();
+    let files = std::fs::read_dir(home.join("lambda-oauth-mcp-proxy")).unwrap();
+    let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
     std::fs::remove_dir_all(&home).unwrap();
+    // Besides them are SQLite's journals.
+    let files: Vec<_> = files
+        .iter()
+        .filter(|path| path.extension().is_some_and(|kind| kind == "db"))
+        .map(|path| path.file_name().unwrap().to_str().unwrap())
+        .collect();
     for readable in [
         "127.0.0.1+81_a.db",
         "127.0.0.1+81_a_.db",
         "127.0.0.1+81_b_c.db",
         "127.0.0.1+82_a.db",
     ] {
-        assert!(files.contains(&readable.to_owned()), "{files:?}");
+        assert!(files.contains(&readable), "{files:?}");
     }
     assert_eq!(files.len(), 7, "{files:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_state_can_be_read_by_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let occupied = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = occupied.local_addr().unwrap().to_string();
+    let home = std::env::temp_dir().join(format!("private-state-{}", std::process::id()));
+    let settings = [
+        ("UPSTREAM_MCP", "http://127.0.0.1:81/a"),
+        ("UPSTREAM_TOKEN", "t"),
+        ("XDG_STATE_HOME", home.to_str().unwrap()),
+    ];
+    run(&["serve", "--listen", &listen], &settings);
+    let directory = home.join("lambda-oauth-mcp-proxy");
+    let mut paths = vec![directory.clone()];
+    paths.extend(
+        std::fs::read_dir(&directory)
+            .unwrap()
+            .map(|file| file.unwrap().path()),
+    );
+    let modes = paths
+        .iter()
+        .map(|path| path.metadata().unwrap().permissions().mode());
+    let modes: Vec<_> = modes.collect();
+    std::fs::remove_dir_all(&home).unwrap();
+    assert!(modes.len() > 1);
+    assert!(modes.iter().all(|mode| mode & 0o077 == 0), "{modes:?}");
 }

@@ -6,7 +6,7 @@
 //! * [`streamed_response`] – converts a response to the frames that a Function URL needs
 
 mod caller;
-mod event;
+pub mod event;
 mod runtime_api;
 mod streamed_response;
 
