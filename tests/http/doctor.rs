@@ -501,7 +501,9 @@ async fn this_program_is_healthy_from_the_first_call_to_the_revocation() {
     assert_eq!(report.findings.len(), 21, "{}", report.to_text());
     assert!(found(&report, "calls").what.starts_with("2 tools"));
     assert!(
-        !w.dump().iter().any(|item| item.contains(r#""pk":{"S":"connection"}"#)),
+        !w.dump()
+            .iter()
+            .any(|item| item.contains(r#""pk":{"S":"connection"}"#)),
         "the connection is gone"
     );
 
