@@ -6,8 +6,8 @@ use std::path::Path;
 use std::{env, fs, io};
 
 use lambda_oauth_mcp_proxy::page::{
-    Connected, ConnectionRow, Connections, Consent, ErrorPage, Landing, Notice, Page, SignIn,
-    Timestamp, WrongTries,
+    Address, Connected, ConnectionRow, Connections, Consent, EndConnections, ErrorPage, ICON,
+    Landing, Notice, Page, PageLink, SignIn, Timestamp, WrongTries,
 };
 
 const READ_ONLY: &str = "read-only";
@@ -25,6 +25,7 @@ fn main() -> io::Result<()> {
         .into_iter()
         .chain(refusals())
         .chain(messages())
+        .chain(sign_ins())
         .chain(landings())
         .chain(lists())
     {
@@ -34,7 +35,7 @@ fn main() -> io::Result<()> {
             page.content_security_policy,
         )?;
     }
-    Ok(())
+    fs::write(directory.join("favicon.svg"), ICON)
 }
 
 fn consent<'a>() -> Consent<'a> {
@@ -42,9 +43,11 @@ fn consent<'a>() -> Consent<'a> {
         page_id: "Zm9yIHRoZSBicm93c2VyIGNoZWNrcw",
         client_name: Some("Claude"),
         verified_host: Some("claude.ai"),
+        known_redirect: true,
         redirect_host: "claude.ai",
         redirect_uri: "https://claude.ai/api/mcp/auth_callback",
         loopback_only: false,
+        upstream_name: "GitHub",
         upstream_host: "api.githubcopilot.com",
         restrictions: &[],
         lifetime: "30 days after its last use",
@@ -72,10 +75,31 @@ fn consents() -> Vec<(&'static str, Page)> {
             .render(),
         ),
         (
+            "consent-known-redirect",
+            Consent {
+                verified_host: None,
+                ..consent()
+            }
+            .render(),
+        ),
+        (
+            "consent-verified-loopback",
+            Consent {
+                client_name: Some("Claude Code"),
+                known_redirect: false,
+                redirect_host: "localhost:54545",
+                redirect_uri: "http://localhost:54545/callback",
+                loopback_only: true,
+                ..consent()
+            }
+            .render(),
+        ),
+        (
             "consent-unverified-loopback",
             Consent {
                 client_name: Some("MCP Inspector"),
                 verified_host: None,
+                known_redirect: false,
                 redirect_host: "localhost:6274",
                 redirect_uri: "http://localhost:6274/oauth/callback",
                 loopback_only: true,
@@ -108,6 +132,7 @@ fn consents() -> Vec<(&'static str, Page)> {
             Consent {
                 client_name: Some("עוזר אישי (Claude)"),
                 verified_host: None,
+                known_redirect: false,
                 redirect_host: "client.example",
                 ..consent()
             }
@@ -118,6 +143,7 @@ fn consents() -> Vec<(&'static str, Page)> {
             Consent {
                 client_name: Some(&long_name),
                 verified_host: None,
+                known_redirect: false,
                 redirect_host: &long_host,
                 redirect_uri: &long_uri,
                 restrictions: &restrictions,
@@ -132,9 +158,11 @@ fn consents() -> Vec<(&'static str, Page)> {
                 page_id: HOSTILE,
                 client_name: Some(HOSTILE),
                 verified_host: Some(HOSTILE),
+                known_redirect: true,
                 redirect_host: HOSTILE,
                 redirect_uri: HOSTILE,
                 loopback_only: true,
+                upstream_name: HOSTILE,
                 upstream_host: HOSTILE,
                 restrictions: &hostile,
                 lifetime: HOSTILE,
@@ -171,6 +199,7 @@ fn messages() -> Vec<(&'static str, Page)> {
                 title: "Unknown app",
                 what: "The app that sent you here is not known to this server, or no longer.",
                 todo: "Remove the connector in the app and add it again.",
+                links: &[],
                 details: Some("client_id is not registered here."),
                 reference: "1-6742c1f0-3a5c9d2e7b",
             }
@@ -182,6 +211,7 @@ fn messages() -> Vec<(&'static str, Page)> {
                 title: HOSTILE,
                 what: HOSTILE,
                 todo: HOSTILE,
+                links: &[],
                 details: Some(HOSTILE),
                 reference: HOSTILE,
             }
@@ -195,44 +225,57 @@ fn messages() -> Vec<(&'static str, Page)> {
             .render(),
         ),
         (
-            "sign-in",
-            SignIn {
-                notice: None,
-                message: None,
+            "not-found",
+            ErrorPage {
+                title: "Page not found",
+                what: "There is no page at this address.",
+                todo: "Check the address for typing errors.",
+                links: &[PageLink {
+                    path: "/connections",
+                    text: "Connected apps",
+                }],
+                details: None,
+                reference: "1-6742c1f0-3a5c9d2e7b",
             }
             .render(),
         ),
         (
-            "sign-in-session-ended",
-            SignIn {
-                notice: None,
-                message: Some("Your session has ended. Please sign in again."),
+            "address",
+            Address {
+                connector_url: "https://connector.example/mcp",
             }
             .render(),
+        ),
+    ]
+}
+
+fn sign_ins() -> Vec<(&'static str, Page)> {
+    let sign_in = |notice, message| {
+        let page = SignIn {
+            upstream_name: "GitHub",
+            notice,
+            message,
+            landing_page: true,
+        };
+        page.render()
+    };
+    vec![
+        ("sign-in", sign_in(None, None)),
+        (
+            "sign-in-session-ended",
+            sign_in(None, Some("Your session has ended. Please sign in again.")),
         ),
         (
             "sign-in-wrong-pin",
-            SignIn {
-                notice: Some(Notice::WrongPin { tries_left: 1 }),
-                message: None,
-            }
-            .render(),
+            sign_in(Some(Notice::WrongPin { tries_left: 1 }), None),
         ),
         (
             "sign-in-wait",
-            SignIn {
-                notice: Some(Notice::Wait { seconds: 30 }),
-                message: None,
-            }
-            .render(),
+            sign_in(Some(Notice::Wait { seconds: 30 }), None),
         ),
         (
             "sign-in-closed",
-            SignIn {
-                notice: Some(Notice::ClosedForToday),
-                message: None,
-            }
-            .render(),
+            sign_in(Some(Notice::ClosedForToday), None),
         ),
     ]
 }
@@ -244,6 +287,7 @@ fn landings() -> Vec<(&'static str, Page)> {
             Landing {
                 connector_url: "https://connector.example/mcp",
                 connector_name: "github",
+                upstream_name: "GitHub",
                 upstream_host: "api.githubcopilot.com",
                 only_this_machine: false,
             }
@@ -254,6 +298,7 @@ fn landings() -> Vec<(&'static str, Page)> {
             Landing {
                 connector_url: "http://127.0.0.1:8787/mcp",
                 connector_name: "demo",
+                upstream_name: "the demo",
                 upstream_host: "127.0.0.1",
                 only_this_machine: true,
             }
@@ -264,6 +309,7 @@ fn landings() -> Vec<(&'static str, Page)> {
             Landing {
                 connector_url: HOSTILE,
                 connector_name: HOSTILE,
+                upstream_name: HOSTILE,
                 upstream_host: HOSTILE,
                 only_this_machine: true,
             }
@@ -335,20 +381,28 @@ fn lists() -> Vec<(&'static str, Page)> {
     ];
     let csrf = "c2Vzc2lvbi1mb3ItdGhlLWJyb3dzZXItY2hlY2tz";
     let list = |rows, wrong_tries, notice| {
-        Connections {
+        let page = Connections {
+            upstream_name: "GitHub",
             rows,
             csrf,
             wrong_tries,
             notice,
-        }
-        .render()
+            landing_page: true,
+        };
+        page.render()
     };
+    let end = |rows, all| EndConnections { rows, all, csrf }.render();
     vec![
         ("connections", list(&rows, &tries, None)),
         (
             "connections-ended",
-            list(&rows[..2], &[], Some("The connection was ended.")),
+            list(&rows[..2], &[], Some("Cursor was ended.")),
         ),
+        ("connections-one", list(&rows[..1], &[], None)),
+        ("end-one", end(&rows[..1], false)),
+        ("end-several", end(&rows[..2], false)),
+        ("end-all", end(&rows, true)),
+        ("end-hostile", end(&hostile, false)),
         ("connections-empty", list(&[], &[], None)),
         ("connections-hostile", list(&hostile, &tries, Some(HOSTILE))),
     ]

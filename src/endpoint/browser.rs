@@ -1,12 +1,18 @@
-//! The person's browser: the cookie that binds a page to it, and whether a form came from our own page.
+//! The person's browser: whether it is one, the cookie that binds a page to it, and whether a form came from our own page.
 
 use axum::response::Response;
-use http::{HeaderMap, HeaderValue, header::COOKIE, header::SET_COOKIE};
+use http::{
+    HeaderMap, HeaderValue,
+    header::{ACCEPT, AUTHORIZATION, COOKIE, SET_COOKIE},
+};
 
 use crate::{
     app::{App, Caller},
     credential::ConnectionId,
 };
+
+/// Longest cookie that is read as text.
+const MAX_COOKIE_TEXT_BYTES: usize = 1024;
 
 /// The cookie's name: `__Host-` where TLS protects it; over plain http the port tells servers on one machine
 /// apart, and browsers would drop the prefix.
@@ -20,6 +26,21 @@ fn cookie_name(caller: &Caller, kind: &str) -> String {
 
 /// The value of our cookie, if it is one that we could have set: 128 bits of base64url.
 pub fn cookie(caller: &Caller, headers: &HeaderMap, kind: &str) -> Option<String> {
+    cookies(caller, headers, kind)
+        .find(|value| ConnectionId::parse(value).is_some())
+        .map(str::to_owned)
+}
+
+/// The text of our cookie, if it is not longer than we would write it.
+pub fn cookie_text<'a>(caller: &Caller, headers: &'a HeaderMap, kind: &str) -> Option<&'a str> {
+    cookies(caller, headers, kind).find(|value| value.len() <= MAX_COOKIE_TEXT_BYTES)
+}
+
+fn cookies<'a>(
+    caller: &Caller,
+    headers: &'a HeaderMap,
+    kind: &str,
+) -> impl Iterator<Item = &'a str> {
     let name = cookie_name(caller, kind);
     headers
         .get_all(COOKIE)
@@ -32,8 +53,8 @@ pub fn cookie(caller: &Caller, headers: &HeaderMap, kind: &str) -> Option<String
             let pair = str::from_utf8(pair).ok()?.trim_matches([' ', '\t']);
             pair.split_once('=')
         })
-        .find(|(key, value)| *key == name && ConnectionId::parse(value).is_some())
-        .map(|(_, value)| value.to_owned())
+        .filter(move |(key, _)| *key == name)
+        .map(|(_, value)| value)
 }
 
 /// The browser's value, reused while it is well-formed: two open pages share one.
@@ -64,4 +85,14 @@ pub fn from_our_page(headers: &HeaderMap) -> bool {
         .get_all("sec-fetch-site")
         .iter()
         .all(|site| site == "same-origin" || site == "none")
+}
+
+/// Whether a person's browser asks for a page, and not a program: it accepts HTML and has no token.
+pub fn wants_page(headers: &HeaderMap) -> bool {
+    let accepts_html = |value: &HeaderValue| {
+        value
+            .to_str()
+            .is_ok_and(|value| value.contains("text/html"))
+    };
+    !headers.contains_key(AUTHORIZATION) && headers.get_all(ACCEPT).iter().any(accepts_html)
 }

@@ -106,8 +106,16 @@ impl Params {
     /// # Errors
     /// `invalid_request` when any but `resource` occurs twice.
     pub fn no_duplicates(&self) -> Result<(), OAuthError> {
+        self.no_duplicates_except("resource")
+    }
+
+    /// The same for a form in which one field is a list.
+    ///
+    /// # Errors
+    /// `invalid_request` when any but `list` occurs twice.
+    pub fn no_duplicates_except(&self, list: &str) -> Result<(), OAuthError> {
         let repeated = self.0.iter().enumerate().any(|(at, (name, _))| {
-            name != "resource" && self.0[..at].iter().any(|(earlier, _)| earlier == name)
+            name != list && self.0[..at].iter().any(|(earlier, _)| earlier == name)
         });
         if repeated {
             return Err(OAuthError::invalid_request(

@@ -17,13 +17,17 @@ pub struct Consent<'a> {
     pub client_name: Option<&'a str>,
     /// The verified host of the client-id metadata document. Without it the name is marked as not verified.
     pub verified_host: Option<&'a str>,
+    /// Whether the redirect URI belongs to an app that many people use, and so may be shown without a warning.
+    pub known_redirect: bool,
     /// Where the response goes: a host, or a private-use scheme with its colon (`cursor:`).
     pub redirect_host: &'a str,
     /// The full redirect URI, shown on request.
     pub redirect_uri: &'a str,
     /// Whether every redirect URI is on this computer, where any program could receive the response.
     pub loopback_only: bool,
-    /// The server to which the client gets access.
+    /// The name of the server to which the client gets access.
+    pub upstream_name: &'a str,
+    /// The host of that server.
     pub upstream_host: &'a str,
     /// Restrictions by pinned headers, in words for people: `read-only (X-MCP-Readonly: true)`.
     pub restrictions: &'a [String],

@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::{
     app::App,
-    endpoint::{error::PageError, response},
+    endpoint::{error::PageError, response, upstream_name::upstream_name},
     oauth::redirect_uri::RedirectUri,
     page::{Connected, Consent, Notice},
     secrets::Secret,
@@ -13,6 +13,20 @@ use crate::{
 };
 
 const CONNECT_AGAIN: &str = "Go back to the app that sent you here and connect again.";
+/// Redirect URIs that belong to apps which many people use: their https hosts, which nobody else receives a code for, and the
+/// schemes that these apps register on a device. A warning on these pages too would teach people to ignore it.
+const KNOWN_REDIRECT_HOSTS: [&str; 10] = [
+    "claude.ai",
+    "claude.com",
+    "chatgpt.com",
+    "www.cursor.com",
+    "vscode.dev",
+    "insiders.vscode.dev",
+    "cursor:",
+    "vscode:",
+    "vscode-insiders:",
+    "claude:",
+];
 const ADD_AGAIN: &str = "Remove the connector in the app and add it again.";
 
 /// The consent page: who asks, what for, and until when.
@@ -30,9 +44,11 @@ pub fn consent(
         page_id,
         client_name: client.client_name.as_deref(),
         verified_host: client.verified_host.as_deref(),
+        known_redirect: KNOWN_REDIRECT_HOSTS.contains(&pending.redirect_uri.display_host()),
         redirect_host: pending.redirect_uri.display_host(),
         redirect_uri: pending.redirect_uri.as_str(),
         loopback_only: client.redirect_uris.iter().all(RedirectUri::is_loopback),
+        upstream_name: &upstream_name(app),
         upstream_host: app.upstream.host(),
         restrictions: &restrictions(pinned.into_iter().flatten()),
         lifetime: &lifetime(app.config.lifetimes.refresh_token, client.refresh),

@@ -4,8 +4,8 @@ mod containment;
 mod shown;
 
 use super::{
-    Connected, ConnectionRow, Connections, Consent, ErrorPage, Landing, Notice, Page, SignIn,
-    Timestamp, WrongTries,
+    Address, Connected, ConnectionRow, Connections, Consent, EndConnections, ErrorPage, Landing,
+    Notice, Page, PageLink, SignIn, Timestamp, WrongTries,
 };
 
 fn timestamp() -> Timestamp {
@@ -17,9 +17,11 @@ fn consent<'a>() -> Consent<'a> {
         page_id: "p-1",
         client_name: Some("Claude"),
         verified_host: Some("claude.ai"),
+        known_redirect: true,
         redirect_host: "claude.ai",
         redirect_uri: "https://claude.ai/api/mcp/auth_callback",
         loopback_only: false,
+        upstream_name: "Example",
         upstream_host: "mcp.example",
         restrictions: &[],
         lifetime: "30 days after its last use",
@@ -48,6 +50,7 @@ fn landing<'a>() -> Landing<'a> {
     Landing {
         connector_url: "https://connector.example/mcp",
         connector_name: "example",
+        upstream_name: "Example",
         upstream_host: "mcp.example",
         only_this_machine: false,
     }
@@ -87,9 +90,11 @@ fn every_page(text: &str) -> Vec<Page> {
                     page_id: id,
                     client_name: Some(text),
                     verified_host,
+                    known_redirect: false,
                     redirect_host: text,
                     redirect_uri: text,
                     loopback_only: true,
+                    upstream_name: text,
                     upstream_host: text,
                     restrictions: &restrictions,
                     lifetime: text,
@@ -99,8 +104,10 @@ fn every_page(text: &str) -> Vec<Page> {
             );
             pages.push(
                 SignIn {
+                    upstream_name: text,
                     notice,
                     message: Some(text),
+                    landing_page: true,
                 }
                 .render(),
             );
@@ -111,6 +118,10 @@ fn every_page(text: &str) -> Vec<Page> {
             title: text,
             what: text,
             todo: text,
+            links: &[PageLink {
+                path: "/",
+                text: "Home",
+            }],
             details: Some(text),
             reference: text,
         }
@@ -122,18 +133,34 @@ fn every_page(text: &str) -> Vec<Page> {
         }
         .render(),
     );
+    let rows = [
+        ConnectionRow {
+            id,
+            created: timestamp.clone(),
+            last_used: timestamp.clone(),
+            expires: timestamp.clone(),
+            ..row(text)
+        },
+        verified,
+    ];
+    for all in [true, false] {
+        let page = EndConnections {
+            rows: &rows,
+            all,
+            csrf: id,
+        };
+        pages.push(page.render());
+    }
+    pages.push(
+        Address {
+            connector_url: text,
+        }
+        .render(),
+    );
     pages.push(
         Connections {
-            rows: &[
-                ConnectionRow {
-                    id,
-                    created: timestamp.clone(),
-                    last_used: timestamp.clone(),
-                    expires: timestamp.clone(),
-                    ..row(text)
-                },
-                verified,
-            ],
+            upstream_name: text,
+            rows: &rows,
             csrf: id,
             wrong_tries: &[WrongTries {
                 time: timestamp.clone(),
@@ -141,6 +168,7 @@ fn every_page(text: &str) -> Vec<Page> {
                 count: 2,
             }],
             notice: Some(text),
+            landing_page: true,
         }
         .render(),
     );
@@ -148,6 +176,7 @@ fn every_page(text: &str) -> Vec<Page> {
         Landing {
             connector_url: text,
             connector_name: text,
+            upstream_name: text,
             upstream_host: text,
             only_this_machine: false,
         }

@@ -1,12 +1,33 @@
 //! What each page shows, asks for and sends.
 
-use super::super::{ConnectionRow, Connections, Consent, Landing, Notice, SignIn};
+use super::super::{ConnectionRow, Connections, Consent, EndConnections, Landing, Notice, SignIn};
 use super::{consent, landing, row, timestamp};
 
 #[test]
-fn only_the_landing_page_has_a_script() {
-    assert!(landing().render().html.contains("<script>"));
-    assert!(!consent().render().html.contains("<script"));
+fn what_needs_the_script_is_hidden_without_it() {
+    let html = consent().render().html;
+    assert!(html.contains("id=\"show-pin\" hidden>"));
+    let html = landing().render().html;
+    assert_eq!(html.matches("data-copy=").count(), 3);
+    assert_eq!(html.matches("\" hidden>Copy<").count(), 3);
+    let notice = Some(Notice::Wait { seconds: 480 });
+    let html = Consent {
+        notice,
+        ..consent()
+    }
+    .render()
+    .html;
+    assert!(html.contains("data-seconds=\"480\" hidden>") && html.contains("Wait 8 minutes"));
+}
+
+fn sign_in(notice: Option<Notice>) -> String {
+    let page = SignIn {
+        upstream_name: "Example",
+        notice,
+        message: None,
+        landing_page: true,
+    };
+    page.render().html
 }
 
 #[test]
@@ -32,11 +53,19 @@ fn a_name_is_marked_as_unverified_unless_its_host_is_proven() {
     );
     let unproven = Consent {
         verified_host: None,
+        known_redirect: false,
         ..consent()
     }
     .render()
     .html;
     assert!(unproven.contains("Name not verified") && !unproven.contains("host verified"));
+    let known = Consent {
+        verified_host: None,
+        ..consent()
+    }
+    .render()
+    .html;
+    assert!(known.contains("Connects through") && !known.contains(" warn\""));
 }
 
 #[test]
@@ -57,11 +86,7 @@ fn a_client_without_a_visible_name_is_called_so() {
 #[test]
 fn the_consent_page_is_read_before_the_pin_field_takes_the_focus() {
     assert!(!consent().render().html.contains("autofocus"));
-    let sign_in = SignIn {
-        notice: None,
-        message: None,
-    };
-    assert!(sign_in.render().html.contains("required autofocus>"));
+    assert!(sign_in(None).contains("required autofocus aria-describedby"));
 }
 
 #[test]
@@ -74,18 +99,14 @@ fn a_wrong_pin_is_said_where_the_field_points_to() {
         }
         .render()
         .html,
-        SignIn {
-            notice,
-            message: None,
-        }
-        .render()
-        .html,
+        sign_in(notice),
     ] {
         assert!(html.contains("<title>Wrong PIN – "));
         assert!(
             html.contains("id=\"notice\" role=\"alert\">That PIN is wrong. You have 3 tries left")
         );
-        assert!(html.contains("autofocus aria-describedby=\"notice\" aria-invalid=\"true\">"));
+        let field = "autofocus aria-describedby=\"which-pin notice\" aria-invalid=\"true\">";
+        assert!(html.contains(field));
     }
 }
 
@@ -99,30 +120,23 @@ fn no_pin_is_asked_for_while_none_is_taken() {
     .render()
     .html;
     assert!(!html.contains("name=\"pin\"") && html.contains("value=\"deny\""));
-    assert!(
-        !SignIn {
-            notice,
-            message: None
-        }
-        .render()
-        .html
-        .contains("<form")
-    );
+    assert!(!sign_in(notice).contains("<form"));
 }
 
 #[test]
 fn the_loopback_warning_and_the_apps_hint_appear_only_where_they_belong() {
     let plain = consent().render().html;
     assert!(!plain.contains("own computer") && !plain.contains("app on this device"));
-    assert!(
-        Consent {
+    for (verified_host, class) in [(Some("claude.ai"), "quiet"), (None, "note warn")] {
+        let html = Consent {
             loopback_only: true,
+            verified_host,
             ..consent()
         }
         .render()
-        .html
-        .contains("own computer")
-    );
+        .html;
+        assert!(html.contains(&format!("<p class=\"{class}\">This is your own computer.")));
+    }
     let app = Consent {
         redirect_host: "cursor:",
         ..consent()
@@ -145,33 +159,48 @@ fn each_connection_can_be_ended_and_an_empty_list_says_so() {
             ..row("y")
         },
     ];
-    let html = Connections {
-        rows: &rows,
-        csrf: "t-1",
-        wrong_tries: &[],
-        notice: None,
+    let list = |rows| {
+        let page = Connections {
+            upstream_name: "Example",
+            rows,
+            csrf: "t-1",
+            wrong_tries: &[],
+            notice: None,
+            landing_page: true,
+        };
+        page.render().html
+    };
+    let html = list(&rows);
+    for id in ["c-1", "c-2"] {
+        assert!(html.contains(&format!("name=\"connection\" value=\"{id}\"")));
+        assert!(html.contains(&format!("href=\"/connections/end?connection={id}\"")));
     }
-    .render()
-    .html;
-    assert!(
-        html.contains("name=\"connection\" value=\"c-1\"")
-            && html.contains("name=\"connection\" value=\"c-2\"")
-    );
+    let one = list(&rows[..1]);
+    assert!(!one.contains("type=\"checkbox\"") && !one.contains("End all"));
     assert!(html.contains("datetime=\"2026-11-23T09:00:00Z\">2026-11-23 09:00 UTC</time>"));
     assert_eq!(
         html.matches("name=\"csrf\" value=\"t-1\"").count(),
-        html.matches("<form").count()
+        html.matches("method=\"post\"").count()
     );
+    let empty = list(&[]);
+    assert!(empty.contains("Nothing is connected") && !empty.contains("/connections/end"));
+}
 
-    let empty = Connections {
-        rows: &[],
-        csrf: "t-1",
-        wrong_tries: &[],
-        notice: None,
-    }
-    .render()
-    .html;
-    assert!(empty.contains("Nothing is connected") && !empty.contains("end-all"));
+#[test]
+fn ending_is_asked_once_more_with_the_names() {
+    let rows = [row("x"), row("y")];
+    let ask = |rows, all| {
+        let csrf = "t-1";
+        EndConnections { rows, all, csrf }.render().html
+    };
+    let one = ask(&rows[..1], false);
+    assert!(one.contains("<h1>End this connection?</h1>") && one.contains("value=\"end\""));
+    let two = ask(&rows, false);
+    assert!(two.contains("<h1>End 2 connections?</h1>"));
+    assert_eq!(two.matches("name=\"connection\"").count(), 2);
+    let all = ask(&rows, true);
+    assert!(all.contains("End all 2 connections?") && all.contains("value=\"end-all\""));
+    assert!(!all.contains("name=\"connection\""));
 }
 
 #[test]
