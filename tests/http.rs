@@ -12,6 +12,7 @@ mod http {
     mod command;
     mod connections;
     mod consent;
+    mod costs;
     mod discovery;
     mod documents;
     mod faults;

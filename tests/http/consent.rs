@@ -36,6 +36,15 @@ async fn errors_go_to_the_client_only_when_its_redirect_uri_is_proven() {
             ask.clone().set("resource", "https://other.example/mcp"),
             "invalid_target",
         ),
+        (
+            ask.clone()
+                .set("resource", &w.url(&format!("/mcp/{}", "a".repeat(1024)))),
+            "invalid_target",
+        ),
+        (
+            ask.clone().set("state", &"a".repeat(2049)),
+            "invalid_request",
+        ),
         (ask.clone().set("prompt", "none"), "consent_required"),
         (ask.clone().and("state", "another"), "invalid_request"),
         (
@@ -79,6 +88,7 @@ async fn errors_go_to_the_client_only_when_its_redirect_uri_is_proven() {
         ("resource", &w.base),
         ("resource", &w.url("/")),
         ("resource", &w.url("/mcp/x")),
+        ("state", &"a".repeat(2048)),
     ] {
         w.open(&ask.clone().set(name, value)).await;
     }
@@ -99,6 +109,25 @@ async fn denying_consent_informs_the_client_and_closes_the_page() {
     let again = w.submit_consent(&page, "authorize", &w.pin).await;
     assert_eq!(again.status, 400);
     assert!(again.text.contains("expired"));
+}
+
+#[tokio::test]
+async fn a_client_that_disappeared_while_the_page_was_open_gets_nothing() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let page = w.open(&w.authorization_request(&client)).await;
+    w.delete_client(&client).await;
+    let before = w.dump();
+    let authorized = w.submit_consent(&page, "authorize", &w.pin).await;
+    assert_eq!(
+        (authorized.status, authorized.header("location")),
+        (400, "")
+    );
+    assert!(authorized.text.contains("Unknown app"));
+    assert_eq!(w.dump(), before, "not even a try of the PIN");
+    let denied = w.submit_consent(&page, "deny", "").await;
+    assert_eq!((denied.status, denied.header("location")), (400, ""));
+    assert!(denied.text.contains("Unknown app"));
 }
 
 #[tokio::test]

@@ -230,13 +230,22 @@ impl World {
         items
     }
 
+    /// Deletes the record of a client, as its TTL does.
+    pub async fn delete_client(&self, client_id: &str) {
+        self.delete(&format!("client#{client_id}")).await;
+    }
+
     /// Deletes the day's count of wrong tries from all addresses, as docs/operate/operations.md tells the owner to.
     pub async fn reopen_consent(&self) {
+        self.delete("pin#overall").await;
+    }
+
+    async fn delete(&self, pk: &str) {
         let key = |text: &str| AttributeValue::S(text.to_owned());
         self.dynamodb()
             .delete_item()
             .table_name("lambda-oauth-mcp-proxy")
-            .key("pk", key("pin#overall"))
+            .key("pk", key(pk))
             .key("sk", key("-"))
             .send()
             .await

@@ -58,8 +58,8 @@ pub async fn get(
         return opened(app, caller, headers, &page_id).await;
     }
     let cookie = browser::cookie_or_new(app, caller, headers, CONSENT_COOKIE);
-    let (pending, secret) = match check(app, caller, query, &cookie, Lookup::Fetch).await? {
-        Checked::Consent(pending, secret) => (pending, secret),
+    let request = match check(app, caller, query, &cookie, Lookup::Fetch).await? {
+        Checked::Valid(request) => request,
         Checked::NotFetched => return Ok(response::page_of_unknown_length()),
         Checked::ErrorRedirect(to) => return Ok(response::redirect(StatusCode::FOUND, &to)),
     };
@@ -68,8 +68,8 @@ pub async fn get(
         .take(caller.address, app.clock.now())
         .map_err(pages::too_many_pages)?;
     let page_id = app.randomness.id();
-    app.store.put_pending(&page_id, &pending).await?;
-    let mut page = pages::consent(app, &secret, StatusCode::OK, &page_id, &pending, None);
+    app.store.put_pending(&page_id, &request.pending).await?;
+    let mut page = pages::consent(app, StatusCode::OK, &page_id, &request, None);
     let lifetime = PAGE_LIFETIME_SECONDS;
     browser::set_cookie(&mut page, caller, CONSENT_COOKIE, &cookie, lifetime);
     Ok(page)
@@ -88,14 +88,9 @@ pub async fn head(
     }
     Ok(match check(app, caller, query, "", Lookup::Keep).await? {
         // Rendered with an id that nobody stored, for its length only.
-        Checked::Consent(pending, secret) => pages::consent(
-            app,
-            &secret,
-            StatusCode::OK,
-            &app.randomness.id(),
-            &pending,
-            None,
-        ),
+        Checked::Valid(request) => {
+            pages::consent(app, StatusCode::OK, &app.randomness.id(), &request, None)
+        }
         Checked::NotFetched => response::page_of_unknown_length(),
         Checked::ErrorRedirect(to) => response::redirect(StatusCode::FOUND, &to),
     })
@@ -118,9 +113,10 @@ async fn opened(
     let pending = pending(app, caller, headers, page_id)
         .await?
         .ok_or_else(pages::expired)?;
+    let (client, _) = client_again(app, caller, &pending).await?;
     let connection = app.store.connection(&pending.connection, now).await?;
     if connection.is_some_and(|connection| connection.stage == Stage::Live) {
-        return Ok(pages::already_connected(&pending));
+        return Ok(pages::already_connected(&client));
     }
     let flash = Flash::of_request(caller, headers);
     let refused = flash
@@ -129,8 +125,12 @@ async fn opened(
     let (status, notice) = refused.as_ref().map_or((StatusCode::OK, None), |refused| {
         (refused.status, Some(refused.notice))
     });
-    let secret = app.secrets.get().await?;
-    let mut page = pages::consent(app, &secret, status, page_id, &pending, notice);
+    let request = ValidRequest {
+        client,
+        pending,
+        secret: app.secrets.get().await?,
+    };
+    let mut page = pages::consent(app, status, page_id, &request, notice);
     if let Some(refused) = refused {
         refused.set_retry_after(&mut page);
     }
@@ -176,10 +176,17 @@ fn is_own_fetch(headers: &HeaderMap) -> bool {
     })
 }
 
+/// An authorization request that is valid, with what its consent page shows.
+struct ValidRequest {
+    client: Client,
+    pending: PendingConsent,
+    secret: Arc<Secret>,
+}
+
 /// What an authorization request leads to.
 enum Checked {
-    /// It is valid: what the consent page will be for, and the secret that holds the PIN.
-    Consent(Box<PendingConsent>, Arc<Secret>),
+    /// It is valid, and the consent page can be shown.
+    Valid(Box<ValidRequest>),
     /// The client's document would have to be fetched, which was not allowed.
     NotFetched,
     /// It is invalid, and the client is told so at its redirect URI, which is proven.
@@ -200,11 +207,8 @@ async fn check(
         .map_err(|error| pages::bad_link(error.description))?;
     let found = match clients::find(app, caller, client_id, lookup).await {
         Ok(found) => found,
-        Err(NotFound::TooManyFetches(wait)) => return Err(pages::too_many_pages(wait)),
         Err(NotFound::NotFetched) => return Ok(Checked::NotFetched),
-        Err(NotFound::NotRegistered) => return Err(pages::unknown_client()),
-        Err(NotFound::Document(reason)) => return Err(pages::bad_document(reason)),
-        Err(NotFound::Unavailable(error)) => return Err(error.into()),
+        Err(reason) => return Err(pages::not_found(reason)),
     };
     let client = found.client;
     let target = RedirectTarget::validate(&client.redirect_uris, &params, &caller.base)
@@ -218,19 +222,22 @@ async fn check(
     };
     // If the PIN could not be checked later, the person should know now.
     let secret = app.secrets.get().await?;
-    let pending = Box::new(PendingConsent {
+    let pending = PendingConsent {
         browser: Fingerprint::of(cookie),
         connection: ConnectionId::generate(&app.randomness),
-        client,
+        client_id: client.client_id.clone(),
         redirect_uri: target.redirect_uri().clone(),
         state: target.state().map(str::to_owned),
         issuer: target.issuer().to_owned(),
         code_challenge: request.code_challenge,
         scope: request.scope,
-        resource: request.resource,
         expires_at: app.clock.now() + PAGE_LIFETIME_SECONDS,
-    });
-    Ok(Checked::Consent(pending, secret))
+    };
+    Ok(Checked::Valid(Box::new(ValidRequest {
+        client,
+        pending,
+        secret,
+    })))
 }
 
 fn parse_query(query: &str) -> Result<Params, PageError> {
@@ -264,9 +271,29 @@ pub async fn post(
     match form.decision {
         Decision::Deny => deny(app, caller, &form.page_id, &pending).await,
         Decision::Authorize { pin } => {
-            authorize(app, caller, &parts.headers, &form.page_id, &pending, &pin).await
+            authorize(app, caller, &parts.headers, &form.page_id, pending, &pin).await
         }
     }
+}
+
+/// The client of a page as it is now, and where its response goes. It may have disappeared, or lost the redirect URI, since
+/// the page was shown: then there is nowhere to redirect to.
+async fn client_again(
+    app: &App,
+    caller: &Caller,
+    pending: &PendingConsent,
+) -> Result<(Client, RedirectTarget), PageError> {
+    let found = clients::find(app, caller, &pending.client_id, Lookup::Keep).await;
+    let client = found.map_err(pages::not_found)?.client;
+    let target = RedirectTarget::restore(
+        &client.redirect_uris,
+        pending.redirect_uri.clone(),
+        pending.state.clone(),
+        pending.issuer.clone(),
+    );
+    let gone = "redirect_uri is no longer registered for this client";
+    let target = target.ok_or_else(|| pages::bad_link(gone))?;
+    Ok((client, target))
 }
 
 async fn deny(
@@ -279,12 +306,13 @@ async fn deny(
     app.store.withdraw_code(&pending.connection).await?;
     tracing::info!(
         event = "denied",
-        client_id = pending.client.client_id,
+        client_id = pending.client_id,
         address = caller.address_text(),
         "the owner refused the request"
     );
+    let (_, target) = client_again(app, caller, pending).await?;
     let error = OAuthError::new(ErrorCode::AccessDenied, "the owner refused the request");
-    let to = target(pending).error_url(&error);
+    let to = target.error_url(&error);
     Ok(response::redirect(StatusCode::SEE_OTHER, &to))
 }
 
@@ -293,11 +321,12 @@ async fn authorize(
     caller: &Caller,
     headers: &HeaderMap,
     page_id: &str,
-    pending: &PendingConsent,
+    pending: PendingConsent,
     pin: &str,
 ) -> Result<Response, PageError> {
     let now = app.clock.now();
-    let client_id = Some(pending.client.client_id.as_str());
+    let (client, target) = client_again(app, caller, &pending).await?;
+    let client_id = Some(client.client_id.as_str());
     let browser = match pin::check(app, caller, headers, client_id, pin).await? {
         PinCheck::Accepted(browser) => browser,
         PinCheck::Refused(refused) => {
@@ -309,12 +338,13 @@ async fn authorize(
 
     let code = Code::generate(&pending.connection, &app.randomness);
     let sealing_key = SealingKey::generate(&app.randomness);
-    let connection = Connection::begin(pending, &code, sealing_key, caller.address_text(), now);
+    let address = caller.address_text();
+    let connection = Connection::begin(&pending, &client, &code, sealing_key, address, now);
     match app.store.issue_code(&connection).await? {
         IssueOutcome::Code => {}
         IssueOutcome::AlreadyConnected => return Ok(to_opened(page_id)),
     }
-    keep_client(app, &pending.client, now).await?;
+    keep_client(app, client, now).await?;
     tracing::info!(
         event = "authorized",
         connection = connection.id.as_str(),
@@ -324,28 +354,20 @@ async fn authorize(
         address = caller.address_text(),
         "a client was authorized"
     );
-    let to = target(pending).success_url(code.expose());
+    let to = target.success_url(code.expose());
     let mut redirect = response::redirect(StatusCode::SEE_OTHER, &to);
     browser.set_cookie(&mut redirect, caller);
     Ok(redirect)
 }
 
-/// The first grant turns a registered client's day into a year. It may have expired while the page was open.
-async fn keep_client(app: &App, client: &Client, now: u64) -> Result<(), PageError> {
+/// The first grant turns a registered client's day into a year.
+async fn keep_client(app: &App, client: Client, now: u64) -> Result<(), PageError> {
     if client.is_stored() {
         let client = Client {
             expires_at: now + CLIENT_LIFETIME_SECONDS,
-            ..client.clone()
+            ..client
         };
         app.store.put_client(&client).await?;
     }
     Ok(())
-}
-
-fn target(pending: &PendingConsent) -> RedirectTarget {
-    RedirectTarget::restore(
-        pending.redirect_uri.clone(),
-        pending.state.clone(),
-        pending.issuer.clone(),
-    )
 }
