@@ -6,9 +6,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::ValidRequest;
 use crate::{
     app::App,
-    endpoint::{
-        client_lookup::NotFound, error::PageError, response, upstream_name::upstream_name,
-    },
+    endpoint::{client_lookup::NotFound, error::PageError, response, upstream_name::upstream_name},
     oauth::redirect_uri::RedirectUri,
     page::{Connected, Consent, Notice},
     store::record::Client,

@@ -4,8 +4,8 @@ const all = (selector) => document.querySelectorAll(selector);
 
 // Times are in UTC in the page: here "3 hours ago", and the local time.
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
-const local = new Intl.DateTimeFormat(/^en\b/.test(navigator.language) ? navigator.language : "en-GB",
-  { dateStyle: "medium", timeStyle: "short" });
+const language = /^en\b/.test(navigator.language) ? navigator.language : "en-GB";
+const DAY = { day: "numeric", month: "short", hour: "numeric", minute: "2-digit" };
 const UNITS = [["year", 31536000], ["month", 2592000], ["day", 86400], ["hour", 3600], ["minute", 60]];
 for (const time of all("time")) {
   const date = new Date(time.dateTime);
@@ -13,7 +13,8 @@ for (const time of all("time")) {
   const seconds = (date - Date.now()) / 1000;
   const unit = UNITS.find(([, size]) => Math.abs(seconds) >= size);
   const small = document.createElement("small");
-  small.textContent = local.format(date);
+  const otherYear = date.getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" };
+  small.textContent = date.toLocaleString(language, { ...DAY, ...otherYear });
   time.replaceChildren(unit ? relative.format(Math.trunc(seconds / unit[1]), unit[0]) : "just now", " ", small);
 }
 
