@@ -5,10 +5,26 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use http::{HeaderName, HeaderValue};
 use url::Url;
 
-use crate::oauth::resource::BaseUrl;
+use crate::{oauth::resource::BaseUrl, page};
 
 /// The default of `UPSTREAM_MCP`: GitHub's MCP server.
 const DEFAULT_UPSTREAM_URL: &str = "https://api.githubcopilot.com/mcp/";
+
+/// Longest `UPSTREAM_NAME`: it is in the title of a page.
+const UPSTREAM_NAME_MAX_CHARACTERS: usize = 50;
+
+/// Hosts, and domains, of well-known MCP servers with the name of the product.
+const UPSTREAM_NAMES: [(&str, &str); 9] = [
+    ("api.githubcopilot.com", "GitHub"),
+    ("mcp.atlassian.com", "Atlassian"),
+    ("mcp.cloudflare.com", "Cloudflare"),
+    ("mcp.figma.com", "Figma"),
+    ("mcp.linear.app", "Linear"),
+    ("mcp.notion.com", "Notion"),
+    ("mcp.sentry.dev", "Sentry"),
+    ("mcp.stripe.com", "Stripe"),
+    ("huggingface.co", "Hugging Face"),
+];
 
 /// Where the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +52,10 @@ pub struct Config {
     pub stream_max: Option<Duration>,
     /// `REGISTRATION`: which clients can register.
     pub registration: Registration,
+    /// `MANUAL_TOKENS`: whether the owner can create tokens by hand. If not, those that exist are refused.
+    pub manual_tokens: bool,
+    /// `ACTIVITY_DAYS`: how many days the activity of connections is kept; 0 if it is not recorded.
+    pub activity_days: u64,
     /// `LANDING_PAGE`: whether `/` shows browsers how to connect.
     pub landing_page: bool,
     /// `LOG_FORMAT`: the format of log lines.
@@ -53,6 +73,8 @@ pub struct Config {
 pub struct UpstreamConfig {
     /// `UPSTREAM_MCP`: its URL.
     pub url: Url,
+    /// `UPSTREAM_NAME`: its name on pages.
+    pub name: String,
     /// `UPSTREAM_TRANSPORT`: the MCP transport that it uses.
     pub transport: Transport,
     /// `UPSTREAM_AUTH_HEADER`: the header that carries the credential.
@@ -74,6 +96,7 @@ impl fmt::Debug for UpstreamConfig {
         f.debug_struct("UpstreamConfig")
             .field("host", &self.url.host_str())
             .field("path", &self.url.path())
+            .field("name", &self.name)
             .field("transport", &self.transport)
             .field("auth_header", &self.auth_header)
             .field("auth_scheme", &self.auth_scheme)
@@ -194,6 +217,7 @@ impl Config {
             lookup,
             problems: Vec::new(),
         };
+        let upstream_url = reader.upstream_url(host);
         let config = Self {
             base_url: reader.parsed(
                 "BASE_URL",
@@ -202,7 +226,8 @@ impl Config {
             ),
             also_base_urls: reader.parsed("ALSO_BASE_URLS", base_urls, Vec::new()),
             upstream: UpstreamConfig {
-                url: reader.upstream_url(host),
+                name: reader.parsed("UPSTREAM_NAME", upstream_name, default_name(&upstream_url)),
+                url: upstream_url,
                 transport: reader.choice(
                     "UPSTREAM_TRANSPORT",
                     &[
@@ -250,6 +275,8 @@ impl Config {
                     ("closed", Registration::Closed),
                 ],
             ),
+            manual_tokens: reader.choice("MANUAL_TOKENS", &[("on", true), ("off", false)]),
+            activity_days: reader.number("ACTIVITY_DAYS", 0..=365, 30),
             landing_page: reader.choice("LANDING_PAGE", &[("on", true), ("off", false)]),
             log_format: match host {
                 HostKind::Lambda => reader.choice(
@@ -381,6 +408,25 @@ fn upstream_url(text: &str, host: HostKind) -> Result<Url, String> {
         return Err("must not contain a user name, a password or a fragment".to_owned());
     }
     Ok(url)
+}
+
+fn upstream_name(text: &str) -> Result<String, String> {
+    if page::display(text, UPSTREAM_NAME_MAX_CHARACTERS) == text {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "must have at most {UPSTREAM_NAME_MAX_CHARACTERS} characters, all of them visible"
+        ))
+    }
+}
+
+/// The name by which people know the server at this URL: the product's, or else its host.
+fn default_name(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    UPSTREAM_NAMES
+        .iter()
+        .find(|(known, _)| host == *known || host.ends_with(&format!(".{known}")))
+        .map_or_else(|| page::host(host), |(_, name)| (*name).to_owned())
 }
 
 fn base_urls(text: &str) -> Result<Vec<BaseUrl>, String> {

@@ -13,17 +13,20 @@
 //! * [`secrets`], [`pin`], [`write_limits`] – the secret, PIN tries, and limits on writes by unauthenticated clients
 //! * [`http_client`] – the HTTP client of all outgoing requests
 //! * [`oauth`] – the rules of the protocol, without I/O
+//! * [`limit`], [`connection_name`] – what the owner chooses for a connection
 //! * [`credential`], [`clock`], [`config`], [`error`] – types that all other modules use
 
 pub mod app;
 pub mod client_document;
 pub mod clock;
 pub mod config;
+pub mod connection_name;
 pub mod credential;
 pub mod endpoint;
 pub mod error;
 pub mod host;
 pub mod http_client;
+pub mod limit;
 pub mod oauth;
 pub mod page;
 pub mod pin;

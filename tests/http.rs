@@ -19,6 +19,8 @@ mod http {
     mod flow;
     mod header_names;
     mod large_bodies;
+    mod limit_records;
+    mod listener;
     mod logs;
     mod own_errors;
     mod processes;
@@ -28,6 +30,7 @@ mod http {
     mod replays;
     mod reported_bugs;
     mod sse;
+    mod stream_ends;
     mod targets;
     mod token;
     mod upstream_refusals;

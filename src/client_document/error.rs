@@ -8,10 +8,9 @@ use std::fmt;
 pub enum FetchError {
     /// Too many fetches at this time.
     Busy,
-    /// Its host has no address, according to the resolver.
-    Unresolved,
-    /// At least one address of its host is not on the public internet.
-    Forbidden,
+    /// Its host has no address, or at least one that is not on the public internet. One error for both, because whoever
+    /// chooses the URL could otherwise find out which internal names exist.
+    NoPublicAddress,
     /// No connection.
     Unreachable,
     /// A connection, but no valid certificate.
@@ -38,9 +37,8 @@ impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reason = match self {
             Self::Busy => "too many client documents are being fetched at the moment",
-            Self::Unresolved => "the host of the client's document was not found",
-            Self::Forbidden => {
-                "the host of the client's document has an address that is not on the public internet"
+            Self::NoPublicAddress => {
+                "the host of the client's document was not found on the public internet"
             }
             Self::Unreachable => "the host of the client's document could not be reached",
             Self::Untrusted => "the host of the client's document has no valid certificate",

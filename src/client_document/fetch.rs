@@ -205,13 +205,10 @@ impl Fetcher {
             Some(address) => vec![SocketAddr::new(address, 443)],
             None => (self.policy.lookup)(url.host().to_owned())
                 .await
-                .map_err(|_| FetchError::Unresolved)?,
+                .map_err(|_| FetchError::NoPublicAddress)?,
         };
-        if addresses.is_empty() {
-            return Err(FetchError::Unresolved);
-        }
-        if !addresses.iter().all(|at| (self.policy.permits)(at.ip())) {
-            return Err(FetchError::Forbidden);
+        if addresses.is_empty() || !addresses.iter().all(|at| (self.policy.permits)(at.ip())) {
+            return Err(FetchError::NoPublicAddress);
         }
         Ok(addresses)
     }

@@ -31,6 +31,9 @@ fn every_problem_is_named() {
             ("FORWARD_HEADERS", "x-ok, cookie"),
             ("ACCESS_TOKEN_SECONDS", "soon"),
             ("GET_STREAMS", "maybe"),
+            ("ACTIVITY_DAYS", "366"),
+            ("MANUAL_TOKENS", "yes"),
+            ("UPSTREAM_NAME", "a\u{7}b"),
         ],
     )
     .unwrap_err();
@@ -41,6 +44,9 @@ fn every_problem_is_named() {
         "FORWARD_HEADERS",
         "ACCESS_TOKEN_SECONDS",
         "GET_STREAMS",
+        "ACTIVITY_DAYS",
+        "MANUAL_TOKENS",
+        "UPSTREAM_NAME",
         "TABLE_NAME",
         "SECRET_ARN",
     ] {
@@ -51,6 +57,50 @@ fn every_problem_is_named() {
                 .count(),
             1,
             "{name}: {problems:?}"
+        );
+    }
+}
+
+#[test]
+fn an_upstream_is_named_after_its_product_or_its_host() {
+    let named = |url: &str, name: &str| {
+        read(
+            HostKind::Lambda,
+            &[
+                ("UPSTREAM_MCP", url),
+                ("UPSTREAM_NAME", name),
+                ("TABLE_NAME", "t"),
+                ("SECRET_ARN", "s"),
+            ],
+        )
+        .map(|config| config.upstream.name)
+        .map_err(|problems| problems.join(" "))
+    };
+    for (url, name) in [
+        ("", "GitHub"),
+        ("https://mcp.notion.com/mcp", "Notion"),
+        ("https://bindings.mcp.cloudflare.com/mcp", "Cloudflare"),
+        (
+            "https://notmcp.notion.com.example/mcp",
+            "notmcp.notion.com.example",
+        ),
+        ("https://evilhuggingface.co/mcp", "evilhuggingface.co"),
+        (
+            "https://mcp.example.com:8443/key/mcp?key=1",
+            "mcp.example.com",
+        ),
+        ("https://münchen.example/", "xn--mnchen-3ya.example"),
+    ] {
+        assert_eq!(named(url, "").as_deref(), Ok(name), "{url}");
+    }
+    let own = "Our <Wiki> für alle";
+    assert_eq!(named("", own).as_deref(), Ok(own));
+    for bad in ["a\nb", "a\u{202e}b", "a  b", &"x".repeat(51)] {
+        assert!(
+            named("", bad)
+                .unwrap_err()
+                .starts_with("UPSTREAM_NAME must"),
+            "{bad:?}"
         );
     }
 }

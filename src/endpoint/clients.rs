@@ -124,11 +124,11 @@ pub async fn find(
     app: &App,
     caller: &Caller,
     client_id: &str,
-    lookup: Lookup,
+    lookup: Lookup<'_>,
 ) -> Result<Found, NotFound> {
     if is_document(client_id) && app.config.registration != Registration::Closed {
         return match lookup {
-            Lookup::Fetch => documents::client(app, caller, client_id).await,
+            Lookup::Fetch(headers) => documents::client(app, caller, headers, client_id).await,
             Lookup::Keep => documents::kept_client(app, client_id)
                 .await
                 .map(Found::from),

@@ -2,33 +2,47 @@
 //! credentials, so `*` gives away nothing: without a bearer token there is nothing to have.
 
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::AUTHORIZATION};
 
-const ALLOWED_HEADERS: &str = "authorization, content-type, accept, mcp-protocol-version, mcp-session-id, last-event-id, \
-                       mcp-method, mcp-name";
+use crate::upstream::headers::{REQUEST_HEADERS, is_request_header};
+
+/// Besides [`REQUEST_HEADERS`], what is allowed if a preflight request asks for no name: headers that MCP defines.
+const MCP_HEADERS: [&str; 4] = [
+    "mcp-protocol-version",
+    "mcp-session-id",
+    "mcp-method",
+    "mcp-name",
+];
+/// The most names of one preflight request that are considered.
+const ASKED_NAMES_MAX: usize = 64;
+const ASKED_NAMES: &str = "access-control-request-headers";
 const EXPOSED_HEADERS: &str = "WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After";
 
-/// The response to a preflight request.
-pub fn preflight(asked: &HeaderMap) -> Response {
-    let mut allowed = ALLOWED_HEADERS.to_owned();
-    // `mcp-param-<name>` (MCP 2026-07-28) and the like: the names are the client's, so those asked for are allowed, with
-    // every character that a name may have (RFC 9110 §5.6.2), `_` too.
-    let asked = asked
-        .get("access-control-request-headers")
-        .and_then(|names| names.to_str().ok())
-        .unwrap_or_default();
-    for name in asked.split(',').map(str::trim).take(64) {
-        let Ok(name) = name.parse::<HeaderName>() else {
-            continue;
-        };
-        if ["mcp-", "x-mcp-"]
-            .iter()
-            .any(|prefix| name.as_str().starts_with(prefix))
-        {
-            allowed += ", ";
-            allowed += name.as_str();
-        }
-    }
+/// The response to a preflight request. Of the names that it asks for, those are allowed that the proxy forwards, and
+/// `Authorization`. Many names are the client's own: `mcp-param-<name>` (MCP 2026-07-28), `FORWARD_HEADERS`.
+pub fn preflight(asked: &HeaderMap, forward: &[HeaderName]) -> Response {
+    let names: Vec<&str> = asked
+        .get_all(ASKED_NAMES)
+        .iter()
+        .filter_map(|names| names.to_str().ok())
+        .flat_map(|names| names.split(','))
+        .map(str::trim)
+        .collect();
+    let allowed: Vec<String> = if names.is_empty() {
+        let listed = [AUTHORIZATION.as_str()]
+            .into_iter()
+            .chain(REQUEST_HEADERS)
+            .chain(MCP_HEADERS);
+        let forward = forward.iter().map(HeaderName::as_str);
+        listed.chain(forward).map(str::to_owned).collect()
+    } else {
+        let names = names.into_iter().take(ASKED_NAMES_MAX);
+        let names = names.filter_map(|name| name.parse::<HeaderName>().ok());
+        names
+            .filter(|name| name == AUTHORIZATION || is_request_header(name, forward))
+            .map(|name| name.to_string())
+            .collect()
+    };
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
     headers.insert(
@@ -36,7 +50,11 @@ pub fn preflight(asked: &HeaderMap) -> Response {
         HeaderValue::from_static("GET, POST, DELETE, OPTIONS"),
     );
     headers.insert("access-control-max-age", HeaderValue::from_static("86400"));
-    if let Ok(allowed) = HeaderValue::from_str(&allowed) {
+    headers.insert(
+        "vary",
+        HeaderValue::from_static("Access-Control-Request-Headers"),
+    );
+    if let Ok(allowed) = HeaderValue::from_str(&allowed.join(", ")) {
         headers.insert("access-control-allow-headers", allowed);
     }
     response

@@ -20,12 +20,15 @@ const LIFETIME_SECONDS: u64 = 60;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Flash {
-    /// The PIN was wrong, and so many tries are left before a waiting time.
-    WrongPin(u8),
-    /// The PIN was not compared, and will not be before this time in unix seconds.
-    WaitUntil(u64),
-    /// No PIN is accepted for the rest of the day.
-    ClosedForToday,
+    /// The PIN was not accepted.
+    PinRefused {
+        /// Why.
+        reason: PinRefusal,
+        /// What was typed into the field for the name, if the page has one.
+        name: Option<String>,
+        /// Whether "Read only" was chosen.
+        read_only: bool,
+    },
     /// The session has ended, so nothing was done.
     SessionEnded,
     /// The form did not belong to this session, so nothing was done.
@@ -34,12 +37,34 @@ pub enum Flash {
     SignedOut,
     /// No connection was selected.
     NothingSelected,
+    /// There is no such connection, any more or yet.
+    NoSuchConnection,
+    /// The connection has another name.
+    Renamed,
+    /// The connection has another limit.
+    Limited,
+    /// More tools were chosen than can be stored.
+    TooManyTools,
+    /// The form created its token before.
+    TokenExists,
     /// The connection with this name was ended.
     Ended(String),
     /// So many connections were ended.
     EndedSeveral(usize),
     /// All connections were ended.
     EndedAll,
+}
+
+/// Why a PIN was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PinRefusal {
+    /// It was wrong, and so many tries are left before a waiting time.
+    Wrong(u8),
+    /// It was not compared, and none will be before this time in unix seconds.
+    WaitUntil(u64),
+    /// None is accepted for the rest of the day.
+    ClosedForToday,
 }
 
 impl Flash {
@@ -66,13 +91,22 @@ impl Flash {
     /// The message as a sentence; `None` for those about a PIN, which the PIN field shows itself.
     pub fn sentence(&self) -> Option<String> {
         Some(match self {
-            Self::WrongPin(_) | Self::WaitUntil(_) | Self::ClosedForToday => return None,
+            Self::PinRefused { .. } => return None,
             Self::SessionEnded => "Your session has ended. Please sign in again.".to_owned(),
             Self::OutOfDate => {
                 "That page was out of date, so nothing was changed. Please try again.".to_owned()
             }
             Self::SignedOut => "You are signed out.".to_owned(),
             Self::NothingSelected => "Select the connections to end first.".to_owned(),
+            Self::NoSuchConnection => "That connection has ended.".to_owned(),
+            Self::Renamed => "The name was changed.".to_owned(),
+            Self::Limited => "Saved. It applies from the next call on.".to_owned(),
+            Self::TooManyTools => {
+                "Nothing was changed: at most 1,000 tools can be chosen. Choose fewer, or allow everything.".to_owned()
+            }
+            Self::TokenExists => {
+                "This form has created its token already, which is shown only once. Create another one.".to_owned()
+            }
             Self::Ended(name) => format!("{name} was ended."),
             Self::EndedSeveral(count) => format!("{count} connections were ended."),
             Self::EndedAll => "All connections were ended.".to_owned(),

@@ -6,7 +6,6 @@ use http::{HeaderMap, StatusCode, header::WWW_AUTHENTICATE};
 use super::{
     browser,
     response::{self, RequestLogFields},
-    upstream_name::upstream_name,
 };
 use crate::{
     app::{App, Caller},
@@ -21,11 +20,11 @@ pub fn is_wanted(app: &App, headers: &HeaderMap) -> bool {
 /// Shows how to connect.
 pub fn get(app: &App, caller: &Caller) -> Response {
     let upstream_host = app.upstream.host();
-    let connector_name = connector_name(upstream_host);
+    let connector_name = connector_name(app);
     let page = Landing {
         connector_url: &caller.base.join("/mcp"),
         connector_name: &connector_name,
-        upstream_name: &upstream_name(app),
+        upstream_name: &app.config.upstream.name,
         upstream_host,
         // Without TLS it is a loopback address: nothing else is configured or listened on.
         only_this_machine: !caller.base.is_https(),
@@ -50,7 +49,8 @@ pub fn explain_address(caller: &Caller, mut unauthorized: Response) -> Response 
 }
 
 /// A short name for the connector: `github` for GitHub's server, else the most telling label of the host.
-fn connector_name(upstream_host: &str) -> String {
+pub fn connector_name(app: &App) -> String {
+    let upstream_host = app.upstream.host();
     if upstream_host == "api.githubcopilot.com" {
         return "github".to_owned();
     }

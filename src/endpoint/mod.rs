@@ -6,7 +6,7 @@
 //! * [`connections`], [`landing`], [`favicon`] – pages for the owner
 //! * [`route`] – which path is which endpoint
 //! * [`clients`], [`documents`], [`client_lookup`] – finding a client and letting it authenticate
-//! * [`pin`], [`browser`], [`body`], [`flash`], [`upstream_name`] – what forms and pages need
+//! * [`pin`], [`browser`], [`body`], [`flash`] – what forms and pages need
 //! * [`response`], [`error`], [`cors`], [`log`] – what responses need
 
 mod authorize;
@@ -29,8 +29,8 @@ mod response;
 mod revoke;
 mod route;
 mod token;
-mod upstream_name;
 mod well_known;
+mod write_limit;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -99,7 +99,9 @@ async fn dispatch(app: &App, caller: &Caller, route: Route<'_>, request: Request
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
 
     match (route, &request.method().clone()) {
-        (route, &Method::OPTIONS) if route.is_api() => cors::preflight(request.headers()),
+        (route, &Method::OPTIONS) if route.is_api() => {
+            cors::preflight(request.headers(), &app.config.upstream.forward_headers)
+        }
 
         (Route::WellKnown(Some(document)), &(Method::GET | Method::HEAD)) => {
             well_known::get(app, caller, document)

@@ -3,7 +3,10 @@
 use axum::response::Response;
 use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 
-use super::{browser, flash::Flash};
+use super::{
+    browser,
+    flash::{Flash, PinRefusal},
+};
 use crate::{
     app::{App, Caller},
     credential::Fingerprint,
@@ -52,26 +55,28 @@ pub struct RefusedPin {
 }
 
 impl RefusedPin {
-    /// The message for the page after the redirect.
-    pub fn flash(&self, now: u64) -> Flash {
+    /// The reason, for the page after the redirect.
+    pub fn reason(&self, now: u64) -> PinRefusal {
         match self.notice {
             Notice::WrongPin { tries_left } => {
-                Flash::WrongPin(u8::try_from(tries_left).unwrap_or(u8::MAX))
+                PinRefusal::Wrong(u8::try_from(tries_left).unwrap_or(u8::MAX))
             }
-            Notice::Wait { seconds } => Flash::WaitUntil(now + seconds),
-            Notice::ClosedForToday => Flash::ClosedForToday,
+            Notice::Wait { seconds } => PinRefusal::WaitUntil(now + seconds),
+            Notice::ClosedForToday => PinRefusal::ClosedForToday,
         }
     }
 
-    /// The same on that page; `None` if it is another message, or the time to wait is over.
+    /// The same on that page; `None` if the message is another one, or the time to wait is over.
     pub fn of_flash(flash: &Flash, now: u64) -> Option<Self> {
-        match flash {
-            Flash::WrongPin(tries_left) => Some(wrong((*tries_left).into())),
-            Flash::WaitUntil(time) => Some(time.saturating_sub(now))
+        let Flash::PinRefused { reason, .. } = flash else {
+            return None;
+        };
+        match *reason {
+            PinRefusal::Wrong(tries_left) => Some(wrong(tries_left.into())),
+            PinRefusal::WaitUntil(time) => Some(time.saturating_sub(now))
                 .filter(|seconds| *seconds > 0)
                 .map(|seconds| must_wait(seconds.min(DAY_SECONDS))),
-            Flash::ClosedForToday => Some(closed_for_today()),
-            _ => None,
+            PinRefusal::ClosedForToday => Some(closed_for_today()),
         }
     }
 
@@ -91,7 +96,7 @@ pub async fn check(
     client_id: Option<&str>,
     pin: &str,
 ) -> Result<PinCheck, Unavailable> {
-    let secret = app.secrets.get().await?;
+    let secret = app.secrets.get_for_pin().await?;
     let now = app.clock.now();
     let cookie = browser::cookie(caller, headers, KNOWN_BROWSER_COOKIE);
     let browser = cookie.as_deref().map(Fingerprint::of);
@@ -118,6 +123,23 @@ pub async fn check(
         PinOutcome::Blocked { wait } => PinCheck::Refused(must_wait(wait)),
         PinOutcome::ClosedForToday => PinCheck::Refused(closed_for_today()),
     })
+}
+
+/// The fingerprint of the browser's cookie, if the right PIN was entered in it during the last 90 days.
+pub async fn known_browser(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+) -> Result<Option<Fingerprint>, Unavailable> {
+    let Some(cookie) = browser::cookie(caller, headers, KNOWN_BROWSER_COOKIE) else {
+        return Ok(None);
+    };
+    let browser = Fingerprint::of(&cookie);
+    let known = app
+        .store
+        .is_known_browser(&browser, app.clock.now())
+        .await?;
+    Ok(known.then_some(browser))
 }
 
 /// A fresh value, whatever the browser sent: one planted beforehand must not become a known one.

@@ -12,7 +12,7 @@ use crate::{
         client_auth::PresentedClient,
         error::{ErrorCode, OAuthError},
     },
-    store::record::Revocation,
+    store::record::{Connection, Revocation},
 };
 
 /// Revokes a token: a current one ends its connection, a superseded one only itself. An unknown one is no error
@@ -26,8 +26,6 @@ pub async fn post(
     let params = body::form_or_json(&parts.headers, body).await?;
     params.no_duplicates()?;
     let token = IssuedToken::parse(params.required("token")?);
-    let client = PresentedClient::read(&parts.headers, &params)?;
-
     let connection = match &token {
         Some(token) => {
             app.store
@@ -39,28 +37,43 @@ pub async fn post(
     let revocation = token
         .zip(connection)
         .and_then(|(token, connection)| Some((connection.revocation(&token)?, connection)));
-    let Some((revocation, connection)) = revocation else {
+    // A token created by hand belongs to no client: whoever has it may end it.
+    if let Some((revocation, connection)) = &revocation
+        && connection.grant().is_none()
+    {
+        return end(app, caller, connection, revocation).await;
+    }
+    let client = PresentedClient::read(&parts.headers, &params)?.by_either_method();
+    let revocation = revocation.and_then(|(revocation, connection)| {
+        let grant = connection.grant().cloned()?;
+        Some((revocation, connection, grant))
+    });
+    let Some((revocation, connection, grant)) = revocation else {
         clients::authenticate_alone(app, &client).await?;
         return Ok(done());
     };
-    if connection.client_id != client.client_id {
+    if grant.client_id != client.client_id {
         clients::authenticate_alone(app, &client).await?;
         let description = "the token was issued to another client";
         return Err(OAuthError::new(ErrorCode::InvalidGrant, description).into());
     }
-    clients::authenticate(
-        &client,
-        connection.auth_method,
-        connection.client_secret.as_ref(),
-    )?;
+    clients::authenticate(&client, grant.auth_method, grant.client_secret.as_ref())?;
+    end(app, caller, &connection, &revocation).await
+}
 
-    app.store.revoke(&connection.id, &revocation).await?;
+async fn end(
+    app: &App,
+    caller: &Caller,
+    connection: &Connection,
+    revocation: &Revocation,
+) -> Result<Response, ApiError> {
+    app.store.revoke(&connection.id, revocation).await?;
     tracing::info!(
         event = "revoked",
         by = "client",
-        whole = revocation == Revocation::Connection,
+        whole = *revocation == Revocation::Connection,
         connection = connection.id.as_str(),
-        client_id = connection.client_id,
+        client_id = connection.client_id(),
         address = caller.address_text(),
         "a token was revoked"
     );

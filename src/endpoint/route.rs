@@ -38,6 +38,12 @@ pub enum ConnectionsPage {
     List,
     /// `/connections/end`: the question before connections are ended.
     End,
+    /// `/connections/edit`: one connection, its name, limit and activity.
+    Edit,
+    /// `/connections/tools`: the tools that a connection may use.
+    Tools,
+    /// `/connections/token`: the form that creates a token.
+    NewToken,
 }
 
 /// A discovery document.
@@ -47,6 +53,10 @@ pub enum Document<'a> {
     ProtectedResource(&'a str),
     /// The authorization server's document (RFC 8414 §3), asked for as that of an issuer with this path.
     AuthorizationServer(&'a str),
+    /// The same in the form of `OpenID` Connect Discovery §3.
+    OpenIdConfiguration(&'a str),
+    /// The key set to which the latter refers.
+    KeySet,
 }
 
 /// Routes that not every deployment has.
@@ -93,6 +103,9 @@ impl<'a> Route<'a> {
             "authorize" => Self::Authorize,
             "connections" => Self::Connections(ConnectionsPage::List),
             "connections/end" => Self::Connections(ConnectionsPage::End),
+            "connections/edit" => Self::Connections(ConnectionsPage::Edit),
+            "connections/tools" => Self::Connections(ConnectionsPage::Tools),
+            "connections/token" => Self::Connections(ConnectionsPage::NewToken),
             "favicon.svg" | "favicon.ico" => Self::Favicon,
             _ => Self::Unknown,
         }
@@ -153,9 +166,9 @@ impl<'a> Document<'a> {
         };
         match name {
             "oauth-protected-resource" => Some(Self::ProtectedResource(path)),
-            "oauth-authorization-server" | "openid-configuration" => {
-                Some(Self::AuthorizationServer(path))
-            }
+            "oauth-authorization-server" => Some(Self::AuthorizationServer(path)),
+            "openid-configuration" => Some(Self::OpenIdConfiguration(path)),
+            "jwks.json" if path.is_empty() => Some(Self::KeySet),
             _ => None,
         }
     }
@@ -163,7 +176,10 @@ impl<'a> Document<'a> {
     /// The path of the resource or of the issuer that is meant.
     pub fn path(self) -> &'a str {
         match self {
-            Self::ProtectedResource(path) | Self::AuthorizationServer(path) => path,
+            Self::ProtectedResource(path)
+            | Self::AuthorizationServer(path)
+            | Self::OpenIdConfiguration(path) => path,
+            Self::KeySet => "",
         }
     }
 }
@@ -208,7 +224,7 @@ mod tests {
 
     #[test]
     fn documents_are_found_in_front_of_a_path_and_behind_one() {
-        use Document::{AuthorizationServer, ProtectedResource};
+        use Document::{AuthorizationServer, KeySet, OpenIdConfiguration, ProtectedResource};
         for (path, document) in [
             (
                 "/.well-known/oauth-protected-resource",
@@ -236,8 +252,9 @@ mod tests {
             ),
             (
                 "/mcp/x.well-known/.well-known/openid-configuration",
-                AuthorizationServer("/mcp/x.well-known"),
+                OpenIdConfiguration("/mcp/x.well-known"),
             ),
+            ("/.well-known/jwks.json", KeySet),
             (
                 "/sse/.well-known/oauth-authorization-server",
                 AuthorizationServer("/sse"),
@@ -252,6 +269,7 @@ mod tests {
         for path in [
             "/.well-known",
             "/.well-known/x",
+            "/.well-known/jwks.json/mcp",
             "/mcp/.well-known/oauth-protected-resourceX",
             "/.well-known/oauth-protected-resource/nowhere",
             "/.well-known/oauth-protected-resource/mcp/.well-known/x",

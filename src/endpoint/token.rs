@@ -21,7 +21,7 @@ use crate::{
     },
     store::{
         NewTokens, RedeemOutcome, RotationOutcome,
-        record::{Connection, Stage},
+        record::{Connection, Grant, Stage},
     },
 };
 
@@ -46,22 +46,22 @@ pub async fn post(
             redirect_uri,
             code_verifier,
         } => {
-            let (code, connection) = find_code(app, &client, code).await?;
-            authenticate(&client, &connection)?;
+            let (code, connection, grant) = find_code(app, &client, code).await?;
+            authenticate(&client, &grant)?;
             check_not_redeemed(app, caller, &connection).await?;
             check_issuer(app, caller, &connection)?;
             check_resource(app, caller, &params)?;
-            check_redirect_uri(&connection, redirect_uri.as_deref())?;
-            check_code_verifier(&connection, &code_verifier)?;
-            redeem(app, caller, &connection, &code).await
+            check_redirect_uri(&grant, redirect_uri.as_deref())?;
+            check_code_verifier(&grant, &code_verifier)?;
+            redeem(app, caller, &connection, &grant, &code).await
         }
         TokenRequest::RefreshToken { refresh_token } => {
-            let (refresh_token, connection) =
+            let (refresh_token, connection, grant) =
                 find_refresh_token(app, &client, refresh_token).await?;
-            authenticate(&client, &connection)?;
+            authenticate(&client, &grant)?;
             check_issuer(app, caller, &connection)?;
             check_resource(app, caller, &params)?;
-            refresh(app, caller, connection, &refresh_token).await
+            refresh(app, caller, connection, &grant, &refresh_token).await
         }
     }
 }
@@ -71,13 +71,14 @@ async fn find_code(
     app: &App,
     client: &PresentedClient,
     code: Option<Code>,
-) -> Result<(Code, Connection), ApiError> {
+) -> Result<(Code, Connection, Grant), ApiError> {
     if let Some(code) = code
         && let Some(connection) = app.store.connection(code.id(), app.clock.now()).await?
-        && connection.code == code.fingerprint()
-        && connection.client_id == client.client_id
+        && let Some(grant) = connection.grant().cloned()
+        && grant.code == code.fingerprint()
+        && grant.client_id == client.client_id
     {
-        return Ok((code, connection));
+        return Ok((code, connection, grant));
     }
     // An unknown client gets `invalid_client`, a known one `invalid_grant` (RFC 6749 §5.2): SDKs register again after
     // the first, and authorize again after the second.
@@ -90,23 +91,20 @@ async fn find_refresh_token(
     app: &App,
     client: &PresentedClient,
     token: Option<RefreshToken>,
-) -> Result<(RefreshToken, Connection), ApiError> {
+) -> Result<(RefreshToken, Connection, Grant), ApiError> {
     if let Some(token) = token
         && let Some(connection) = app.store.connection(token.id(), app.clock.now()).await?
-        && connection.client_id == client.client_id
+        && let Some(grant) = connection.grant().cloned()
+        && grant.client_id == client.client_id
     {
-        return Ok((token, connection));
+        return Ok((token, connection, grant));
     }
     clients::authenticate_alone(app, client).await?;
     Err(unknown_refresh_token())
 }
 
-fn authenticate(client: &PresentedClient, connection: &Connection) -> Result<(), OAuthError> {
-    clients::authenticate(
-        client,
-        connection.auth_method,
-        connection.client_secret.as_ref(),
-    )
+fn authenticate(client: &PresentedClient, grant: &Grant) -> Result<(), OAuthError> {
+    clients::authenticate(client, grant.auth_method, grant.client_secret.as_ref())
 }
 
 /// A code that is presented a second time ends the connection (RFC 6749 §4.1.2).
@@ -139,11 +137,8 @@ fn check_resource(app: &App, caller: &Caller, params: &Params) -> Result<(), OAu
 }
 
 /// RFC 6749 §4.1.3; the parameter is optional (OAuth 2.1 §4.1.3).
-fn check_redirect_uri(
-    connection: &Connection,
-    redirect_uri: Option<&str>,
-) -> Result<(), OAuthError> {
-    if token::same_redirect_uri(&connection.redirect_uri, redirect_uri) {
+fn check_redirect_uri(grant: &Grant, redirect_uri: Option<&str>) -> Result<(), OAuthError> {
+    if token::same_redirect_uri(&grant.redirect_uri, redirect_uri) {
         Ok(())
     } else {
         Err(invalid_grant(
@@ -153,8 +148,8 @@ fn check_redirect_uri(
 }
 
 /// RFC 7636 §4.6
-fn check_code_verifier(connection: &Connection, code_verifier: &str) -> Result<(), OAuthError> {
-    if connection.code_challenge.verify(code_verifier) {
+fn check_code_verifier(grant: &Grant, code_verifier: &str) -> Result<(), OAuthError> {
+    if grant.code_challenge.verify(code_verifier) {
         Ok(())
     } else {
         Err(invalid_grant(
@@ -168,17 +163,18 @@ async fn redeem(
     app: &App,
     caller: &Caller,
     connection: &Connection,
+    grant: &Grant,
     code: &Code,
 ) -> Result<Response, ApiError> {
     let now = app.clock.now();
     let access = AccessToken::generate(&connection.id, &app.randomness);
-    let refresh = connection
+    let refresh = grant
         .refreshable
         .then(|| RefreshToken::generate(&connection.id, &app.randomness));
     let lifetimes = app.config.lifetimes;
     // A client without refresh tokens would have to ask you every day, so its access token lives as long as a refresh
     // token.
-    let access_lifetime = if connection.refreshable {
+    let access_lifetime = if grant.refreshable {
         lifetimes.access_token
     } else {
         lifetimes.refresh_token
@@ -205,7 +201,10 @@ async fn redeem(
     match redeemed {
         RedeemOutcome::Done => {}
         RedeemOutcome::Lost(Some(winner))
-            if winner.stage == Stage::Live && winner.code == connection.code =>
+            if winner.stage == Stage::Live
+                && winner
+                    .grant()
+                    .is_some_and(|winner| winner.code == grant.code) =>
         {
             return Err(end_replayed_connection(app, caller, connection, "code").await);
         }
@@ -215,6 +214,7 @@ async fn redeem(
     let refresh = refresh.map(|refresh| refresh.expose());
     Ok(token_response(
         connection,
+        grant,
         access.expose(),
         access_lifetime,
         refresh.as_deref(),
@@ -225,6 +225,7 @@ async fn refresh(
     app: &App,
     caller: &Caller,
     mut connection: Connection,
+    grant: &Grant,
     presented: &RefreshToken,
 ) -> Result<Response, ApiError> {
     let now = app.clock.now();
@@ -233,14 +234,16 @@ async fn refresh(
             break;
         };
         match state.classify(presented, now, app.config.lifetimes.refresh_grace) {
-            RefreshTokenStatus::Current => match rotate(app, &connection, presented, now).await? {
-                Rotation::Done(response) => {
-                    log_tokens(caller, &connection, "refreshed");
-                    return Ok(response);
+            RefreshTokenStatus::Current => {
+                match rotate(app, &connection, grant, presented, now).await? {
+                    Rotation::Done(response) => {
+                        log_tokens(caller, &connection, "refreshed");
+                        return Ok(response);
+                    }
+                    Rotation::Lost(Some(winner)) => connection = *winner,
+                    Rotation::Lost(None) => break,
                 }
-                Rotation::Lost(Some(winner)) => connection = *winner,
-                Rotation::Lost(None) => break,
-            },
+            }
             RefreshTokenStatus::Repeat { counted } => {
                 if counted
                     && !app
@@ -251,7 +254,8 @@ async fn refresh(
                     break;
                 }
                 log_tokens(caller, &connection, "refresh_repeated");
-                return repeat(&connection, presented, now).ok_or_else(unknown_refresh_token);
+                return repeat(&connection, grant, presented, now)
+                    .ok_or_else(unknown_refresh_token);
             }
             RefreshTokenStatus::Refused => break,
             RefreshTokenStatus::Replay => {
@@ -274,6 +278,7 @@ enum Rotation {
 async fn rotate(
     app: &App,
     connection: &Connection,
+    grant: &Grant,
     presented: &RefreshToken,
     now: u64,
 ) -> Result<Rotation, ApiError> {
@@ -289,7 +294,7 @@ async fn rotate(
         now,
     };
     let mut seen = connection.clone();
-    seen.client_extended_at = extend_client(app, connection, now).await;
+    seen.client_extended_at = extend_client(app, connection, grant, now).await;
     let rotated = app
         .store
         .rotate_refresh_token(&seen, &presented.fingerprint(), &next)
@@ -297,6 +302,7 @@ async fn rotate(
     Ok(match rotated {
         RotationOutcome::Done => Rotation::Done(token_response(
             connection,
+            grant,
             access.expose(),
             lifetimes.access_token,
             Some(&refresh.expose()),
@@ -306,16 +312,13 @@ async fn rotate(
 }
 
 /// Extends the lifetime of the client's record to a year, at most every 30 days; returns when that was done last.
-async fn extend_client(app: &App, connection: &Connection, now: u64) -> u64 {
+async fn extend_client(app: &App, connection: &Connection, grant: &Grant, now: u64) -> u64 {
     let extended_at = connection.client_extended_at;
     if now.saturating_sub(extended_at) < CLIENT_EXTENSION_INTERVAL_SECONDS {
         return extended_at;
     }
     let expires_at = now + CLIENT_LIFETIME_SECONDS;
-    let extended = app
-        .store
-        .extend_client(&connection.client_id, expires_at)
-        .await;
+    let extended = app.store.extend_client(&grant.client_id, expires_at).await;
     if let Err(error) = extended {
         tracing::warn!(event = "unavailable", detail = %error, "the lifetime of the client could not be extended");
         // With the old time it is tried again at the next refresh.
@@ -325,7 +328,12 @@ async fn extend_client(app: &App, connection: &Connection, now: u64) -> u64 {
 }
 
 /// Returns the same tokens again, with the rest of the access token's lifetime as `expires_in`.
-fn repeat(connection: &Connection, presented: &RefreshToken, now: u64) -> Option<Response> {
+fn repeat(
+    connection: &Connection,
+    grant: &Grant,
+    presented: &RefreshToken,
+    now: u64,
+) -> Option<Response> {
     let nonce = Nonce::parse(connection.nonce.as_deref()?)?;
     let (access, refresh) = presented.successors(&nonce, connection.generation);
     let expires_in = connection.access_expires_at.saturating_sub(now);
@@ -333,6 +341,7 @@ fn repeat(connection: &Connection, presented: &RefreshToken, now: u64) -> Option
     (connection.refresh.as_ref() == Some(&refresh.fingerprint())).then(|| {
         token_response(
             connection,
+            grant,
             access.expose(),
             expires_in,
             Some(&refresh.expose()),
@@ -355,7 +364,7 @@ async fn end_replayed_connection(
         event = "replay_found",
         what,
         connection = connection.id.as_str(),
-        client_id = connection.client_id,
+        client_id = connection.client_id(),
         address = caller.address_text(),
         "a used code or refresh token was presented again; the connection was ended"
     );
@@ -373,15 +382,16 @@ fn invalid_grant(description: &'static str) -> OAuthError {
 /// RFC 6749 §5.1
 fn token_response(
     connection: &Connection,
+    grant: &Grant,
     access_token: &str,
     expires_in: u64,
     refresh_token: Option<&str>,
 ) -> Response {
-    let body = token::response_body(access_token, expires_in, refresh_token, &connection.scope);
+    let body = token::response_body(access_token, expires_in, refresh_token, &grant.scope);
     let mut response = response::json(StatusCode::OK, &body);
     response.extensions_mut().insert(RequestLogFields {
         connection: Some(connection.id.to_string()),
-        client_id: Some(connection.client_id.clone()),
+        client_id: Some(grant.client_id.clone()),
         ..RequestLogFields::default()
     });
     response
@@ -391,7 +401,7 @@ fn log_tokens(caller: &Caller, connection: &Connection, event: &'static str) {
     tracing::info!(
         event,
         connection = connection.id.as_str(),
-        client_id = connection.client_id,
+        client_id = connection.client_id(),
         address = caller.address_text(),
         "the client received tokens"
     );

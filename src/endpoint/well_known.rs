@@ -18,7 +18,13 @@ use crate::{
 pub fn get(app: &App, caller: &Caller, document: Document<'_>) -> Response {
     match document {
         Document::ProtectedResource(path) => resource_document(app, caller, path),
-        Document::AuthorizationServer(_) => server_document(app, caller),
+        Document::AuthorizationServer(_) => {
+            response(&metadata::authorization_server(&caller.base, features(app)))
+        }
+        Document::OpenIdConfiguration(_) => {
+            response(&metadata::openid_configuration(&caller.base, features(app)))
+        }
+        Document::KeySet => response(&metadata::key_set()),
     }
 }
 
@@ -32,12 +38,11 @@ fn resource_document(app: &App, caller: &Caller, path: &str) -> Response {
     ))
 }
 
-fn server_document(app: &App, caller: &Caller) -> Response {
-    let features = Features {
+fn features(app: &App) -> Features {
+    Features {
         registration: app.config.registration == Registration::Open,
         client_documents: app.config.registration != Registration::Closed,
-    };
-    response(&metadata::authorization_server(&caller.base, features))
+    }
 }
 
 fn response(document: &Value) -> Response {

@@ -3,15 +3,18 @@
 use std::{
     io::{Read as _, Write as _},
     net::SocketAddr,
+    num::NonZeroU16,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::{Parser, Subcommand};
 use dynoxide::Database;
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
+use url::Url;
 
-use super::{aws, demo, engine, local, log};
+use super::{aws, demo, engine, local, log, server};
 use crate::{
     app::App,
     client_document::Fetcher,
@@ -59,6 +62,9 @@ enum Command {
         /// A file with the token that your MCP server takes, instead of `UPSTREAM_TOKEN`.
         #[arg(long, value_name = "PATH")]
         token_file: Option<PathBuf>,
+        /// How many connections there may be at a time; further ones wait.
+        #[arg(long, default_value_t = server::DEFAULT_MAX_CONNECTIONS, value_name = "NUMBER")]
+        max_connections: NonZeroU16,
     },
 }
 
@@ -79,7 +85,8 @@ pub async fn run(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
             listen,
             state,
             token_file,
-        } => serve(listen, state, token_file, lookup).await,
+            max_connections,
+        } => serve(listen, state, token_file, max_connections, lookup).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -132,6 +139,7 @@ async fn demo(
         state: "memory".to_owned(),
         upstream_token,
         pin,
+        max_connections: server::DEFAULT_MAX_CONNECTIONS,
         demo: true,
     }
     .start(randomness)
@@ -146,6 +154,7 @@ async fn serve(
     listen: SocketAddr,
     state: Option<String>,
     token_file: Option<PathBuf>,
+    max_connections: NonZeroU16,
     lookup: impl Fn(&str) -> Option<String>,
 ) -> Result<(), StartError> {
     let set = |name| lookup(name).filter(|text: &String| !text.trim().is_empty());
@@ -204,6 +213,7 @@ async fn serve(
         state,
         upstream_token,
         pin: set("AUTH_PIN"),
+        max_connections,
         demo: false,
     }
     .start(Randomness::system())
@@ -265,6 +275,7 @@ struct Run {
     state: String,
     upstream_token: UpstreamToken,
     pin: Option<String>,
+    max_connections: NonZeroU16,
     demo: bool,
 }
 
@@ -311,15 +322,15 @@ impl Run {
             clock,
             randomness,
         );
-        let stop = local::signal().map_err(|error| StartError::Failure(error.to_string()))?;
+        let signals = local::signals().map_err(|error| StartError::Failure(error.to_string()))?;
         self.print_greeting(
             &names,
             generated.is_some().then_some(pin.as_str()),
             &self.state,
         );
-        local::serve(listener, local::router(app, names), stop)
-            .await
-            .map_err(|error| StartError::Failure(error.to_string()))
+        let router = local::router(app, names);
+        server::serve(listener, router, self.max_connections, signals, say).await;
+        Ok(())
     }
 
     /// Prints what the person needs: the connector URL, the PIN, and the next step.
@@ -358,7 +369,7 @@ impl Run {
 }
 
 /// The upstream without its query, which may hold a key.
-fn without_query(url: &url::Url) -> String {
+fn without_query(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.to_string()
@@ -400,24 +411,34 @@ fn default_state(lookup: impl Fn(&str) -> Option<String>, config: &Config) -> Op
     };
     let base =
         set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")))?;
-    let host = config
-        .upstream
-        .url
-        .host_str()
-        .unwrap_or("upstream")
-        .replace([':', '[', ']'], "_");
-    let port = config
-        .upstream
-        .url
-        .port()
-        .map(|port| format!("-{port}"))
-        .unwrap_or_default();
     Some(
         base.join("lambda-oauth-mcp-proxy")
-            .join(format!("{host}{port}.db"))
+            .join(format!("{}.db", state_name(&config.upstream.url)))
             .to_string_lossy()
             .into_owned(),
     )
+}
+
+/// The longest state name that is written out.
+const STATE_NAME_CHARACTERS_MAX: usize = 100;
+
+/// A name for the state of this upstream, from host, port and path: `mcp.example.com+8443_a_b`. Different upstreams have
+/// different names, also where file names ignore case: whatever cannot be written like this is hashed. The query has
+/// no part in it, because it may be a key that changes.
+fn state_name(upstream: &Url) -> String {
+    let host = upstream.host_str().unwrap_or_default();
+    let path = upstream.path();
+    let port = upstream.port().map(|port| format!("+{port}"));
+    let port = port.unwrap_or_default();
+    let name = format!("{host}{port}{}", if path == "/" { "" } else { path });
+    let is_plain = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '-' | '/');
+    if format!("{host}{path}").chars().all(is_plain) && name.len() <= STATE_NAME_CHARACTERS_MAX {
+        return name.replace('/', "_");
+    }
+    let hash = Sha256::digest(format!("{port}{path}"));
+    let hash = hash[..8].iter().map(|byte| format!("{byte:02x}"));
+    let host = host.replace([':', '[', ']'], "_");
+    format!("{host}+{}", hash.collect::<String>())
 }
 
 /// The state says who is connected; other users of the machine must not read it.

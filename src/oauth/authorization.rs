@@ -175,6 +175,13 @@ impl AuthorizationRequest {
                 "the owner must consent each time",
             ));
         }
+        if params.once("code_challenge")?.is_none()
+            && params.once("code_challenge_method")?.is_none()
+        {
+            return Err(OAuthError::invalid_request(
+                "PKCE is required: code_challenge and code_challenge_method=S256 are missing",
+            ));
+        }
         // RFC 7636 §4.3: a missing method means plain, which is refused as such.
         if params.once("code_challenge_method")? != Some("S256") {
             return Err(OAuthError::invalid_request(

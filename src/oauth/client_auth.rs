@@ -19,7 +19,8 @@ pub enum AuthMethod {
     ClientSecretBasic,
     /// Id and secret in the form.
     ClientSecretPost,
-    /// Either of the two: for clients in the secret, where no method is given. No client can register it.
+    /// Either of the two: for clients in the secret, where no method is given, and at the revocation endpoint. No
+    /// client can register it.
     ClientSecret,
 }
 
@@ -40,7 +41,9 @@ impl AuthMethod {
     /// Whether a client registered with this method may use the presented one.
     #[must_use]
     pub fn allows(self, presented: Self) -> bool {
-        self == presented || (self == Self::ClientSecret && presented != Self::None)
+        let both_have_a_secret = self != Self::None && presented != Self::None;
+        let either = self == Self::ClientSecret || presented == Self::ClientSecret;
+        self == presented || (both_have_a_secret && either)
     }
 
     /// The method of that name, if it may be registered.
@@ -132,6 +135,16 @@ impl PresentedClient {
             method: AuthMethod::ClientSecretBasic,
             client_secret: Some(secret),
         })
+    }
+
+    /// Accepts either way of sending the secret. Registration says only how a client authenticates at the token endpoint
+    /// (RFC 7591 §2), and some libraries always use Basic at the revocation endpoint.
+    #[must_use]
+    pub fn by_either_method(mut self) -> Self {
+        if self.client_secret.is_some() {
+            self.method = AuthMethod::ClientSecret;
+        }
+        self
     }
 }
 

@@ -7,6 +7,9 @@ use super::{client_auth::AuthMethod, resource::BaseUrl, scope};
 /// The path of the resource document, in front of the path of the resource (RFC 9728 §3).
 const PROTECTED_RESOURCE_PATH: &str = "/.well-known/oauth-protected-resource";
 
+/// The path of the key set.
+const KEY_SET_PATH: &str = "/.well-known/jwks.json";
+
 /// The features of the authorization server that depend on the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Features {
@@ -44,6 +47,25 @@ pub fn authorization_server(base: &BaseUrl, features: Features) -> Value {
         document["client_id_metadata_document_supported"] = json!(true);
     }
     document
+}
+
+/// The same metadata with the three members that `OpenID` Connect Discovery §3 also requires. Some clients read only this
+/// document, and refuse it without them. This server issues no ID tokens: the scope `openid` is not among those it
+/// supports, and the key set is empty.
+#[must_use]
+pub fn openid_configuration(base: &BaseUrl, features: Features) -> Value {
+    let mut document = authorization_server(base, features);
+    document["jwks_uri"] = json!(base.join(KEY_SET_PATH));
+    document["subject_types_supported"] = json!(["public"]);
+    // Discovery §3: RS256 must be in the list.
+    document["id_token_signing_alg_values_supported"] = json!(["RS256"]);
+    document
+}
+
+/// The key set of a server that signs nothing (RFC 7517 §5).
+#[must_use]
+pub fn key_set() -> Value {
+    json!({ "keys": [] })
 }
 
 /// The metadata of the resource at `path` (RFC 9728 §2). It names exactly the requested URL (§3.3).

@@ -2,34 +2,7 @@
 
 use askama::Template;
 
-use super::{Notice, Page, Timestamp, text};
-
-/// One connection, as the list shows it.
-#[derive(Clone, Debug)]
-pub struct ConnectionRow<'a> {
-    /// The value of the field `connection` in the form that ends it.
-    pub id: &'a str,
-    /// The name that the client gave itself.
-    pub client_name: Option<&'a str>,
-    /// The verified host of the client-id metadata document. Without it the name is marked as not verified.
-    pub verified_host: Option<&'a str>,
-    /// Where the code was sent: a host, or a private-use scheme with its colon.
-    pub redirect_host: &'a str,
-    /// When the owner consented.
-    pub created: Timestamp,
-    /// When it was last used, to the hour.
-    pub last_used: Timestamp,
-    /// The IP address from which the owner consented.
-    pub address: &'a str,
-    /// When it expires unless it is used.
-    pub expires: Timestamp,
-}
-
-impl ConnectionRow<'_> {
-    fn name(&self) -> String {
-        text::client_name(self.client_name)
-    }
-}
+use super::{ConnectionRow, Notice, Page, Timestamp};
 
 /// Wrong PIN tries from one address.
 #[derive(Clone, Debug)]
@@ -58,6 +31,8 @@ pub struct Connections<'a> {
     pub wrong_tries: &'a [WrongTries<'a>],
     /// What has just been done: `The connection was ended.`
     pub notice: Option<&'a str>,
+    /// Whether tokens can be created by hand.
+    pub manual_tokens: bool,
     /// Whether there is a landing page to link to.
     pub landing_page: bool,
 }

@@ -6,8 +6,8 @@ use super::{Notice, Page, display, text};
 
 /// Everything that a person must know to decide, and the form for the decision.
 ///
-/// `POST /authorize` with `page`, `pin`, `decision` = `authorize` or `deny`; `username` is only for
-/// password managers.
+/// `POST /authorize` with `page`, `limit` = `everything` or `read_only`, `name`, `pin`, `decision` = `authorize` or `deny`;
+/// `username` is only for password managers.
 #[derive(Debug, Template)]
 #[template(path = "consent.html")]
 pub struct Consent<'a> {
@@ -33,6 +33,10 @@ pub struct Consent<'a> {
     pub restrictions: &'a [String],
     /// How long the connection lasts: `30 days after its last use`.
     pub lifetime: &'a str,
+    /// The name that the connection will get, unless the person changes it.
+    pub connection_name: &'a str,
+    /// Whether "Read only" is chosen.
+    pub read_only: bool,
     /// Why the last PIN was not accepted.
     pub notice: Option<Notice>,
 }

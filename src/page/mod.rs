@@ -5,6 +5,7 @@
 //! through the escaper, and is displayed in a `<bdi>`.
 
 mod client_setup;
+mod connection;
 mod connections;
 mod consent;
 mod landing;
@@ -12,6 +13,8 @@ mod message;
 mod notice;
 pub mod text;
 mod timestamp;
+mod token;
+mod tools;
 
 #[cfg(test)]
 mod tests;
@@ -23,13 +26,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
-pub use connections::{ConnectionRow, Connections, EndConnections, SignIn, WrongTries};
+pub use connection::{
+    ActivityRow, ActivityTotal, ConnectionOrigin, ConnectionPage, ConnectionRow, ShownActivity,
+    ShownLimit,
+};
+pub use connections::{Connections, EndConnections, SignIn, WrongTries};
 pub use consent::Consent;
 pub use landing::Landing;
 pub use message::{Address, Connected, ErrorPage, PageLink};
 pub use notice::Notice;
-pub use text::display;
+pub use text::{client_name, display, host};
 pub use timestamp::Timestamp;
+pub use token::{CreatedToken, NewToken};
+pub use tools::{ToolEffect, ToolRow, Tools};
 
 /// The one style sheet, inlined in every page.
 const STYLE: &str = include_str!("assets/style.css");

@@ -5,14 +5,18 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
 
+use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
+
 use super::{
-    Store, item, parse,
+    Store, item, malformed, parse,
     record::{Connection, Revocation, Stage},
-    table::{Item, Update, WriteOutcome, condition_failed, unavailable},
+    table::{ExpressionValue, Item, Update, WriteOutcome, condition_failed, unavailable},
 };
 use crate::{
+    connection_name::ConnectionName,
     credential::{ConnectionId, Fingerprint},
     error::Unavailable,
+    limit::Limit,
 };
 
 const CONNECTION: &str = "connection";
@@ -280,6 +284,60 @@ impl Store {
             .send(&self.client, &self.table)
             .await
             .map(drop)
+    }
+
+    /// Stores the connection of a token that was created by hand.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn create_manual_connection(
+        &self,
+        connection: &Connection,
+    ) -> Result<(), Unavailable> {
+        // Its id is new, so a repeat by the SDK replaces nothing but itself.
+        let id = connection.id.as_str();
+        let item = item(CONNECTION, id, connection, connection.expires_at)?;
+        self.put_item(item).await
+    }
+
+    /// Sets or removes the name of a live connection; `false` if there is no such connection.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn rename_connection(
+        &self,
+        id: &ConnectionId,
+        name: Option<&ConnectionName>,
+        now: u64,
+    ) -> Result<bool, Unavailable> {
+        let update = Update::of(CONNECTION, id.as_str());
+        let update = update.set_or_remove("name", name.map(ConnectionName::as_str));
+        self.change_live(update, now).await
+    }
+
+    /// Sets what a live connection may do, from its next request on; `false` if there is no such connection.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn set_limit(
+        &self,
+        id: &ConnectionId,
+        limit: &Limit,
+        now: u64,
+    ) -> Result<bool, Unavailable> {
+        let limit = to_attribute_value(limit).map_err(|error| malformed(&error))?;
+        let update = Update::of(CONNECTION, id.as_str()).set("limit", ExpressionValue(limit));
+        self.change_live(update, now).await
+    }
+
+    /// Such a change may be applied twice: the last one counts.
+    async fn change_live(&self, update: Update, now: u64) -> Result<bool, Unavailable> {
+        let written = update
+            .when("stage", "=", "live")
+            .when("expires_at", ">", now)
+            .send(&self.client, &self.table)
+            .await?;
+        Ok(matches!(written, WriteOutcome::Applied(_)))
     }
 
     /// Every live connection, oldest first. One that this version cannot read is left out, with a log line, so that it

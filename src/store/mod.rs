@@ -4,6 +4,7 @@
 //! connection requires that it still exists, so that an update cannot recreate a revoked connection. See [`record`] for
 //! the schema.
 
+mod activity;
 mod connection;
 mod pin;
 pub mod record;
@@ -14,6 +15,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
+pub use activity::{ActivityCount, ActivityCounts};
 pub use connection::{IssueOutcome, NewTokens, RedeemOutcome, RotationOutcome};
 pub use pin::{PinOutcome, PinTry, WrongTry};
 
@@ -200,7 +202,10 @@ impl Store {
         record: &T,
         expires_at: u64,
     ) -> Result<(), Unavailable> {
-        let item = item(pk, "-", record, expires_at)?;
+        self.put_item(item(pk, "-", record, expires_at)?).await
+    }
+
+    async fn put_item(&self, item: Item) -> Result<(), Unavailable> {
         self.client
             .put_item()
             .table_name(&self.table)

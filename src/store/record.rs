@@ -9,11 +9,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    credential::{Code, ConnectionId, Fingerprint, IssuedToken, SealingKey},
+    connection_name::ConnectionName,
+    credential::{AccessToken, Code, ConnectionId, Fingerprint, IssuedToken, SealingKey},
+    limit::Limit,
     oauth::{
         client_auth::AuthMethod, pkce::CodeChallenge, redirect_uri::RedirectUri,
         token::RefreshState,
     },
+    page,
 };
 
 /// The schema version that this program writes.
@@ -21,6 +24,9 @@ pub const SCHEMA_VERSION: u64 = 1;
 
 /// How long a code can be redeemed (RFC 6749 §4.1.2: at most ten minutes).
 pub const CODE_LIFETIME_SECONDS: u64 = 300;
+
+/// The lifetimes that a token created by hand can have.
+pub const MANUAL_TOKEN_DAYS: [u64; 4] = [7, 30, 90, 365];
 
 /// The `expires_at` of a client that is not in the table: defined in the secret, or described by a document.
 pub const NEVER_EXPIRES: u64 = u64::MAX;
@@ -112,40 +118,26 @@ pub enum Stage {
     Live,
 }
 
-/// A connection: one client, authorized once. It contains everything that `/token`, `/revoke` and the MCP endpoint need,
-/// so that they read one item.
+/// A connection: one client, authorized once, or a token that the owner created by hand. It contains everything that
+/// `/token`, `/revoke` and the MCP endpoint need, so that they read one item.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Connection {
     /// The id, which is the sort key.
     #[serde(rename = "sk")]
     pub id: ConnectionId,
+    /// How it came about.
+    #[serde(flatten)]
+    pub kind: ConnectionKind,
     /// Its stage.
     pub stage: Stage,
-    /// The id of its client.
-    pub client_id: String,
-    /// The client's name, for the connections page.
+    /// The name that the owner gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_name: Option<String>,
-    /// The client's verified host, for the connections page.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verified_host: Option<String>,
-    /// How the client must authenticate.
-    pub auth_method: AuthMethod,
-    /// Fingerprint of the client's secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_secret: Option<Fingerprint>,
-    /// The redirect URI to which the code was sent.
-    pub redirect_uri: RedirectUri,
+    pub name: Option<ConnectionName>,
+    /// What it may do. A record of the first version has no limit.
+    #[serde(default)]
+    pub limit: Limit,
     /// The issuer at which the owner consented: tokens are valid only as long as it is a base URL of this server.
     pub issuer: String,
-    /// The granted scope.
-    pub scope: String,
-    /// The challenge, for redeeming the code.
-    pub code_challenge: CodeChallenge,
-    /// The code. It stays after redemption, so that a replay is recognised.
-    pub code: Fingerprint,
-    /// Whether it gets refresh tokens.
-    pub refreshable: bool,
     /// The key that seals the message URLs of an HTTP+SSE upstream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealing_key: Option<SealingKey>,
@@ -182,17 +174,57 @@ pub struct Connection {
     /// Repeats of the last rotation that were counted.
     #[serde(default)]
     pub repeats: u64,
-    /// When consent was given.
+    /// When consent was given, or the token was created.
     pub created_at: u64,
     /// When it was last used, to the hour.
     pub last_used_at: u64,
-    /// The IP address from which consent was given.
+    /// The IP address from which consent was given, or the token was created.
     pub address: String,
     /// When the client's own record was last extended.
     #[serde(default)]
     pub client_extended_at: u64,
-    /// When the code expires; after its redemption, when the connection expires unless it is used.
+    /// When the code expires; after its redemption, when the connection expires unless it is used. Of a token created by
+    /// hand, when that expires.
     pub expires_at: u64,
+}
+
+/// How a connection came about. Its fields are fields of the item; only the item of a token created by hand has `kind`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ConnectionKind {
+    /// The owner created its token on the connections page: no client, no code, no refresh token.
+    Manual,
+    /// The owner authorized a client.
+    #[serde(untagged)]
+    Oauth(Box<Grant>),
+}
+
+/// What the owner granted to a client.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Grant {
+    /// The id of the client.
+    pub client_id: String,
+    /// The client's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_name: Option<String>,
+    /// The client's verified host, for the connections page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified_host: Option<String>,
+    /// How the client must authenticate.
+    pub auth_method: AuthMethod,
+    /// Fingerprint of the client's secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<Fingerprint>,
+    /// The redirect URI to which the code was sent.
+    pub redirect_uri: RedirectUri,
+    /// The granted scope.
+    pub scope: String,
+    /// The challenge, for redeeming the code.
+    pub code_challenge: CodeChallenge,
+    /// The code. It stays after redemption, so that a replay is recognised.
+    pub code: Fingerprint,
+    /// Whether it gets refresh tokens.
+    pub refreshable: bool,
 }
 
 impl Connection {
@@ -201,26 +233,84 @@ impl Connection {
     pub fn begin(
         pending: &PendingConsent,
         client: &Client,
+        (name, limit): (Option<ConnectionName>, Limit),
         code: &Code,
         sealing_key: SealingKey,
         address: String,
         now: u64,
     ) -> Self {
-        Self {
-            id: pending.connection.clone(),
-            stage: Stage::Code,
+        let grant = Grant {
             client_id: client.client_id.clone(),
             client_name: client.client_name.clone(),
             verified_host: client.verified_host.clone(),
             auth_method: client.auth_method,
             client_secret: client.secret.clone(),
             redirect_uri: pending.redirect_uri.clone(),
-            issuer: pending.issuer.clone(),
             scope: pending.scope.clone(),
             code_challenge: pending.code_challenge.clone(),
             code: code.fingerprint(),
             refreshable: client.refresh,
+        };
+        Self {
+            name,
+            limit,
             sealing_key: Some(sealing_key),
+            address,
+            client_extended_at: now,
+            ..Self::empty(
+                pending.connection.clone(),
+                ConnectionKind::Oauth(Box::new(grant)),
+                pending.issuer.clone(),
+                now,
+                now + CODE_LIFETIME_SECONDS,
+            )
+        }
+    }
+
+    /// The connection of a token that the owner creates by hand: live, until the token expires.
+    #[must_use]
+    pub fn manual(
+        token: &AccessToken,
+        name: Option<ConnectionName>,
+        limit: Limit,
+        issuer: String,
+        sealing_key: SealingKey,
+        address: String,
+        (now, expires_at): (u64, u64),
+    ) -> Self {
+        Self {
+            stage: Stage::Live,
+            name,
+            limit,
+            sealing_key: Some(sealing_key),
+            access: Some(token.fingerprint()),
+            access_expires_at: expires_at,
+            address,
+            ..Self::empty(
+                token.id().clone(),
+                ConnectionKind::Manual,
+                issuer,
+                now,
+                expires_at,
+            )
+        }
+    }
+
+    fn empty(
+        id: ConnectionId,
+        kind: ConnectionKind,
+        issuer: String,
+        now: u64,
+        expires_at: u64,
+    ) -> Self {
+        Self {
+            id,
+            kind,
+            stage: Stage::Code,
+            name: None,
+            limit: Limit::Everything,
+            issuer,
+            sealing_key: None,
             access: None,
             access_expires_at: 0,
             access_previous: None,
@@ -234,9 +324,37 @@ impl Connection {
             repeats: 0,
             created_at: now,
             last_used_at: now,
-            address,
-            client_extended_at: now,
-            expires_at: now + CODE_LIFETIME_SECONDS,
+            address: String::new(),
+            client_extended_at: 0,
+            expires_at,
+        }
+    }
+
+    /// What was granted to its client; `None` for a token created by hand.
+    #[must_use]
+    pub fn grant(&self) -> Option<&Grant> {
+        match &self.kind {
+            ConnectionKind::Oauth(grant) => Some(grant),
+            ConnectionKind::Manual => None,
+        }
+    }
+
+    /// The id of its client, if it has one.
+    #[must_use]
+    pub fn client_id(&self) -> Option<&str> {
+        self.grant().map(|grant| grant.client_id.as_str())
+    }
+
+    /// The name under which people know it: the one that the owner gave it, else that of its client. Safe to show and to
+    /// log.
+    #[must_use]
+    pub fn shown_name(&self) -> String {
+        if let Some(name) = &self.name {
+            return name.as_str().to_owned();
+        }
+        match &self.kind {
+            ConnectionKind::Oauth(grant) => page::client_name(grant.client_name.as_deref()),
+            ConnectionKind::Manual => "Unnamed token".to_owned(),
         }
     }
 
@@ -293,6 +411,34 @@ pub enum Revocation {
     Connection,
     /// Only this superseded access token.
     PreviousAccessToken(Fingerprint),
+}
+
+/// One `tools/call`: `activity#<connection>`, with the time and a random part as the sort key. Never arguments or
+/// results. Those of a connection that was ended expire by themselves; nothing lists them any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activity {
+    /// The name of the tool.
+    pub tool: String,
+    /// When the call began.
+    pub at: u64,
+    /// How it ended.
+    pub outcome: ActivityOutcome,
+    /// Milliseconds from the call to the end of its response.
+    pub ms: u64,
+}
+
+/// How a `tools/call` ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActivityOutcome {
+    /// The tool returned a result.
+    Ok,
+    /// The tool reported an error: `isError`, or a JSON-RPC error.
+    ToolError,
+    /// The connection's limit forbids the tool: the call did not reach the upstream.
+    Refused,
+    /// The upstream gave no response to pass on, or refused the call.
+    UpstreamError,
 }
 
 /// A session of the connections page: `session#<fingerprint of its cookie>`.

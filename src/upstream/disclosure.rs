@@ -1,10 +1,12 @@
-//! Whether a text from the upstream holds one of our credentials: some servers repeat what they refuse.
+//! Whether a text or a header from the upstream holds one of our credentials: some servers repeat what they refuse.
 
 use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::HeaderName;
 use percent_encoding::percent_decode_str;
 
+use super::headers::REQUEST_HEADERS;
 use crate::{config::UpstreamConfig, secrets::Secret};
 
 /// This many characters in a row of a credential count as the credential: texts may be cut off anywhere.
@@ -14,58 +16,104 @@ const CHECKED_CHARACTERS: usize = 4096;
 /// A pinned header or query parameter that is shorter is not taken for a key.
 const KEY_CHARACTERS_MIN: usize = 8;
 
+/// The credentials that requests to the upstream carry in headers, in every form in which a response header may repeat
+/// them. A response header passes to the client only if it contains none (see [`for_client`](super::headers::for_client)).
+///
+/// Unlike [`holds_credential`], a part does not count, nor does a value from the URL: a header that is dropped by mistake
+/// may break a session, and two JSON Web Tokens begin alike.
+#[derive(Clone)]
+pub struct SentCredentials(Vec<String>);
+
+impl SentCredentials {
+    /// The upstream's token and the pinned headers that could be keys.
+    #[must_use]
+    pub fn new(config: &UpstreamConfig, secret: &Secret) -> Self {
+        let credentials = sent_in_headers(config, secret);
+        let long = credentials.filter(|credential| credential.len() >= KEY_CHARACTERS_MIN);
+        Self(long.map(|credential| credential.to_lowercase()).collect())
+    }
+
+    /// Whether the text contains one of them: in upper or lower case, plain, percent-encoded or escaped as in JSON.
+    #[must_use]
+    pub fn are_in(&self, text: &str) -> bool {
+        let texts = readings(text);
+        let mut credentials = self.0.iter();
+        credentials.any(|credential| texts.iter().any(|text| text.contains(credential)))
+    }
+}
+
 /// Whether the text holds the upstream's token, or a pinned header or a query parameter of `UPSTREAM_MCP` that could
 /// be a key: all of it or a long enough part, in upper or lower case, plain, percent-encoded or escaped as in JSON.
 #[must_use]
 pub fn holds_credential(config: &UpstreamConfig, secret: &Secret, text: &str) -> bool {
-    let mut credentials: Vec<Cow<'_, str>> = Vec::new();
-    let header_value = secret.upstream_token.header_value();
-    let sent = header_value.to_str().unwrap_or_default();
-    let token = sent.split_once(' ').map_or(sent, |(_scheme, token)| token);
-    credentials.push(token.to_owned().into());
-    credentials.push(STANDARD.encode(token).into());
-    // Basic (RFC 7617 §2): user name and password before they were encoded.
-    let decoded = STANDARD.decode(token).ok();
-    if let Some(plain) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()) {
-        if let Some((_, password)) = plain.split_once(':') {
-            credentials.push(password.to_owned().into());
-        }
-        credentials.push(plain.into());
-    }
-    let pinned = config.headers.iter().chain(&secret.upstream_headers);
-    let pinned = pinned
-        // These choose tools. They are not keys; another `X-MCP-` header may be one.
-        .filter(|(name, _)| {
-            !matches!(
-                name.as_str(),
-                "x-mcp-readonly" | "x-mcp-lockdown" | "x-mcp-toolsets" | "x-mcp-tools"
-            )
-        })
-        .filter_map(|(_, value)| value.to_str().ok())
-        .map(Cow::from);
     let query = config.url.query_pairs().map(|(_, value)| value);
     // Some services put the key into the path.
     let segments = config.url.path().split('/').map(Cow::from);
     let segments = segments.filter(|segment| {
         segment.len() >= PART_CHARACTERS && segment.bytes().any(|b| b.is_ascii_digit())
     });
-    credentials.extend(
-        pinned
-            .chain(query)
-            .chain(segments)
-            .filter(|value| value.len() >= KEY_CHARACTERS_MIN),
-    );
+    let in_url = query
+        .chain(segments)
+        .filter(|value| value.len() >= KEY_CHARACTERS_MIN)
+        .map(Cow::into_owned);
     // Only the beginning of a text is quoted.
-    let text: &str = &text.chars().take(CHECKED_CHARACTERS).collect::<String>();
-    let readings = [
-        text.to_lowercase(),
-        percent_decode_str(text).decode_utf8_lossy().to_lowercase(),
-        unescaped(text).to_lowercase(),
-    ];
-    credentials.iter().any(|credential| {
-        let credential = credential.to_lowercase();
-        readings.iter().any(|text| holds_part(text, &credential))
-    })
+    let text: String = text.chars().take(CHECKED_CHARACTERS).collect();
+    let texts = readings(&text);
+    sent_in_headers(config, secret)
+        .chain(in_url)
+        .any(|credential| {
+            let credential = credential.to_lowercase();
+            texts.iter().any(|text| holds_part(text, &credential))
+        })
+}
+
+/// The upstream's token, also as it was before it was encoded, and the pinned headers that could be keys.
+fn sent_in_headers(config: &UpstreamConfig, secret: &Secret) -> impl Iterator<Item = String> {
+    let header_value = secret.upstream_token.header_value();
+    let sent = header_value.to_str().unwrap_or_default();
+    let token = sent.split_once(' ').map_or(sent, |(_scheme, token)| token);
+    let mut credentials = vec![token.to_owned(), STANDARD.encode(token)];
+    // Basic (RFC 7617 §2): user name and password before they were encoded.
+    let decoded = STANDARD.decode(token).ok();
+    if let Some(plain) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()) {
+        if let Some((_, password)) = plain.split_once(':') {
+            credentials.push(password.to_owned());
+        }
+        credentials.push(plain);
+    }
+    let pinned = config.headers.iter().chain(&secret.upstream_headers);
+    let pinned = pinned
+        .filter(|(name, _)| !is_no_key(name))
+        .filter_map(|(_, value)| value.to_str().ok())
+        .filter(|value| value.len() >= KEY_CHARACTERS_MIN);
+    credentials.extend(pinned.map(str::to_owned));
+    credentials.into_iter()
+}
+
+/// Whether the header is known not to be a key. `X-MCP-Toolsets` and the like choose tools; another `X-MCP-` header may be
+/// a key.
+fn is_no_key(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "x-mcp-readonly"
+            | "x-mcp-lockdown"
+            | "x-mcp-toolsets"
+            | "x-mcp-tools"
+            | "mcp-protocol-version"
+    ) || REQUEST_HEADERS.contains(&name.as_str())
+}
+
+/// A text as it is, percent-decoded, and without the escapes of JSON; in lower case.
+fn readings(text: &str) -> Vec<String> {
+    let mut readings = vec![text.to_lowercase()];
+    if text.contains('%') {
+        let decoded = percent_decode_str(text).decode_utf8_lossy();
+        readings.push(decoded.to_lowercase());
+    }
+    if text.contains('\\') {
+        readings.push(unescaped(text).to_lowercase());
+    }
+    readings
 }
 
 fn holds_part(text: &str, credential: &str) -> bool {

@@ -7,13 +7,13 @@ use http::{
 
 use crate::config::{is_reserved_header, normalized_header_name};
 
-/// The client's headers that are sent to the upstream.
-const REQUEST_HEADERS: [&str; 10] = [
+/// The client's headers that are sent to the upstream. [`is_request_header`] names more.
+pub const REQUEST_HEADERS: [&str; 10] = [
     "accept",
     "accept-encoding",
     "accept-language",
-    "content-type",
     "content-encoding",
+    "content-type",
     "last-event-id",
     "traceparent",
     "tracestate",
@@ -43,6 +43,17 @@ const RESPONSE_HEADERS: [&str; 18] = [
     "content-length",
 ];
 
+/// Whether a client's header of this name is sent to the upstream, unless the owner's settings have another value for it.
+/// Preflight responses (CORS) allow the same names.
+#[must_use]
+pub fn is_request_header(name: &HeaderName, forward: &[HeaderName]) -> bool {
+    let text = name.as_str();
+    let listed = REQUEST_HEADERS.contains(&text)
+        || ["mcp-", "x-mcp-"].iter().any(|p| text.starts_with(p))
+        || forward.contains(name);
+    listed && !is_reserved_header(name)
+}
+
 /// The headers of the request to the upstream: those of the client's that may pass, then the pinned ones, which win, then
 /// our credential, which nothing can replace.
 #[must_use]
@@ -64,14 +75,10 @@ pub fn for_upstream(
         .collect();
     let mut headers = HeaderMap::new();
     for (name, value) in client {
-        let text = name.as_str();
-        let allowed = REQUEST_HEADERS.contains(&text)
-            || text.starts_with("mcp-")
-            || (text.starts_with("x-mcp-") && !tools_are_pinned)
-            || forward.contains(name);
-        if allowed
+        let may_choose_tools = name.as_str().starts_with("x-mcp-") && !forward.contains(name);
+        if is_request_header(name, forward)
+            && !(may_choose_tools && tools_are_pinned)
             && !ours.contains(&normalized_header_name(name))
-            && !is_reserved_header(name)
             && !hop_by_hop.contains(name)
         {
             headers.append(name.clone(), value.clone());
@@ -96,9 +103,14 @@ pub fn choose_tools(pinned: &[(HeaderName, HeaderValue)]) -> bool {
 }
 
 /// The headers of our response: those of the upstream's that may pass. Repeated ones are joined, because Lambda turns
-/// repeated header lines into a JSON array. `content-length` is passed on only with a body that is not changed.
+/// repeated header lines into a JSON array. `content-length` is passed on only with a body that is not changed. A header
+/// whose name or value contains one of our credentials (`is_secret`) is dropped, with a log line.
 #[must_use]
-pub fn for_client(upstream: &HeaderMap, body_unchanged: bool) -> HeaderMap {
+pub fn for_client(
+    upstream: &HeaderMap,
+    body_unchanged: bool,
+    is_secret: impl Fn(&str) -> bool,
+) -> HeaderMap {
     let hop_by_hop = named_by_connection(upstream);
     let mut headers = HeaderMap::new();
     for name in upstream.keys() {
@@ -117,7 +129,14 @@ pub fn for_client(upstream: &HeaderMap, body_unchanged: bool) -> HeaderMap {
             joined.extend_from_slice(value.as_bytes());
             joined
         });
-        if let Ok(value) = HeaderValue::from_bytes(&joined) {
+        let value = String::from_utf8_lossy(&joined);
+        if is_secret(text) || is_secret(&value) {
+            tracing::warn!(
+                event = "upstream_header_dropped",
+                header = Some(text).filter(|name| !is_secret(name)),
+                "the upstream repeated a credential in a response header, which the client does not get"
+            );
+        } else if let Ok(value) = HeaderValue::from_bytes(&joined) {
             headers.insert(name.clone(), value);
         }
     }
@@ -259,7 +278,8 @@ mod tests {
             "vary: a, b",
             "x-ratelimit-remaining: 9",
         ];
-        assert_eq!(names(&for_client(&upstream, false)), kept);
-        assert_eq!(for_client(&upstream, true)["content-length"], "7");
+        let public = |_: &str| false;
+        assert_eq!(names(&for_client(&upstream, false, public)), kept);
+        assert_eq!(for_client(&upstream, true, public)["content-length"], "7");
     }
 }

@@ -72,3 +72,46 @@ fn a_state_file_that_cannot_be_opened_is_reported_with_the_reason() {
     assert_eq!(code, Some(1));
     assert!(said.contains("cannot be opened"), "{said}");
 }
+
+#[test]
+fn each_upstream_has_a_state_file_of_its_own_with_a_readable_name() {
+    // Nobody can listen there, so the program ends before it serves.
+    let occupied = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = occupied.local_addr().unwrap().to_string();
+    let home = std::env::temp_dir().join(format!("state-files-{}", std::process::id()));
+    let files = || {
+        let files = std::fs::read_dir(home.join("lambda-oauth-mcp-proxy")).unwrap();
+        let files = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let mut files: Vec<_> = files.filter(|name| name.ends_with(".db")).collect();
+        files.sort();
+        files
+    };
+    for upstream in [
+        "http://127.0.0.1:81/a",
+        "http://127.0.0.1:81/a/",
+        "http://127.0.0.1:81/b/c",
+        "http://127.0.0.1:81/B/c",
+        "http://127.0.0.1:81/b_c",
+        "http://127.0.0.1:82/a?key=k-1",
+        "http://[::1]/a",
+    ] {
+        let settings = [
+            ("UPSTREAM_MCP", upstream),
+            ("UPSTREAM_TOKEN", "t"),
+            ("XDG_STATE_HOME", home.to_str().unwrap()),
+        ];
+        let (code, said) = run(&["serve", "--listen", &listen], &settings);
+        assert!(code == Some(1) && said.contains("cannot listen"), "{said}");
+    }
+    let files = files();
+    std::fs::remove_dir_all(&home).unwrap();
+    for readable in [
+        "127.0.0.1+81_a.db",
+        "127.0.0.1+81_a_.db",
+        "127.0.0.1+81_b_c.db",
+        "127.0.0.1+82_a.db",
+    ] {
+        assert!(files.contains(&readable.to_owned()), "{files:?}");
+    }
+    assert_eq!(files.len(), 7, "{files:?}");
+}

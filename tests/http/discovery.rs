@@ -5,13 +5,16 @@ use serde_json::json;
 
 use crate::support::world::World;
 
-const SERVER_PATHS: [&str; 13] = [
+const SERVER_PATHS: [&str; 6] = [
     "/.well-known/oauth-authorization-server",
     "/.well-known/oauth-authorization-server/",
     "/.well-known/oauth-authorization-server/mcp",
     "/.well-known/oauth-authorization-server/mcp/",
     "/.well-known/oauth-authorization-server/mcp-2",
     "/.well-known/oauth-authorization-server/mcp/x/all",
+];
+
+const OPENID_PATHS: [&str; 7] = [
     "/.well-known/openid-configuration",
     "/.well-known/openid-configuration/mcp",
     "/.well-known/openid-configuration/mcp/",
@@ -41,7 +44,18 @@ async fn the_authorization_server_metadata_is_complete_and_the_same_at_every_pat
         "authorization_response_iss_parameter_supported": true,
         "client_id_metadata_document_supported": true,
     });
-    for path in SERVER_PATHS {
+    // OpenID Connect Discovery §3 requires three more; clients that read only this document refuse it without them.
+    let mut openid = document.clone();
+    openid["jwks_uri"] = json!(w.url("/.well-known/jwks.json"));
+    openid["subject_types_supported"] = json!(["public"]);
+    openid["id_token_signing_alg_values_supported"] = json!(["RS256"]);
+    let key_set = json!({ "keys": [] });
+    let paths = SERVER_PATHS
+        .map(|path| (path, &document))
+        .into_iter()
+        .chain(OPENID_PATHS.map(|path| (path, &openid)))
+        .chain([("/.well-known/jwks.json", &key_set)]);
+    for (path, document) in paths {
         let response = w.get(path).send().await;
         assert_eq!(response.status, 200, "{path}");
         assert_eq!(
@@ -54,7 +68,7 @@ async fn the_authorization_server_metadata_is_complete_and_the_same_at_every_pat
             "*",
             "{path}"
         );
-        assert_eq!(response.json(), document, "{path}");
+        assert_eq!(&response.json(), document, "{path}");
         let head = w.request("HEAD", path).send().await;
         assert_eq!((head.status, head.text.as_str()), (200, ""), "{path}");
     }

@@ -6,17 +6,17 @@ use serde_json::json;
 
 use crate::support::{
     recorder::Recorded,
-    world::{Connected, Options, Response, World},
+    world::{Connected, Response, World},
 };
 
 const OPENING: &str = "event: endpoint\r\ndata: /messages?session=7f&api_key=hidden\r\n\r\n";
 
 async fn world() -> World {
-    let w = World::with_options(Options {
-        settings: vec![("UPSTREAM_TRANSPORT", "sse".into())],
-        ..Options::default()
-    })
-    .await;
+    world_with(&[]).await
+}
+
+async fn world_with(settings: &[(&'static str, &str)]) -> World {
+    let w = World::with_settings(&[&[("UPSTREAM_TRANSPORT", "sse")], settings].concat()).await;
     w.keep_secret("api_key=hidden");
     w.upstream
         .responds(|request: &Recorded| match request.method {
@@ -130,6 +130,31 @@ async fn no_other_path_can_be_reached() {
     assert_eq!(w.upstream.requests().len(), before);
     let stranger = w.post(&ours).json(&json!({})).send().await;
     assert_eq!(stranger.status, 401);
+}
+
+#[tokio::test]
+async fn pinned_toolsets_cannot_be_widened_by_the_path_of_a_stream_or_the_query_of_a_message() {
+    let w = world_with(&[("UPSTREAM_HEADERS", r#"{"X-MCP-Toolsets":"issues"}"#)]).await;
+    let client = w.connect().await;
+    for path in [
+        "/mcp/x/all",
+        "/mcp-work/readonly",
+        "//MCP//x",
+        "/mcp/messages",
+    ] {
+        assert_eq!(open(&w, &client, path).await.status, 404, "{path}");
+    }
+    assert!(w.upstream.requests().is_empty());
+    let ours = endpoint(&open(&w, &client, "/mcp").await);
+    let sent = post(&w, &client, &format!("{ours}?toolsets=all&session=8")).await;
+    assert_eq!((sent.status, sent.text.as_str()), (202, "Accepted"));
+    let seen = w.upstream.requests().pop().unwrap();
+    assert_eq!(seen.target, "/messages?session=7f&api_key=hidden");
+    assert_eq!(seen.header("x-mcp-toolsets"), Some("issues"));
+    // Without pins, a path below is the client's choice.
+    let w = world().await;
+    let client = w.connect().await;
+    assert_eq!(open(&w, &client, "/mcp/x/all").await.status, 200);
 }
 
 #[tokio::test]

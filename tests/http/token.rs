@@ -1,5 +1,6 @@
 //! `/token` and `/revoke`: who may redeem what, and that a refusal changes nothing.
 
+use base64::Engine as _;
 use serde_json::json;
 
 use crate::support::world::{CALLBACK, Connected, Pairs, World};
@@ -270,6 +271,34 @@ async fn bodies_may_be_json() {
     assert_eq!(response.status, 200, "{}", response.text);
 }
 
+/// RFC 6749 §5.1 requires both headers with tokens; no cache may keep an error either.
+#[tokio::test]
+async fn no_response_with_credentials_may_be_cached_by_any_version_of_http() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let tokens = w.token(&w.redeem(&client, &w.code(&client).await)).await;
+    let registered = w
+        .post("/register")
+        .json(&json!({ "redirect_uris": [CALLBACK] }));
+    let mut responses = vec![tokens, registered.send().await];
+    for path in ["/token", "/register", "/revoke"] {
+        responses.push(w.post(path).form(&[("grant_type", "x")]).send().await);
+        responses.push(w.get(path).send().await);
+    }
+    for response in responses {
+        let caching = ["cache-control", "pragma"].map(|name| response.header(name));
+        assert_eq!(caching, ["no-store", "no-cache"], "{response:?}");
+    }
+}
+
+fn basic_credentials(id: &str, secret: &str) -> String {
+    let pair = format!("{id}:{secret}");
+    format!(
+        "Basic {}",
+        base64::engine::general_purpose::STANDARD.encode(pair)
+    )
+}
+
 #[tokio::test]
 async fn a_client_that_asks_for_a_secret_gets_one_and_must_use_it_as_registered() {
     let w = World::start().await;
@@ -286,12 +315,8 @@ async fn a_client_that_asks_for_a_secret_gets_one_and_must_use_it_as_registered(
         let code = w.code(id).await;
         let form = w.redeem(id, &code);
         let as_basic = |form: &Pairs, secret: &str| {
-            let credentials = base64::Engine::encode(
-                &base64::engine::general_purpose::STANDARD,
-                format!("{id}:{secret}"),
-            );
             w.post("/token")
-                .header("authorization", &format!("Basic {credentials}"))
+                .header("authorization", &basic_credentials(id, secret))
                 .form_of(form)
         };
         let as_post = |form: &Pairs, secret: &str| {
@@ -324,5 +349,24 @@ async fn a_client_that_asks_for_a_secret_gets_one_and_must_use_it_as_registered(
         .send()
         .await;
         assert_eq!(right.status, 200, "{method}: {}", right.text);
+
+        // Registration says nothing about revocation: either way will do, and the secret must be right.
+        let tokens = Connected::read(id, "", &right.json());
+        let revocation = Pairs::of(&[("token", &tokens.refresh)]);
+        for (secret, status) in [("wrong", 401), (secret, 200), (secret, 200)] {
+            let in_form = revocation.clone().and("client_id", id);
+            let in_form = in_form.and("client_secret", secret);
+            let revoke = w.post("/revoke");
+            let revoked = if basic {
+                revoke.form_of(&in_form)
+            } else {
+                let credentials = basic_credentials(id, secret);
+                revoke
+                    .header("authorization", &credentials)
+                    .form_of(&revocation)
+            };
+            assert_eq!(revoked.send().await.status, status, "{method}");
+        }
+        assert_eq!(w.status(&tokens.access).await, 401);
     }
 }

@@ -1,15 +1,17 @@
 //! Upstreams of every kind: their responses pass unchanged, and what cannot pass becomes a clear error.
 
 use axum::{body::Body, response::IntoResponse as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
+use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
 };
 
-use crate::support::world::{Options, World};
+use crate::support::world::{Options, World, logged};
 
 /// An upstream that responds to the first request of each connection with these bytes and closes it.
 async fn raw(response: Vec<u8>) -> World {
@@ -182,6 +184,22 @@ async fn head_and_unusual_methods_pass_and_trace_does_not() {
         .map(|r| r.method.to_string())
         .collect();
     assert_eq!(methods, ["HEAD", "PUT", "PATCH", "PURGE"]);
+
+    // Many servers respond to a method without a route as if the path did not exist.
+    w.upstream
+        .responds(|_| StatusCode::NOT_FOUND.into_response());
+    for (method, status) in [("PUT", 405), ("PATCH", 405), ("GET", 404), ("DELETE", 404)] {
+        let request = w.request(method, "/mcp");
+        let request = request.header("authorization", &format!("Bearer {}", client.access));
+        let response = request.send().await;
+        assert_eq!(response.status, status, "{method}");
+        let allow = if status == 405 {
+            "POST, DELETE, OPTIONS"
+        } else {
+            ""
+        };
+        assert_eq!(response.header("allow"), allow, "{method}");
+    }
 }
 
 #[tokio::test]
@@ -202,27 +220,120 @@ async fn a_stream_ends_between_events_when_its_time_is_up() {
 }
 
 #[tokio::test]
-async fn the_upstream_token_is_in_no_response_even_if_the_upstream_repeats_it() {
-    let w = World::start().await;
+async fn no_response_header_contains_a_credential_that_the_upstream_repeats() {
+    let w = World::with_options(Options {
+        settings: vec![(
+            "UPSTREAM_HEADERS",
+            r#"{"X-Key":"pinned/Key+77"}"#.to_owned(),
+        )],
+        secret: Some(Box::new(|secret| {
+            let pinned = (
+                "x-second-key".parse().unwrap(),
+                "secondKey88".parse().unwrap(),
+            );
+            secret.upstream_headers.push(pinned);
+        })),
+        ..Options::default()
+    })
+    .await;
     let client = w.connect().await;
-    // In headers that do not pass. (An upstream may write what it likes into its body.)
-    let pat = w.pat.clone();
-    w.upstream.responds(move |_| {
-        let mut response = json!({}).to_string().into_response();
-        for name in [
-            "www-authenticate",
-            "set-cookie",
-            "location",
-            "x-debug",
-            "authorization",
-        ] {
+    for key in ["pinned/Key+77", "secondKey88"] {
+        w.keep_secret(key);
+    }
+    // Some of them never pass. The others do, unless they contain a credential.
+    let names = [
+        "www-authenticate",
+        "set-cookie",
+        "location",
+        "x-debug",
+        "authorization",
+        "mcp-session-id",
+        "mcp-anything",
+        "link",
+        "etag",
+        "vary",
+        "retry-after",
+        "content-disposition",
+        "x-request-id",
+        "x-github-request-id",
+        "x-ratelimit-used",
+    ];
+    let encoded = STANDARD.encode(&w.pat);
+    for text in [
+        w.pat.clone(),
+        format!("Bearer {}", w.pat),
+        format!("bearer {}", w.pat.to_uppercase()),
+        format!("<https://up.example/?token={}>; rel=\"next\"", w.pat),
+        format!("https://up.example/{}", w.pat.replace('_', "%5F")),
+        format!("Basic {encoded}"),
+        "key=pinned/Key+77".to_owned(),
+        "pinned%2FKey%2B77".to_owned(),
+        "W/\"secondKey88\"".to_owned(),
+    ] {
+        let (repeated, lines) = (text.clone(), HeaderValue::from_str(&text).unwrap());
+        w.upstream.responds(move |request| {
+            let mut response = json!({}).to_string().into_response();
+            if request.header("mcp-name") == Some("refuse") {
+                *response.status_mut() = http::StatusCode::FORBIDDEN;
+            }
+            let headers = response.headers_mut();
+            for name in names {
+                headers.append(name, HeaderValue::from_static("harmless"));
+                headers.append(name, lines.clone());
+            }
+            headers.insert("mcp-other", HeaderValue::from_static("passes"));
             response
-                .headers_mut()
-                .insert(name, format!("Bearer {pat}").parse().unwrap());
+        });
+        let passed = w.call(&client.access).send().await;
+        assert_eq!((passed.status, passed.header("mcp-other")), (200, "passes"));
+        let refused = w.call(&client.access).header("mcp-name", "refuse").send();
+        let acknowledged = w
+            .post("/mcp")
+            .json(&json!({ "jsonrpc": "2.0", "method": "x" }));
+        let acknowledged =
+            acknowledged.header("authorization", &format!("Bearer {}", client.access));
+        for response in [passed, refused.await, acknowledged.send().await] {
+            for name in names {
+                // The headers of our own responses are not the upstream's.
+                let got = response.header(name);
+                assert!(!got.contains("harmless"), "{repeated}: {name}: {got}");
+            }
         }
-        response
+    }
+    let log = String::from_utf8(logged().lock().unwrap().clone()).unwrap();
+    let mut lines = log
+        .lines()
+        .filter(|line| line.contains("upstream_header_dropped"));
+    assert!(lines.any(|line| line.contains("\"header\":\"mcp-session-id\"")));
+}
+
+#[tokio::test]
+async fn headers_that_only_resemble_a_credential_and_all_bodies_pass() {
+    let w = World::with_options(Options {
+        // JSON Web Tokens begin alike, and a session id may be one.
+        token: Some("eyJhbGciOiJIUzI1NiJ9.c2VjcmV0.c2lnbmF0dXJl".to_owned()),
+        settings: vec![(
+            "UPSTREAM_HEADERS",
+            r#"{"Accept":"application/json","MCP-Protocol-Version":"2025-06-18","X-MCP-Toolsets":"repos,issues","X-Short":"abc"}"#.to_owned(),
+        )],
+        ..Options::default()
+    })
+    .await;
+    let client = w.connect().await;
+    let headers = [
+        ("mcp-session-id", "eyJhbGciOiJIUzI1NiJ9.c2Vzc2lvbg.b3RoZXI"),
+        ("content-type", "application/json"),
+        ("mcp-protocol-version", "2025-06-18"),
+        ("mcp-toolsets", "repos,issues"),
+        ("etag", "\"abc\""),
+    ];
+    w.upstream.responds(move |request| {
+        let repeated = request.header("authorization").unwrap().to_owned();
+        (headers, json!({ "you sent": repeated }).to_string()).into_response()
     });
     let response = w.call(&client.access).send().await;
-    assert_eq!(response.status, 200);
-    assert!(!format!("{response:?}").contains(&w.pat));
+    for (name, value) in headers {
+        assert_eq!(response.header(name), value, "{name}");
+    }
+    assert!(response.text.contains("Bearer eyJ"), "{}", response.text);
 }

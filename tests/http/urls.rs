@@ -130,11 +130,9 @@ async fn a_token_for_one_spelling_is_valid_at_every_other() {
 #[tokio::test]
 async fn the_authorization_servers_document_is_found_however_its_url_was_built() {
     let w = World::start().await;
-    let document = w
-        .get("/.well-known/oauth-authorization-server")
-        .send()
-        .await
-        .text;
+    let document = async |name| w.get(&format!("/.well-known/{name}")).send().await.text;
+    let server = document("oauth-authorization-server").await;
+    let openid = document("openid-configuration").await;
     let mut rows = Vec::new();
     for path in [
         "//.well-known/oauth-authorization-server",
@@ -159,7 +157,12 @@ async fn the_authorization_servers_document_is_found_however_its_url_was_built()
         "/Mcp/.well-known/openid-configuration/",
     ] {
         let response = w.get(path).send().await;
-        let same = response.text == document;
+        let same = response.text
+            == *if path.contains("openid") {
+                &openid
+            } else {
+                &server
+            };
         rows.push((path.to_owned(), (response.status, same), (200, true)));
     }
     compare(rows);

@@ -19,12 +19,14 @@ use super::{
     error::PageError,
     flash::Flash,
     pin::{self, PinCheck, RefusedPin},
-    response,
+    response, write_limit,
 };
 use crate::{
     app::{App, Caller},
     client_document::USER_AGENT,
+    connection_name::ConnectionName,
     credential::{Code, ConnectionId, Fingerprint, SealingKey},
+    limit::Limit,
     oauth::{
         authorization::{AuthorizationRequest, RedirectTarget},
         error::{ErrorCode, OAuthError},
@@ -37,6 +39,7 @@ use crate::{
     },
 };
 use form::{Decision, Form};
+use pages::Entered;
 
 /// Name of the cookie that binds a page to its browser.
 const CONSENT_COOKIE: &str = "consent";
@@ -58,18 +61,19 @@ pub async fn get(
         return opened(app, caller, headers, &page_id).await;
     }
     let cookie = browser::cookie_or_new(app, caller, headers, CONSENT_COOKIE);
-    let request = match check(app, caller, query, &cookie, Lookup::Fetch).await? {
+    let request = match check(app, caller, query, &cookie, Lookup::Fetch(headers)).await? {
         Checked::Valid(request) => request,
         Checked::NotFetched => return Ok(response::page_of_unknown_length()),
         Checked::ErrorRedirect(to) => return Ok(response::redirect(StatusCode::FOUND, &to)),
     };
     // Each page is a write, which anybody can make us pay for.
-    app.write_limits
-        .take(caller.address, app.clock.now())
-        .map_err(pages::too_many_pages)?;
+    write_limit::take(app, caller, headers)
+        .await
+        .map_err(|limited| pages::not_found(limited.into()))?;
     let page_id = app.randomness.id();
     app.store.put_pending(&page_id, &request.pending).await?;
-    let mut page = pages::consent(app, StatusCode::OK, &page_id, &request, None);
+    let entered = Entered::proposed(&request, headers);
+    let mut page = pages::consent(app, StatusCode::OK, &page_id, &request, &entered);
     let lifetime = PAGE_LIFETIME_SECONDS;
     browser::set_cookie(&mut page, caller, CONSENT_COOKIE, &cookie, lifetime);
     Ok(page)
@@ -89,7 +93,9 @@ pub async fn head(
     Ok(match check(app, caller, query, "", Lookup::Keep).await? {
         // Rendered with an id that nobody stored, for its length only.
         Checked::Valid(request) => {
-            pages::consent(app, StatusCode::OK, &app.randomness.id(), &request, None)
+            let entered = Entered::proposed(&request, headers);
+            let page_id = app.randomness.id();
+            pages::consent(app, StatusCode::OK, &page_id, &request, &entered)
         }
         Checked::NotFetched => response::page_of_unknown_length(),
         Checked::ErrorRedirect(to) => response::redirect(StatusCode::FOUND, &to),
@@ -122,15 +128,25 @@ async fn opened(
     let refused = flash
         .as_ref()
         .and_then(|flash| RefusedPin::of_flash(flash, now));
-    let (status, notice) = refused.as_ref().map_or((StatusCode::OK, None), |refused| {
-        (refused.status, Some(refused.notice))
-    });
     let request = ValidRequest {
         client,
         pending,
         secret: app.secrets.get().await?,
     };
-    let mut page = pages::consent(app, status, page_id, &request, notice);
+    let mut entered = Entered::proposed(&request, headers);
+    if let Some(Flash::PinRefused {
+        name, read_only, ..
+    }) = &flash
+    {
+        entered.name = name.clone().unwrap_or(entered.name);
+        entered.read_only = *read_only;
+    }
+    let mut status = StatusCode::OK;
+    if let Some(refused) = &refused {
+        entered.notice = Some(refused.notice);
+        status = refused.status;
+    }
+    let mut page = pages::consent(app, status, page_id, &request, &entered);
     if let Some(refused) = refused {
         refused.set_retry_after(&mut page);
     }
@@ -198,7 +214,7 @@ async fn check(
     caller: &Caller,
     query: &str,
     cookie: &str,
-    lookup: Lookup,
+    lookup: Lookup<'_>,
 ) -> Result<Checked, PageError> {
     // Client and redirect URI first: until both are proven there is nowhere to redirect to.
     let params = parse_query(query)?;
@@ -270,8 +286,10 @@ pub async fn post(
     };
     match form.decision {
         Decision::Deny => deny(app, caller, &form.page_id, &pending).await,
-        Decision::Authorize { pin } => {
-            authorize(app, caller, &parts.headers, &form.page_id, pending, &pin).await
+        Decision::Authorize { pin, name, limit } => {
+            let chosen = (name, limit);
+            let page_id = &form.page_id;
+            authorize(app, caller, &parts.headers, page_id, pending, &pin, chosen).await
         }
     }
 }
@@ -323,6 +341,7 @@ async fn authorize(
     page_id: &str,
     pending: PendingConsent,
     pin: &str,
+    chosen: (Option<ConnectionName>, Limit),
 ) -> Result<Response, PageError> {
     let now = app.clock.now();
     let (client, target) = client_again(app, caller, &pending).await?;
@@ -331,7 +350,13 @@ async fn authorize(
         PinCheck::Accepted(browser) => browser,
         PinCheck::Refused(refused) => {
             let mut redirect = to_opened(page_id);
-            refused.flash(now).set_on(&mut redirect, caller);
+            let (name, limit) = chosen;
+            let flash = Flash::PinRefused {
+                reason: refused.reason(now),
+                name: Some(name.map_or_else(String::new, |name| name.as_str().to_owned())),
+                read_only: limit == Limit::ReadOnly,
+            };
+            flash.set_on(&mut redirect, caller);
             return Ok(redirect);
         }
     };
@@ -339,7 +364,7 @@ async fn authorize(
     let code = Code::generate(&pending.connection, &app.randomness);
     let sealing_key = SealingKey::generate(&app.randomness);
     let address = caller.address_text();
-    let connection = Connection::begin(&pending, &client, &code, sealing_key, address, now);
+    let connection = Connection::begin(&pending, &client, chosen, &code, sealing_key, address, now);
     match app.store.issue_code(&connection).await? {
         IssueOutcome::Code => {}
         IssueOutcome::AlreadyConnected => return Ok(to_opened(page_id)),
@@ -348,9 +373,13 @@ async fn authorize(
     tracing::info!(
         event = "authorized",
         connection = connection.id.as_str(),
-        client_id = connection.client_id,
-        client_name = connection.client_name,
-        redirect_host = connection.redirect_uri.display_host(),
+        name = connection.shown_name(),
+        limit = connection.limit.as_str(),
+        client_id = connection.client_id(),
+        client_name = connection
+            .grant()
+            .and_then(|grant| grant.client_name.as_deref()),
+        redirect_host = pending.redirect_uri.display_host(),
         address = caller.address_text(),
         "a client was authorized"
     );

@@ -3,12 +3,16 @@
 use axum::response::Response;
 use http::StatusCode;
 
-use super::{OPEN_AGAIN, back, back_with};
+use super::{back, back_with};
 use crate::{
     app::{App, Caller},
-    endpoint::{error::PageError, flash::Flash, response, upstream_name::upstream_name},
+    endpoint::{error::PageError, flash::Flash, response},
+    limit::Limit,
     oauth::params::Params,
-    page::{ConnectionRow, Connections, EndConnections, Timestamp, WrongTries},
+    page::{
+        ConnectionOrigin, ConnectionRow, Connections, EndConnections, ShownLimit, Timestamp,
+        WrongTries,
+    },
     store::record::{Connection, Session},
 };
 
@@ -32,11 +36,12 @@ pub async fn show(
         .collect();
     let notice = flash.and_then(Flash::sentence);
     let page = Connections {
-        upstream_name: &upstream_name(app),
+        upstream_name: &app.config.upstream.name,
         rows: &rows,
         csrf: &session.csrf,
         wrong_tries: &wrong_tries,
         notice: notice.as_deref(),
+        manual_tokens: app.config.manual_tokens,
         landing_page: app.config.landing_page,
     };
     Ok(response::page(StatusCode::OK, page.render()))
@@ -47,12 +52,10 @@ pub async fn ask_before_ending(
     app: &App,
     caller: &Caller,
     session: &Session,
-    query: &str,
+    query: &Params,
 ) -> Result<Response, PageError> {
-    let params = Params::parse(query.as_bytes())
-        .map_err(|error| PageError::unreadable_form(error.into(), OPEN_AGAIN))?;
-    let all = params.all("all").next().is_some();
-    let selected: Vec<_> = params.all("connection").collect();
+    let all = query.all("all").next().is_some();
+    let selected: Vec<_> = query.all("connection").collect();
     if !all && selected.is_empty() {
         return Ok(back_with(&Flash::NothingSelected, caller));
     }
@@ -73,12 +76,23 @@ pub async fn ask_before_ending(
     Ok(response::page(StatusCode::OK, page.render()))
 }
 
-fn row(connection: &Connection) -> ConnectionRow<'_> {
+/// A connection as pages show it.
+pub fn row(connection: &Connection) -> ConnectionRow<'_> {
     ConnectionRow {
         id: connection.id.as_str(),
-        client_name: connection.client_name.as_deref(),
-        verified_host: connection.verified_host.as_deref(),
-        redirect_host: connection.redirect_uri.display_host(),
+        name: connection.shown_name(),
+        origin: connection
+            .grant()
+            .map_or(ConnectionOrigin::Token, |grant| ConnectionOrigin::Client {
+                name: grant.client_name.as_deref(),
+                verified_host: grant.verified_host.as_deref(),
+                redirect_host: grant.redirect_uri.display_host(),
+            }),
+        limit: match &connection.limit {
+            Limit::Everything => ShownLimit::Everything,
+            Limit::ReadOnly => ShownLimit::ReadOnly,
+            Limit::Tools(names) => ShownLimit::Tools(names.iter().count()),
+        },
         created: Timestamp::of_unix_seconds(connection.created_at),
         last_used: Timestamp::of_unix_seconds(connection.last_used_at),
         address: &connection.address,

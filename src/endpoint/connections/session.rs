@@ -13,7 +13,6 @@ use crate::{
         flash::Flash,
         pin::{self, PinCheck, RefusedPin},
         response,
-        upstream_name::upstream_name,
     },
     error::Unavailable,
     page::{Notice, SignIn},
@@ -52,7 +51,14 @@ pub async fn sign_in(
     let now = app.clock.now();
     let browser = match pin::check(app, caller, headers, None, pin).await? {
         PinCheck::Accepted(browser) => browser,
-        PinCheck::Refused(refused) => return Ok(back_with(&refused.flash(now), caller)),
+        PinCheck::Refused(refused) => {
+            let flash = Flash::PinRefused {
+                reason: refused.reason(now),
+                name: None,
+                read_only: false,
+            };
+            return Ok(back_with(&flash, caller));
+        }
     };
     // A fresh value at each sign-in: one planted beforehand opens nothing.
     let cookie = app.randomness.id();
@@ -108,7 +114,7 @@ pub fn not_from_this_page(app: &App) -> Response {
 
 fn page(app: &App, status: StatusCode, notice: Option<Notice>, message: Option<&str>) -> Response {
     let page = SignIn {
-        upstream_name: &upstream_name(app),
+        upstream_name: &app.config.upstream.name,
         notice,
         message,
         landing_page: app.config.landing_page,

@@ -166,6 +166,7 @@ pub fn failed(authorized: Authorized<'_>, failure: &Failure) -> McpError {
         app,
         caller,
         connection,
+        ..
     } = authorized;
     let host = app.upstream.host();
     let reference = &caller.request_id;
@@ -240,7 +241,7 @@ pub fn failed(authorized: Authorized<'_>, failure: &Failure) -> McpError {
         detail,
         host,
         connection = connection.id.as_str(),
-        client_id = connection.client_id,
+        client_id = connection.client_id(),
         request_id = caller.request_id,
         "the upstream gave no response to pass on"
     );

@@ -43,25 +43,28 @@ pub fn target(
         app, connection, ..
     } = authorized;
     match app.config.upstream.transport {
-        Transport::StreamableHttp => streamable_target(app, secret, path, parts),
-        Transport::Sse => sse::target(app, connection, path, parts),
+        // The upstream itself chose the URL of a message.
+        Transport::Sse if sse::is_message(path) => {
+            sse::message_target(app, connection, path, parts)
+        }
+        _ if may_widen_tools(app, secret, path) => {
+            let what = "the owner of this server has fixed its tools, so paths below /mcp are not available; use /mcp";
+            Err(McpError::new(StatusCode::NOT_FOUND, INVALID_REQUEST, what))
+        }
+        Transport::Sse => sse::stream_target(app, path, parts),
+        Transport::StreamableHttp => streamable_target(app, path, parts),
     }
+}
+
+/// Whether pinned headers choose the tools, and the path could choose others, as GitHub's `/x/all` does.
+fn may_widen_tools(app: &App, secret: &Secret, path: McpPath<'_>) -> bool {
+    let pinned = [&app.config.upstream.headers, &secret.upstream_headers];
+    !matches!(path.rest(), "" | "/") && pinned.iter().any(|pinned| headers::choose_tools(pinned))
 }
 
 /// The target for Streamable HTTP. GET opens an event stream, which keeps a function running and which MCP 2026-07-28
 /// no longer has. So GET is refused unless `GET_STREAMS` is set. TRACE and CONNECT are never forwarded.
-fn streamable_target(
-    app: &App,
-    secret: &Secret,
-    path: McpPath<'_>,
-    parts: &Parts,
-) -> Result<Url, McpError> {
-    let pinned = [&app.config.upstream.headers, &secret.upstream_headers];
-    if !matches!(path.rest(), "" | "/") && pinned.iter().any(|pinned| headers::choose_tools(pinned))
-    {
-        let what = "the owner of this server has fixed its tools, so paths below /mcp are not available; use /mcp";
-        return Err(McpError::new(StatusCode::NOT_FOUND, INVALID_REQUEST, what));
-    }
+fn streamable_target(app: &App, path: McpPath<'_>, parts: &Parts) -> Result<Url, McpError> {
     match parts.method {
         Method::GET | Method::HEAD if !app.config.get_streams => {
             let what = "this server does not offer the GET event stream; everything arrives in the responses to POST";
@@ -94,6 +97,7 @@ pub async fn send(
         app,
         caller,
         connection,
+        ..
     } = authorized;
     let started = Instant::now();
     let again = match &body {

@@ -19,7 +19,10 @@ use crate::{
     config::Transport,
     page,
     secrets::Secret,
-    upstream::{disclosure::holds_credential, headers},
+    upstream::{
+        disclosure::{SentCredentials, holds_credential},
+        headers,
+    },
 };
 
 /// The status of the response to a JSON-RPC request over Streamable HTTP. Chosen by what clients show
@@ -65,6 +68,7 @@ pub fn respond(
         app,
         caller,
         connection,
+        ..
     } = authorized;
     let host = app.upstream.host();
     tracing::warn!(
@@ -72,7 +76,7 @@ pub fn respond(
         upstream_status = refused.status.as_u16(),
         host,
         connection = connection.id.as_str(),
-        client_id = connection.client_id,
+        client_id = connection.client_id(),
         request_id = caller.request_id,
         "the upstream's refusal became an error of the call"
     );
@@ -106,7 +110,9 @@ pub fn respond(
             "status {} of the upstream",
             refused.status.as_u16()
         ));
-    for (name, value) in headers::for_client(refused.headers, false) {
+    let credentials = SentCredentials::new(config, secret);
+    let is_secret = |text: &str| credentials.are_in(text);
+    for (name, value) in headers::for_client(refused.headers, false, is_secret) {
         let Some(name) = name else { continue };
         if is_about_the_call(name.as_str()) {
             error = error.with_header(name, value);

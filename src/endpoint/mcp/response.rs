@@ -19,12 +19,14 @@ use super::{
     message::{Message, RequestBody, ResponseError},
     refusal::{self, Refusal, Refused},
     sse,
+    stream_end::EndsWithConnection,
 };
 use crate::{
     config::Transport,
     error::causes,
     secrets::Secret,
     upstream::{
+        disclosure::SentCredentials,
         headers,
         keep_alive::{CutAt, KeepAlive, Limits},
     },
@@ -65,6 +67,16 @@ pub async fn respond(
     request: &ForwardedRequest<'_>,
     upstream: reqwest::Response,
 ) -> Result<Response, McpError> {
+    // A server that has no route for a method often responds as if it had none for the path.
+    if upstream.status() == StatusCode::NOT_FOUND
+        && !matches!(
+            *request.method,
+            Method::GET | Method::HEAD | Method::POST | Method::DELETE
+        )
+    {
+        let what = "MCP does not use this method";
+        return Err(McpError::method_not_allowed("POST, DELETE, OPTIONS", what));
+    }
     let (events, encoded) = (
         Media::of(upstream.headers()) == Media::Events,
         is_encoded(upstream.headers()),
@@ -77,7 +89,7 @@ pub async fn respond(
     let mut peeked = PartlyReadResponse::new(upstream);
     Ok(match decide(request, &message, &mut peeked).await {
         Handling::PassThrough => passed_on(request, peeked),
-        Handling::Acknowledge => acknowledged(&peeked.upstream),
+        Handling::Acknowledge => acknowledged(request, &peeked.upstream),
         Handling::Refuse(refusal) => {
             let encoded = is_encoded(peeked.upstream.headers());
             if !encoded {
@@ -253,10 +265,10 @@ fn contains_no_event(bytes: &[u8]) -> bool {
 }
 
 /// 202 without a body, and with the upstream's headers except those that describe a body.
-fn acknowledged(upstream: &reqwest::Response) -> Response {
+fn acknowledged(request: &ForwardedRequest<'_>, upstream: &reqwest::Response) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::ACCEPTED;
-    *response.headers_mut() = headers::for_client(upstream.headers(), false);
+    *response.headers_mut() = request.headers_for_client(upstream.headers(), false);
     for name in [
         CONTENT_TYPE.as_str(),
         "content-encoding",
@@ -276,14 +288,15 @@ fn passed_on(request: &ForwardedRequest<'_>, peeked: PartlyReadResponse) -> Resp
     let events = Media::of(head.headers()) == Media::Events && !is_encoded(head.headers());
     let mut response = Response::new(Body::empty());
     *response.status_mut() = head.status();
-    *response.headers_mut() = headers::for_client(head.headers(), !events);
+    *response.headers_mut() = request.headers_for_client(head.headers(), !events);
 
     let stream_url = head.url().clone();
-    let stream = peeked.into_stream();
+    let stream = EndsWithConnection::new(request.authorized, peeked.into_stream(), events);
     let Authorized {
         app,
         caller,
         connection,
+        ..
     } = request.authorized;
     let stream_max = app.config.stream_max;
     let stream_max = stream_max.map(|longest| Instant::now() + longest);
@@ -336,6 +349,12 @@ impl ForwardedRequest<'_> {
 
     fn is_http_sse(&self) -> bool {
         self.authorized.app.config.upstream.transport == Transport::Sse
+    }
+
+    fn headers_for_client(&self, upstream: &HeaderMap, body_unchanged: bool) -> HeaderMap {
+        let config = self.authorized.app.upstream.config();
+        let credentials = SentCredentials::new(config, self.secret);
+        headers::for_client(upstream, body_unchanged, |text| credentials.are_in(text))
     }
 
     /// The time after `within`, but not after the time at which streams are cut off.

@@ -25,34 +25,48 @@ use crate::{
 /// The prefix, after `/mcp/`, of the URLs to which clients send messages.
 const MESSAGE_PREFIX: &str = "message/";
 
-/// The upstream's URL for a request.
+/// Whether messages are sent to this path.
+pub fn is_message(path: McpPath<'_>) -> bool {
+    message_token(path).is_some()
+}
+
+/// What follows the prefix of message URLs. They are a route of the proxy, so repeated slashes count as one.
+fn message_token(path: McpPath<'_>) -> Option<&str> {
+    let rest = path.rest().trim_start_matches('/');
+    let token = rest.strip_prefix(MESSAGE_PREFIX)?;
+    Some(token.trim_start_matches('/'))
+}
+
+/// The upstream's URL for a message: the one that the upstream named. The client's query is dropped, because the URL is
+/// complete.
 ///
 /// # Errors
 /// When the request is not forwarded.
-pub fn target(
+pub fn message_target(
     app: &App,
     connection: &Connection,
     path: McpPath<'_>,
-    parts: &mut Parts,
+    parts: &Parts,
 ) -> Result<Url, McpError> {
-    let upstream = &app.upstream.config().url;
-    let rest = path.rest();
-    // This is a route of the proxy, so repeated slashes count as one.
-    if let Some(token) = rest.trim_start_matches('/').strip_prefix(MESSAGE_PREFIX) {
-        let token = token.trim_start_matches('/');
-        if parts.method != Method::POST {
-            let what = "messages are sent by POST";
-            return Err(McpError::method_not_allowed("POST", what));
-        }
-        // Without the client's query: the upstream's URL is complete.
-        let key = connection.sealing_key.as_ref();
-        return key
-            .and_then(|key| open_target(key, token, upstream))
-            .ok_or_else(|| {
-                let what = "this message URL is not one that this connection was given";
-                McpError::new(StatusCode::NOT_FOUND, INVALID_REQUEST, what)
-            });
+    if parts.method != Method::POST {
+        let what = "messages are sent by POST";
+        return Err(McpError::method_not_allowed("POST", what));
     }
+    let upstream = &app.upstream.config().url;
+    let key = connection.sealing_key.as_ref();
+    key.zip(message_token(path))
+        .and_then(|(key, token)| open_target(key, token, upstream))
+        .ok_or_else(|| {
+            let what = "this message URL is not one that this connection was given";
+            McpError::new(StatusCode::NOT_FOUND, INVALID_REQUEST, what)
+        })
+}
+
+/// The upstream's URL for an event stream.
+///
+/// # Errors
+/// When the request is not forwarded.
+pub fn stream_target(app: &App, path: McpPath<'_>, parts: &mut Parts) -> Result<Url, McpError> {
     if parts.method != Method::GET {
         // Clients that try Streamable HTTP first fall back to GET after this status code.
         let what = "this server speaks HTTP+SSE: open the event stream with GET first";
@@ -62,7 +76,8 @@ pub fn target(
     parts
         .headers
         .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    target::resolve(upstream, rest, parts.uri.query()).ok_or_else(McpError::bad_path)
+    let upstream = &app.upstream.config().url;
+    target::resolve(upstream, path.rest(), parts.uri.query()).ok_or_else(McpError::bad_path)
 }
 
 /// The upstream's event stream, with a URL of this proxy in the endpoint event.

@@ -46,6 +46,26 @@ if (pin) {
   pin.form.addEventListener("submit", () => show(false));
 }
 
+const find = byId("find");
+if (find) {
+  const rows = [...all(".tools li")];
+  find.parentElement.hidden = false;
+  find.addEventListener("input", () => {
+    const words = find.value.toLowerCase().split(/\s+/);
+    for (const row of rows) row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
+    for (const group of all(".tools")) group.hidden = !group.querySelector("li:not([hidden])");
+  });
+  // Selects among the tools that are found. Without script the server does it, for all tools.
+  for (const button of all("button[name=select]")) {
+    button.addEventListener("click", (event) => {
+      event.preventDefault();
+      for (const box of all(".tools li:not([hidden]) input:enabled")) {
+        box.checked = button.value === "all" || (button.value === "reading" && "reads" in box.dataset);
+      }
+    });
+  }
+}
+
 const wait = byId("wait");
 if (wait) {
   const end = Date.now() + wait.dataset.seconds * 1000;

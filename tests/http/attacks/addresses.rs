@@ -254,3 +254,25 @@ async fn a_certificate_for_another_name_is_rejected() {
     refused(&w, &ask(&w, ID).await, "another root");
     assert!(honest.requests.lock().unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn an_error_does_not_tell_an_internal_host_from_one_that_does_not_exist() {
+    let origin = origin(&json!({})).await;
+    let policy = Policy::public().with_lookup(|host| async move {
+        match host.as_str() {
+            "internal.example" => Ok(vec![SocketAddr::from(([10, 0, 0, 1], 443))]),
+            "empty.example" => Ok(Vec::new()),
+            _ => Err(std::io::Error::other("no such host")),
+        }
+    });
+    let w = world_with(&origin, policy).await;
+    let mut pages = Vec::new();
+    for host in ["internal", "missing", "empty"] {
+        let id = format!("https://{host}.example/oauth/client.json");
+        let page = ask(&w, &id).await;
+        refused(&w, &page, host);
+        let (_, reason) = page.text.split_once("the host of the client").unwrap();
+        pages.push(reason.split('<').next().unwrap().to_owned());
+    }
+    assert!(pages.iter().all(|page| *page == pages[0]), "{pages:#?}");
+}

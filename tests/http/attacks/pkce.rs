@@ -55,6 +55,12 @@ async fn an_authorization_request_without_a_valid_s256_challenge_is_refused() {
             Some("invalid_request"),
             "{what}: {response:?}"
         );
+        if what == "stripped" {
+            let description = response.redirected("error_description").unwrap();
+            for name in ["code_challenge ", "code_challenge_method=S256"] {
+                assert!(description.contains(name), "{description}");
+            }
+        }
         assert!(response.header("location").starts_with(CALLBACK), "{what}");
         assert_eq!(response.redirected("iss").as_deref(), Some(&*w.base));
     }

@@ -151,8 +151,8 @@ async fn an_unresolvable_or_unreachable_host_is_a_transient_failure() {
     let refused =
         with(policy.with_lookup(|_| async { Ok(vec![SocketAddr::from(([127, 0, 0, 1], 1))]) }));
     for (fetcher, expected) in [
-        (none, FetchError::Unresolved),
-        (failing, FetchError::Unresolved),
+        (none, FetchError::NoPublicAddress),
+        (failing, FetchError::NoPublicAddress),
         (refused, FetchError::Unreachable),
     ] {
         let error = fetcher
