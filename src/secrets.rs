@@ -33,6 +33,8 @@ use crate::{
 const FRESH_SECONDS: u64 = 300;
 /// While Secrets Manager fails, the last good value is used for this long.
 const USABLE_SECONDS: u64 = 86_400;
+/// A PIN is compared only with a value that was read less than this long ago.
+const PIN_FRESH_SECONDS: u64 = 60;
 /// After an attempt to read the secret, the next one waits for this long.
 const RETRY_SECONDS: u64 = 30;
 
@@ -242,6 +244,25 @@ impl Secrets {
         }
     }
 
+    /// The secret for comparing a PIN: read less than a minute ago, so that a PIN that was replaced because somebody else
+    /// knows it is refused, also by an instance that was frozen for long.
+    ///
+    /// # Errors
+    /// When it cannot be read now.
+    pub async fn get_for_pin(&self) -> Result<Arc<Secret>, Unavailable> {
+        if let SecretSource::Fixed(secret) = &self.0.source {
+            return Ok(secret.clone());
+        }
+        if let Some(secret) = self.read_for_pin() {
+            return Ok(secret);
+        }
+        let _one_at_a_time = self.0.reading.lock().await;
+        match self.read_for_pin() {
+            Some(secret) => Ok(secret),
+            None => self.read().await,
+        }
+    }
+
     /// The secret for a caller that can do without it: if there is none and the last attempt failed, the caller does not
     /// wait for another one.
     pub async fn optional(&self) -> Option<Arc<Secret>> {
@@ -291,6 +312,14 @@ impl Secrets {
     fn usable(&self, now: u64) -> Option<CachedSecret> {
         self.cached()
             .filter(|cached| now.saturating_sub(cached.read_at) < USABLE_SECONDS)
+    }
+
+    fn read_for_pin(&self) -> Option<Arc<Secret>> {
+        let now = self.0.clock.now();
+        let cached = self.cached()?;
+        // If the clock was set back, the age is unknown.
+        let age = now.checked_sub(cached.read_at)?;
+        (age < PIN_FRESH_SECONDS).then_some(cached.secret)
     }
 
     async fn read(&self) -> Result<Arc<Secret>, Unavailable> {

@@ -12,6 +12,7 @@ mod http {
     mod command;
     mod connections;
     mod consent;
+    mod costs;
     mod discovery;
     mod documents;
     mod faults;
@@ -19,6 +20,7 @@ mod http {
     mod header_names;
     mod large_bodies;
     mod limit_records;
+    mod listener;
     mod logs;
     mod own_errors;
     mod processes;
@@ -28,6 +30,7 @@ mod http {
     mod replays;
     mod reported_bugs;
     mod sse;
+    mod stream_ends;
     mod targets;
     mod token;
     mod upstream_refusals;

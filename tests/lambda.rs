@@ -20,6 +20,7 @@ mod lambda {
     mod runtime_api;
     mod secret;
     mod spellings;
+    mod stream_ends;
     mod streams;
     mod tls;
     mod tls_listener;

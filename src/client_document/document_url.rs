@@ -10,8 +10,8 @@ use url::{Host, Url};
 
 use super::address::is_public;
 
-/// Longest URL. It is part of a partition key in the store, which has at most 2048 bytes.
-const URL_BYTES_MAX: usize = 2000;
+/// Longest URL: it is stored while the consent page is open.
+const URL_BYTES_MAX: usize = 500;
 /// Longest host name and longest label of one (RFC 1035 §2.3.4).
 const HOST_NAME_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
@@ -34,7 +34,7 @@ impl DocumentUrl {
     /// A sentence that says what is wrong with it.
     pub fn parse(client_id: &str) -> Result<Self, &'static str> {
         if client_id.len() > URL_BYTES_MAX {
-            return Err("the client id is longer than 2000 bytes");
+            return Err("the client id is longer than 500 bytes");
         }
         if !is_document_url(client_id) {
             return Err("the client id does not begin with https://");
@@ -162,13 +162,13 @@ mod tests {
 
     #[test]
     fn each_thing_that_the_draft_forbids_is_refused_with_its_reason() {
-        let long = format!("https://client.example/{}", "a".repeat(2048));
+        let long = format!("https://client.example/{}", "a".repeat(500));
         for (url, reason) in [
             ("http://client.example/a", "https://"),
             ("HTTPS://client.example/a", "https://"),
             (" https://client.example/a", "https://"),
             ("", "https://"),
-            (&long, "2000"),
+            (&long, "500"),
             ("https://", "not a URL"),
             ("https:///", "not a URL"),
             ("https://client.example", "no path"),

@@ -1,5 +1,8 @@
 //! How a client is looked for, and what comes of it: the types that `clients` and `documents` share.
 
+use http::HeaderMap;
+
+use super::write_limit::Limited;
 use crate::{
     error::Unavailable,
     store::record::{Client, StoredDocument},
@@ -25,11 +28,20 @@ impl From<Unavailable> for NotFound {
     }
 }
 
+impl From<Limited> for NotFound {
+    fn from(limited: Limited) -> Self {
+        match limited {
+            Limited::Wait(seconds) => Self::TooManyFetches(seconds),
+            Limited::Unavailable(error) => Self::Unavailable(error),
+        }
+    }
+}
+
 /// What may be done to find a client that describes itself in a document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lookup {
-    /// Fetch the document when there is no fresh copy, and keep it.
-    Fetch,
+#[derive(Clone, Copy)]
+pub enum Lookup<'a> {
+    /// Fetch the document when there is no fresh copy, and keep it; these headers tell which browser causes it.
+    Fetch(&'a HeaderMap),
     /// Use the copy that there is, whatever its age.
     Keep,
 }

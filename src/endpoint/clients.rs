@@ -24,6 +24,9 @@ use crate::{
 /// gone.
 pub const CLIENT_LIFETIME_SECONDS: u64 = 365 * 86_400;
 
+/// Longest id of a client without a document, as long as that of one with a document.
+const MAX_CLIENT_ID_BYTES: usize = 500;
+
 /// Whether the id is the URL of a client-id document.
 pub fn is_document(client_id: &str) -> bool {
     client_id.starts_with("https://")
@@ -32,7 +35,7 @@ pub fn is_document(client_id: &str) -> bool {
 /// A client that registered or was registered by hand; documents are another matter.
 pub async fn registered(app: &App, client_id: &str) -> Result<Option<Client>, Unavailable> {
     // Ids of ours are 36 characters; the bound keeps hostile ones out of the store's keys.
-    if client_id.len() > 512 || is_document(client_id) {
+    if client_id.len() > MAX_CLIENT_ID_BYTES || is_document(client_id) {
         return Ok(None);
     }
     let secret = app.secrets.get().await?;
@@ -121,11 +124,11 @@ pub async fn find(
     app: &App,
     caller: &Caller,
     client_id: &str,
-    lookup: Lookup,
+    lookup: Lookup<'_>,
 ) -> Result<Found, NotFound> {
     if is_document(client_id) && app.config.registration != Registration::Closed {
         return match lookup {
-            Lookup::Fetch => documents::client(app, caller, client_id).await,
+            Lookup::Fetch(headers) => documents::client(app, caller, headers, client_id).await,
             Lookup::Keep => documents::kept_client(app, client_id)
                 .await
                 .map(Found::from),

@@ -1,6 +1,11 @@
 //! Clients that describe themselves in a document at their id (draft-ietf-oauth-client-id-metadata-document).
 
-use super::client_lookup::{Found, NotFound};
+use http::HeaderMap;
+
+use super::{
+    client_lookup::{Found, NotFound},
+    write_limit,
+};
 use crate::{
     app::{App, Caller},
     client_document::{DocumentUrl, FetchError, Fetched, Validators, bundled},
@@ -18,7 +23,12 @@ const COPY_LIFETIME_SECONDS: u64 = 7 * 86_400;
 ///
 /// Anybody can make us fetch: each fetch takes from the caller's write limit, and what was fetched is only kept by
 /// [`keep`], after the redirect URI was proven against it.
-pub async fn client(app: &App, caller: &Caller, client_id: &str) -> Result<Found, NotFound> {
+pub async fn client(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    client_id: &str,
+) -> Result<Found, NotFound> {
     let url =
         DocumentUrl::parse(client_id).map_err(|error| NotFound::Document(error.to_string()))?;
     if app.bases(caller).any(|base| is_below(client_id, base)) {
@@ -30,9 +40,7 @@ pub async fn client(app: &App, caller: &Caller, client_id: &str) -> Result<Found
     if let Some(copy) = copy.as_ref().filter(|copy| now < copy.fresh_until) {
         return described(client_id, &url, &copy.body).map(Found::from);
     }
-    app.write_limits
-        .take(caller.address, now)
-        .map_err(NotFound::TooManyFetches)?;
+    write_limit::take(app, caller, headers).await?;
     let known = copy.as_ref().map(|copy| Validators {
         etag: copy.etag.clone(),
         last_modified: copy.last_modified.clone(),

@@ -28,6 +28,7 @@ mod revoke;
 mod route;
 mod token;
 mod well_known;
+mod write_limit;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 

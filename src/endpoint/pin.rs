@@ -68,7 +68,7 @@ pub async fn check(
     client_id: Option<&str>,
     pin: &str,
 ) -> Result<PinCheck, Unavailable> {
-    let secret = app.secrets.get().await?;
+    let secret = app.secrets.get_for_pin().await?;
     let now = app.clock.now();
     let cookie = browser::cookie(caller, headers, KNOWN_BROWSER_COOKIE);
     let browser = cookie.as_deref().map(Fingerprint::of);
@@ -105,6 +105,23 @@ pub async fn check(
             wait: Some(CLOSED_RETRY_SECONDS),
         }),
     })
+}
+
+/// The fingerprint of the browser's cookie, if the right PIN was entered in it during the last 90 days.
+pub async fn known_browser(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+) -> Result<Option<Fingerprint>, Unavailable> {
+    let Some(cookie) = browser::cookie(caller, headers, KNOWN_BROWSER_COOKIE) else {
+        return Ok(None);
+    };
+    let browser = Fingerprint::of(&cookie);
+    let known = app
+        .store
+        .is_known_browser(&browser, app.clock.now())
+        .await?;
+    Ok(known.then_some(browser))
 }
 
 /// A fresh value, whatever the browser sent: one planted beforehand must not become a known one.

@@ -13,7 +13,7 @@ use crate::{
     app::{App, Caller},
     credential::{AccessToken, Code, Nonce, RefreshToken},
     oauth::{
-        authorization::requested_resource,
+        authorization::check_resources,
         client_auth::PresentedClient,
         error::{ErrorCode, OAuthError},
         params::Params,
@@ -133,7 +133,7 @@ fn check_issuer(app: &App, caller: &Caller, connection: &Connection) -> Result<(
 
 /// RFC 8707 §2.2
 fn check_resource(app: &App, caller: &Caller, params: &Params) -> Result<(), OAuthError> {
-    requested_resource(params, app.bases(caller).collect::<Vec<_>>()).map(drop)
+    check_resources(params, app.bases(caller).collect::<Vec<_>>())
 }
 
 /// RFC 6749 §4.1.3; the parameter is optional (OAuth 2.1 §4.1.3).

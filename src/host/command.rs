@@ -3,6 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::SocketAddr,
+    num::NonZeroU16,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -13,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 use url::Url;
 
-use super::{aws, demo, engine, local, log};
+use super::{aws, demo, engine, local, log, server};
 use crate::{
     app::App,
     client_document::Fetcher,
@@ -61,6 +62,9 @@ enum Command {
         /// A file with the token that your MCP server takes, instead of `UPSTREAM_TOKEN`.
         #[arg(long, value_name = "PATH")]
         token_file: Option<PathBuf>,
+        /// How many connections there may be at a time; further ones wait.
+        #[arg(long, default_value_t = server::DEFAULT_MAX_CONNECTIONS, value_name = "NUMBER")]
+        max_connections: NonZeroU16,
     },
 }
 
@@ -81,7 +85,8 @@ pub async fn run(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
             listen,
             state,
             token_file,
-        } => serve(listen, state, token_file, lookup).await,
+            max_connections,
+        } => serve(listen, state, token_file, max_connections, lookup).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -134,6 +139,7 @@ async fn demo(
         state: "memory".to_owned(),
         upstream_token,
         pin,
+        max_connections: server::DEFAULT_MAX_CONNECTIONS,
         demo: true,
     }
     .start(randomness)
@@ -148,6 +154,7 @@ async fn serve(
     listen: SocketAddr,
     state: Option<String>,
     token_file: Option<PathBuf>,
+    max_connections: NonZeroU16,
     lookup: impl Fn(&str) -> Option<String>,
 ) -> Result<(), StartError> {
     let set = |name| lookup(name).filter(|text: &String| !text.trim().is_empty());
@@ -206,6 +213,7 @@ async fn serve(
         state,
         upstream_token,
         pin: set("AUTH_PIN"),
+        max_connections,
         demo: false,
     }
     .start(Randomness::system())
@@ -267,6 +275,7 @@ struct Run {
     state: String,
     upstream_token: UpstreamToken,
     pin: Option<String>,
+    max_connections: NonZeroU16,
     demo: bool,
 }
 
@@ -313,15 +322,15 @@ impl Run {
             clock,
             randomness,
         );
-        let stop = local::signal().map_err(|error| StartError::Failure(error.to_string()))?;
+        let signals = local::signals().map_err(|error| StartError::Failure(error.to_string()))?;
         self.print_greeting(
             &names,
             generated.is_some().then_some(pin.as_str()),
             &self.state,
         );
-        local::serve(listener, local::router(app, names), stop)
-            .await
-            .map_err(|error| StartError::Failure(error.to_string()))
+        let router = local::router(app, names);
+        server::serve(listener, router, self.max_connections, signals, say).await;
+        Ok(())
     }
 
     /// Prints what the person needs: the connector URL, the PIN, and the next step.

@@ -1,12 +1,9 @@
-//! The host on one machine: a listener, who calls and at which base URL, and an orderly end.
+//! The host on one machine: who calls and at which base URL, and the signals that stop it.
 
 use std::{
-    convert::Infallible,
-    future::Future,
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
 };
 
 use axum::{
@@ -15,10 +12,9 @@ use axum::{
     extract::ConnectInfo,
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
-    serve::ListenerExt as _,
 };
+use futures_util::{Stream, stream};
 use http::{HeaderMap, HeaderName, Request, StatusCode, header::HOST};
-use tokio::net::TcpListener;
 
 use super::drain::DrainedBody;
 use crate::{
@@ -26,9 +22,6 @@ use crate::{
     endpoint,
     oauth::resource::BaseUrl,
 };
-
-/// How long responses under way may take to finish once the program was asked to stop.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The base URLs of this listener.
 #[derive(Clone, Debug)]
@@ -154,69 +147,39 @@ fn forwarded(headers: &HeaderMap, name: &HeaderName) -> Option<IpAddr> {
         .or_else(|| last.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
-/// Serves until `stop` resolves; then responses under way may finish and new connections are refused.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let (stopped, mut draining) = tokio::sync::watch::channel(false);
-    // An event should not wait for the acknowledgement of the one before (Nagle's algorithm).
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
-        stop.await;
-        let _ = stopped.send(true);
-    });
-    tokio::select! {
-        served = serving.into_future() => served,
-        // An event stream may never end otherwise.
-        () = async {
-            let _ = draining.wait_for(|stopped| *stopped).await;
-            tokio::time::sleep(DRAIN_TIMEOUT).await;
-        } => Ok(()),
-    }
-}
-
-/// Resolves at SIGINT or SIGTERM.
+/// An item for each SIGINT or SIGTERM.
 ///
 /// # Errors
 /// When the signals cannot be listened to.
 #[cfg(unix)]
-pub fn signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+pub fn signals() -> io::Result<impl Stream<Item = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (
+    let both = (
         signal(SignalKind::interrupt())?,
         signal(SignalKind::terminate())?,
     );
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
+    Ok(stream::unfold(
+        both,
+        |(mut interrupt, mut terminate)| async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            Some(((), (interrupt, terminate)))
+        },
+    ))
 }
 
-/// Resolves at Ctrl-C.
+/// An item for each Ctrl-C.
 ///
 /// # Errors
 /// None here.
 #[cfg(not(unix))]
-pub fn signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    Ok(async move {
-        let _ = tokio::signal::ctrl_c().await;
-    })
+pub fn signals() -> io::Result<impl Stream<Item = ()>> {
+    Ok(stream::unfold((), |()| async {
+        tokio::signal::ctrl_c().await.ok().map(|()| ((), ()))
+    }))
 }
-
-const _: fn() = || {
-    fn is_service<T: tower::Service<Request<Body>, Error = Infallible>>() {}
-    is_service::<Router>();
-};
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,9 @@
 //!
 //! * `lambda` – the Lambda runtime: events in, streamed responses out
 //! * `metrics` – what the alarms count
-//! * `local` – a listener on one machine, with the embedded engine
+//! * `local` – one machine: who calls, and at which base URL
+//! * `server` – its HTTP server, with limits for connections
+//! * `engine` – its table
 //! * `command` – the command line
 //! * `demo` – an MCP server to try the proxy with
 
@@ -21,3 +23,7 @@ mod drain;
 pub mod engine;
 #[cfg(feature = "local")]
 pub mod local;
+#[cfg(feature = "local")]
+pub mod server;
+#[cfg(feature = "local")]
+mod timed_stream;

@@ -12,6 +12,11 @@ use super::{
     scope,
 };
 
+/// Longest `state`: it is stored while the consent page is open.
+const MAX_STATE_BYTES: usize = 2048;
+/// Longest `resource`.
+const MAX_RESOURCE_BYTES: usize = 1024;
+
 /// Where the response goes: a redirect URI that the requesting client registered, and its state.
 #[derive(Clone)]
 pub struct RedirectTarget {
@@ -50,14 +55,22 @@ impl RedirectTarget {
         })
     }
 
-    /// The target of a request whose consent page was shown earlier; `redirect_uri` was validated then.
+    /// The target of a request whose consent page was shown earlier; `None` if the client no longer has its redirect URI.
     #[must_use]
-    pub fn restore(redirect_uri: RedirectUri, state: Option<String>, issuer: String) -> Self {
-        Self {
-            redirect_uri,
-            state,
-            issuer,
-        }
+    pub fn restore(
+        registered: &[RedirectUri],
+        redirect_uri: RedirectUri,
+        state: Option<String>,
+        issuer: String,
+    ) -> Option<Self> {
+        registered
+            .iter()
+            .any(|uri| uri.matches(&redirect_uri))
+            .then_some(Self {
+                redirect_uri,
+                state,
+                issuer,
+            })
     }
 
     /// The validated redirect URI.
@@ -108,8 +121,6 @@ pub struct AuthorizationRequest {
     pub code_challenge: CodeChallenge,
     /// The scope to be granted.
     pub scope: String,
-    /// The requested resource, if any; it is this server.
-    pub resource: Option<String>,
 }
 
 impl AuthorizationRequest {
@@ -122,6 +133,14 @@ impl AuthorizationRequest {
         bases: impl IntoIterator<Item = &'b BaseUrl> + Clone,
     ) -> Result<Self, OAuthError> {
         params.no_duplicates()?;
+        if params
+            .once("state")?
+            .is_some_and(|state| state.len() > MAX_STATE_BYTES)
+        {
+            return Err(OAuthError::invalid_request(
+                "state is longer than 2048 bytes",
+            ));
+        }
         if params.once("request")?.is_some() {
             return Err(OAuthError::new(
                 ErrorCode::RequestNotSupported,
@@ -173,29 +192,30 @@ impl AuthorizationRequest {
             CodeChallenge::parse(params.required("code_challenge")?).ok_or_else(|| {
                 OAuthError::invalid_request("code_challenge must be 43 characters of base64url")
             })?;
+        check_resources(params, bases)?;
         Ok(Self {
             code_challenge,
             scope: scope::granted(params.once("scope")?),
-            resource: requested_resource(params, bases)?,
         })
     }
 }
 
-/// The requested `resource`, here or at the token endpoint: each one must be this server (RFC 8707 §2).
+/// Checks `resource`, here or at the token endpoint: each one must be this server (RFC 8707 §2). All its spellings are one
+/// resource, so there is nothing to remember.
 ///
 /// # Errors
 /// `invalid_target`.
-pub fn requested_resource<'b>(
+pub fn check_resources<'b>(
     params: &Params,
     bases: impl IntoIterator<Item = &'b BaseUrl> + Clone,
-) -> Result<Option<String>, OAuthError> {
-    let mut asked = params
+) -> Result<(), OAuthError> {
+    let mut requested = params
         .all("resource")
-        .filter(|resource| !resource.is_empty())
-        .peekable();
-    let first = asked.peek().map(|resource| (*resource).to_owned());
-    if asked.all(|resource| resource::is_ours(resource, bases.clone())) {
-        Ok(first)
+        .filter(|resource| !resource.is_empty());
+    if requested.all(|resource| {
+        resource.len() <= MAX_RESOURCE_BYTES && resource::is_ours(resource, bases.clone())
+    }) {
+        Ok(())
     } else {
         Err(OAuthError::new(
             ErrorCode::InvalidTarget,
@@ -226,10 +246,6 @@ mod tests {
         ))
         .unwrap();
         assert_eq!(request.scope, "mcp");
-        assert_eq!(
-            request.resource.as_deref(),
-            Some("https://mcp.example.com/mcp")
-        );
     }
 
     #[test]
@@ -257,6 +273,17 @@ mod tests {
                     "{GOOD}&resource=https://mcp.example.com/mcp&resource=https://other.example/"
                 ),
                 "invalid_target",
+            ),
+            (
+                format!(
+                    "{GOOD}&resource=https://mcp.example.com/mcp/{}",
+                    "a".repeat(1024)
+                ),
+                "invalid_target",
+            ),
+            (
+                format!("{GOOD}&state={}", "a".repeat(2049)),
+                "invalid_request",
             ),
             (format!("{GOOD}&prompt=none"), "consent_required"),
             (format!("{GOOD}&response_mode=fragment"), "invalid_request"),

@@ -11,6 +11,8 @@ use super::{
 
 /// Most redirect URIs of one client. Cursor registers five, other clients one or two.
 const MAX_REDIRECT_URIS: usize = 32;
+/// Most bytes of all of them together, so that a registration is a small write.
+const MAX_REDIRECT_URIS_BYTES: usize = 4096;
 /// Longest client name; the pages show much less of it.
 const MAX_CLIENT_NAME_CHARACTERS: usize = 256;
 
@@ -96,6 +98,11 @@ impl ClientMetadata {
             .ok_or_else(|| invalid_uri("at least one redirect URI is required"))?;
         if uris.len() > MAX_REDIRECT_URIS {
             return Err(invalid_uri("more than 32 redirect URIs"));
+        }
+        if uris.iter().map(|uri| uri.len()).sum::<usize>() > MAX_REDIRECT_URIS_BYTES {
+            return Err(invalid_uri(
+                "the redirect URIs together are longer than 4096 bytes",
+            ));
         }
         let redirect_uris = uris
             .into_iter()

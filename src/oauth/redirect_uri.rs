@@ -7,8 +7,8 @@ use url::Url;
 
 use super::uri::is_loopback_name;
 
-/// Longest redirect URI.
-const MAX_REDIRECT_URI_BYTES: usize = 2048;
+/// Longest redirect URI: the requested one is stored while the consent page is open.
+const MAX_REDIRECT_URI_BYTES: usize = 1024;
 
 /// Schemes that do not belong to an application: they run code, open files, or belong to the browser or the
 /// operating system. Every other scheme except http and https counts as a private-use scheme (RFC 8252 §7.1), of which
@@ -73,7 +73,7 @@ impl RedirectUri {
     /// A sentence that says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if text.len() > MAX_REDIRECT_URI_BYTES {
-            return Err("a redirect URI is longer than 2048 bytes");
+            return Err("a redirect URI is longer than 1024 bytes");
         }
         // Browsers remove or rewrite spaces, control characters and backslashes: `java\tscript:`.
         if !text
@@ -283,7 +283,7 @@ mod tests {
         ] {
             assert!(RedirectUri::parse(bad).is_err(), "{bad:?}");
         }
-        assert!(RedirectUri::parse(&format!("https://example.com/{}", "a".repeat(2048))).is_err());
+        assert!(RedirectUri::parse(&format!("https://example.com/{}", "a".repeat(1024))).is_err());
     }
 
     fn matches(registered: &str, requested: &str) -> bool {

@@ -171,6 +171,18 @@ impl Store {
             .await
     }
 
+    /// Whether the right PIN was entered in this browser during the last 90 days.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn is_known_browser(
+        &self,
+        browser: &Fingerprint,
+        now: u64,
+    ) -> Result<bool, Unavailable> {
+        Ok(self.known_browser(browser, now).await?.is_some())
+    }
+
     async fn known_browser(
         &self,
         browser: &Fingerprint,

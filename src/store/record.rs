@@ -80,7 +80,8 @@ pub struct StoredDocument {
     pub expires_at: u64,
 }
 
-/// The authorization request for which a consent page is shown: `pending#<page id>`.
+/// The authorization request for which a consent page is shown: `pending#<page id>`. The limits on what clients send keep
+/// the item within 4 KB, which are four write units.
 ///
 /// No `Debug`: it contains the client's state.
 #[derive(Clone, Serialize, Deserialize)]
@@ -89,8 +90,9 @@ pub struct PendingConsent {
     pub browser: Fingerprint,
     /// The id that the connection will get.
     pub connection: ConnectionId,
-    /// The requesting client.
-    pub client: Client,
+    /// The id of the requesting client, which is read again when the form is sent: its metadata would make the item
+    /// several times as large, and strangers cause this write.
+    pub client_id: String,
     /// The validated redirect URI.
     pub redirect_uri: RedirectUri,
     /// The client's state.
@@ -102,9 +104,6 @@ pub struct PendingConsent {
     pub code_challenge: CodeChallenge,
     /// The scope that will be granted.
     pub scope: String,
-    /// The requested resource.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resource: Option<String>,
     /// Ten minutes after the page was shown.
     pub expires_at: u64,
 }
@@ -218,9 +217,6 @@ pub struct Grant {
     pub client_secret: Option<Fingerprint>,
     /// The redirect URI to which the code was sent.
     pub redirect_uri: RedirectUri,
-    /// The requested resource.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resource: Option<String>,
     /// The granted scope.
     pub scope: String,
     /// The challenge, for redeeming the code.
@@ -236,25 +232,24 @@ impl Connection {
     #[must_use]
     pub fn begin(
         pending: &PendingConsent,
-        name: Option<ConnectionName>,
-        limit: Limit,
+        client: &Client,
+        (name, limit): (Option<ConnectionName>, Limit),
         code: &Code,
         sealing_key: SealingKey,
         address: String,
         now: u64,
     ) -> Self {
         let grant = Grant {
-            client_id: pending.client.client_id.clone(),
-            client_name: pending.client.client_name.clone(),
-            verified_host: pending.client.verified_host.clone(),
-            auth_method: pending.client.auth_method,
-            client_secret: pending.client.secret.clone(),
+            client_id: client.client_id.clone(),
+            client_name: client.client_name.clone(),
+            verified_host: client.verified_host.clone(),
+            auth_method: client.auth_method,
+            client_secret: client.secret.clone(),
             redirect_uri: pending.redirect_uri.clone(),
-            resource: pending.resource.clone(),
             scope: pending.scope.clone(),
             code_challenge: pending.code_challenge.clone(),
             code: code.fingerprint(),
-            refreshable: pending.client.refresh,
+            refreshable: client.refresh,
         };
         Self {
             name,

@@ -5,13 +5,13 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use crate::support::world::{Response, World};
 
 /// A signed-in owner.
-struct Owner<'a> {
+pub struct Owner<'a> {
     w: &'a World,
     cookie: String,
 }
 
 impl<'a> Owner<'a> {
-    async fn sign_in(w: &'a World) -> Self {
+    pub async fn sign_in(w: &'a World) -> Self {
         let response = sign_in(w, &w.pin).await;
         assert_eq!(
             (response.status, response.header("location")),
@@ -41,6 +41,18 @@ impl<'a> Owner<'a> {
 
     async fn csrf(&self) -> String {
         self.page().await.field("csrf").unwrap()
+    }
+
+    /// Ends a connection.
+    pub async fn end(&self, connection: &str) {
+        let csrf = self.csrf().await;
+        let form = [
+            ("csrf", &*csrf),
+            ("action", "end"),
+            ("connection", connection),
+        ];
+        let ended = self.act(&form).await;
+        assert!(ended.text.contains("was ended"), "{}", ended.text);
     }
 }
 

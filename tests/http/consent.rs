@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use crate::support::world::{CALLBACK, Page, World};
+use crate::{
+    http::attacks::documents::{ID, origin, world},
+    support::world::{CALLBACK, Page, World},
+};
 
 #[tokio::test]
 async fn errors_go_to_the_client_only_when_its_redirect_uri_is_proven() {
@@ -35,6 +38,15 @@ async fn errors_go_to_the_client_only_when_its_redirect_uri_is_proven() {
         (
             ask.clone().set("resource", "https://other.example/mcp"),
             "invalid_target",
+        ),
+        (
+            ask.clone()
+                .set("resource", &w.url(&format!("/mcp/{}", "a".repeat(1024)))),
+            "invalid_target",
+        ),
+        (
+            ask.clone().set("state", &"a".repeat(2049)),
+            "invalid_request",
         ),
         (ask.clone().set("prompt", "none"), "consent_required"),
         (ask.clone().and("state", "another"), "invalid_request"),
@@ -79,6 +91,7 @@ async fn errors_go_to_the_client_only_when_its_redirect_uri_is_proven() {
         ("resource", &w.base),
         ("resource", &w.url("/")),
         ("resource", &w.url("/mcp/x")),
+        ("state", &"a".repeat(2048)),
     ] {
         w.open(&ask.clone().set(name, value)).await;
     }
@@ -99,6 +112,25 @@ async fn denying_consent_informs_the_client_and_closes_the_page() {
     let again = w.submit_consent(&page, "authorize", &w.pin).await;
     assert_eq!(again.status, 400);
     assert!(again.text.contains("expired"));
+}
+
+#[tokio::test]
+async fn a_client_that_disappeared_while_the_page_was_open_gets_nothing() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let page = w.open(&w.authorization_request(&client)).await;
+    w.delete_client(&client).await;
+    let before = w.dump();
+    let authorized = w.submit_consent(&page, "authorize", &w.pin).await;
+    assert_eq!(
+        (authorized.status, authorized.header("location")),
+        (400, "")
+    );
+    assert!(authorized.text.contains("Unknown app"));
+    assert_eq!(w.dump(), before, "not even a try of the PIN");
+    let denied = w.submit_consent(&page, "deny", "").await;
+    assert_eq!((denied.status, denied.header("location")), (400, ""));
+    assert!(denied.text.contains("Unknown app"));
 }
 
 #[tokio::test]
@@ -298,20 +330,45 @@ async fn resetting_the_daily_limit_while_wrong_pins_arrive_does_no_harm() {
 }
 
 #[tokio::test]
-async fn opening_too_many_consent_pages_is_refused() {
-    let w = World::start().await;
+async fn opening_too_many_consent_pages_is_refused_but_not_in_a_browser_that_is_known() {
+    let origin = origin(&json!({})).await;
+    let w = world(&origin).await;
     let client = w.client().await;
-    let ask = format!("/authorize?{}", w.authorization_request(&client).encode());
+    let page = w.open(&w.authorization_request(&client)).await;
+    let consent = w.submit_consent(&page, "authorize", &w.pin).await;
+    let known = consent.cookie().unwrap();
+    let ask = |client_id: &str, cookie: &str| {
+        let query = w.authorization_request(client_id).encode();
+        let request = w.get(&format!("/authorize?{query}"));
+        request.header("cookie", cookie).send()
+    };
+    // A stranger at the owner's own address.
     let mut statuses = Vec::new();
     for _ in 0..200 {
-        statuses.push(w.get(&ask).send().await.status);
+        statuses.push(ask(&client, "").await.status);
     }
     assert!(statuses.starts_with(&[200; 150]));
     assert_eq!(statuses.last(), Some(&429));
-    let stopped = w.get(&ask).send().await;
-    assert_ne!(stopped.header("retry-after"), "");
+    let (name, value) = known.split_once('=').unwrap();
+    let unknown = format!("{name}={}", "A".repeat(value.len()));
+    for cookie in ["", &unknown, &page.cookie] {
+        let stopped = ask(&client, cookie).await;
+        assert_eq!(stopped.status, 429);
+        assert_ne!(stopped.header("retry-after"), "");
+        assert_eq!(ask(ID, cookie).await.status, 429);
+    }
+    assert_eq!(origin.connections(), 0);
+    assert_eq!(ask(&client, &known).await.status, 200);
+    assert_eq!(ask(ID, &known).await.status, 200);
+    assert_eq!(origin.connections(), 1, "the client's document");
+    // That browser has a limit too.
+    let mut statuses = Vec::new();
+    for _ in 0..200 {
+        statuses.push(ask(&client, &known).await.status);
+    }
+    assert_eq!(statuses.last(), Some(&429));
     w.advance_clock(60);
-    assert_eq!(w.get(&ask).send().await.status, 200);
+    assert_eq!(ask(&client, "").await.status, 200);
 }
 
 #[tokio::test]

@@ -224,13 +224,21 @@ async fn a_redirect_uri_removed_from_the_document_is_refused_once_the_cached_cop
         303,
         "as shown"
     );
-    w.advance_clock(HOUR);
+    w.advance_clock(HOUR - 600);
+    let page = w.open(&w.authorization_request(ID)).await;
+    w.advance_clock(300);
     let refused = ask(&w, ID).await;
     assert_eq!((refused.status, refused.header("location")), (400, ""));
     let ask = w
         .authorization_request(ID)
         .set("redirect_uri", "https://client.example/new");
     w.open(&ask).await;
+    // The page that was opened before is for a redirect URI that the client no longer has.
+    for decision in ["authorize", "deny"] {
+        let refused = w.submit_consent(&page, decision, &w.pin).await;
+        assert_eq!((refused.status, refused.header("location")), (400, ""));
+        assert!(refused.text.contains("no longer registered"));
+    }
 }
 
 #[tokio::test]

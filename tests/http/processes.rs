@@ -6,7 +6,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use axum::{body::Body, response::IntoResponse as _};
 use dynoxide::Database;
+use futures_util::{StreamExt as _, stream};
 use lambda_oauth_mcp_proxy::host::engine;
 use serde_json::json;
 use tokio::{
@@ -107,11 +109,31 @@ impl Process {
     /// Kills it, and returns what it logged.
     pub async fn end(mut self) -> String {
         self.child.kill().await.unwrap();
+        self.printed().await
+    }
+
+    /// Everything that it printed before it ended.
+    async fn printed(self) -> String {
         // What it wrote is there once its end of the pipe is closed; the reader needs a moment to see that.
         while Arc::strong_count(&self.log) > 1 {
             tokio::task::yield_now().await;
         }
         self.log.lock().unwrap().clone()
+    }
+
+    /// Sends a signal to it.
+    #[cfg(unix)]
+    async fn signal(&self, name: &str) {
+        let id = self.child.id().unwrap().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(sent.await.unwrap().success());
+    }
+
+    /// Waits until it has exited by itself; the exit code, and what it printed.
+    #[cfg(unix)]
+    async fn exited(mut self) -> (Option<i32>, String) {
+        let code = self.child.wait().await.unwrap().code();
+        (code, self.printed().await)
     }
 
     fn post(&self, path: &str) -> Request {
@@ -243,5 +265,44 @@ async fn two_processes_on_one_table_behave_as_one_server_in_a_race() {
         .form(&[("token", &refresh), ("client_id", &client)]);
     assert_eq!(revoked.send().await.status, 200);
     assert_eq!(two.call(&access).await, 401);
+    engine.abort();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_signal_lets_responses_finish_and_a_second_one_does_not() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let table = listener.local_addr().unwrap();
+    let router = engine::router(Database::memory().unwrap());
+    let engine = tokio::spawn(async move { axum::serve(listener, router).await });
+    let upstream = Recorder::start().await;
+
+    let idle = Process::start(table, upstream.address, None).await;
+    idle.connect().await;
+    idle.signal("TERM").await;
+    let (code, printed) = idle.exited().await;
+    assert_eq!(code, Some(0));
+    assert!(!printed.contains("Finishing"), "{printed}");
+
+    upstream.responds(|_| {
+        let first = stream::once(async { Ok::<_, std::io::Error>("data: 1\n\n") });
+        let body = Body::from_stream(first.chain(stream::pending()));
+        ([("content-type", "text/event-stream")], body).into_response()
+    });
+    let busy = Process::start(table, upstream.address, None).await;
+    let access = busy.connect().await;
+    let call = busy
+        .post("/mcp")
+        .header("authorization", &format!("Bearer {access}"));
+    let mut stream = call.json(&json!({})).stream().await;
+    assert_eq!(stream.chunk().await.unwrap().unwrap(), "data: 1\n\n");
+    busy.signal("TERM").await;
+    let said = "Finishing 1 stream; press Ctrl-C again to quit\n";
+    while !busy.log.lock().unwrap().contains(said) {
+        tokio::task::yield_now().await;
+    }
+    busy.signal("INT").await;
+    assert_eq!(busy.exited().await.0, Some(0));
+    assert!(stream.chunk().await.is_err());
     engine.abort();
 }

@@ -119,34 +119,37 @@ async fn a_new_token_is_used_when_the_upstream_refuses_the_old_one() {
 }
 
 #[tokio::test]
-async fn a_new_pin_is_used_from_the_first_request_after_five_minutes() {
+async fn a_replaced_pin_is_refused_from_the_first_try_after_a_minute() {
     let proxy = Proxy::start().await;
     let (function, asked) = (&proxy.function, proxy.function.aws.asked());
     let client_id = register(function).await;
+    let page = open(function, &client_id).await;
     function.aws.set_secret(Ok(
         json!({ "upstream_token": PAT, "auth_pin": "newPIN4567" }).to_string(),
     ));
     function.keep_secret("newPIN4567");
-    proxy.hand.says("290");
-    register(function).await;
+    let status = async |pin| submit_consent(function, &page, pin).await.prelude.status;
+    proxy.hand.says("59");
+    assert_eq!(status("newPIN4567").await, 403);
     assert_eq!(function.aws.asked(), asked);
-    proxy.hand.says("400");
-    register(function).await;
+    // As after a freeze: nothing was read in the meantime.
+    proxy.hand.says("61");
+    assert_eq!(status(crate::lambda::aws::PIN).await, 403);
+    assert_eq!(status("newPIN4567").await, 303);
     assert_eq!(function.aws.asked(), asked + 1);
-    let page = open(function, &client_id).await;
+    // Not compared with a value that may have been replaced.
+    function.aws.set_secret(Err("InternalServiceError"));
+    proxy.hand.says("125");
+    let response = submit_consent(function, &page, "newPIN4567").await;
+    assert_eq!(response.prelude.status, 503);
+    assert!(response.text().contains(WAIT), "{}", response.text());
     assert_eq!(
-        submit_consent(function, &page, crate::lambda::aws::PIN)
+        function
+            .response(&call(&proxy.tokens.access))
             .await
             .prelude
             .status,
-        403
-    );
-    assert_eq!(
-        submit_consent(function, &page, "newPIN4567")
-            .await
-            .prelude
-            .status,
-        303
+        200
     );
 }
 

@@ -39,6 +39,12 @@ impl Connected {
             refresh: text("refresh_token"),
         }
     }
+
+    /// The id of the connection, which its tokens contain.
+    pub fn id(&self) -> &str {
+        let (id, _) = self.access.split_once('.').unwrap();
+        id.strip_prefix("mcp_at_").unwrap()
+    }
 }
 
 /// Parameters, in order, perhaps more than once.

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
+    num::NonZeroU16,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -15,6 +16,7 @@ use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use dynoxide::{Database, actions::scan::ScanRequest};
+use futures_util::stream;
 use http::Method;
 use lambda_oauth_mcp_proxy::{
     app::App,
@@ -22,7 +24,7 @@ use lambda_oauth_mcp_proxy::{
     clock::Clock,
     config::{Config, HostKind},
     credential::{Randomness, SecretString},
-    host::{aws, engine, local},
+    host::{aws, engine, local, server},
     http_client::{HttpClient, tls},
     pin::Pin,
     secrets::{Secret, Secrets, TokenForm},
@@ -51,6 +53,7 @@ pub struct World {
     /// The upstream's token.
     pub pat: String,
     pub pin: String,
+    app: App,
     http: reqwest::Client,
     clock: Arc<AtomicU64>,
     database: Database,
@@ -58,7 +61,7 @@ pub struct World {
     secrets: Mutex<Vec<String>>,
     /// The length of the log when this world started.
     log_begins: usize,
-    task: JoinHandle<io::Result<()>>,
+    task: JoinHandle<()>,
     stop: Mutex<Option<oneshot::Sender<()>>>,
 }
 
@@ -77,6 +80,7 @@ pub struct Options {
     pub documents: Option<Fetcher>,
     pub upstream: Option<String>,
     pub wire: Option<Wire>,
+    pub max_connections: Option<NonZeroU16>,
 }
 
 impl World {
@@ -155,11 +159,15 @@ impl World {
             Some(base) => local::Names::Configured(base.clone()),
             None => local::Names::of_loopback(address.port()),
         };
-        let router = local::router(app, names);
+        let router = local::router(app.clone(), names);
         let (stop, stopped) = oneshot::channel::<()>();
-        let task = tokio::spawn(local::serve(listener, router, async move {
+        let signals = stream::once(async move {
             let _ = stopped.await;
-        }));
+        });
+        let max = options
+            .max_connections
+            .unwrap_or(server::DEFAULT_MAX_CONNECTIONS);
+        let task = tokio::spawn(server::serve(listener, router, max, signals, |_| {}));
         Self {
             log_begins,
             base: format!("http://{address}"),
@@ -168,6 +176,7 @@ impl World {
             secrets: Mutex::new(vec![pat.expose().to_owned(), pin.expose().to_owned()]),
             pat: pat.expose().to_owned(),
             pin: pin.expose().to_owned(),
+            app,
             http: reqwest::Client::builder()
                 .tls_backend_preconfigured(tls())
                 .redirect(reqwest::redirect::Policy::none())
@@ -185,6 +194,12 @@ impl World {
         format!("{}{path}", self.base)
     }
 
+    /// The application, for a second host.
+    #[allow(dead_code, reason = "tests/lambda has one")]
+    pub fn app(&self) -> App {
+        self.app.clone()
+    }
+
     pub fn advance_clock(&self, seconds: u64) {
         self.clock.fetch_add(seconds, Ordering::SeqCst);
     }
@@ -196,7 +211,7 @@ impl World {
 
     /// Waits until it has stopped.
     pub async fn stopped(&mut self) {
-        (&mut self.task).await.unwrap().unwrap();
+        (&mut self.task).await.unwrap();
     }
 
     pub fn set_clock_back(&self, seconds: u64) {
@@ -230,13 +245,22 @@ impl World {
         items
     }
 
+    /// Deletes the record of a client, as its TTL does.
+    pub async fn delete_client(&self, client_id: &str) {
+        self.delete(&format!("client#{client_id}")).await;
+    }
+
     /// Deletes the day's count of wrong tries from all addresses, as docs/operate/operations.md tells the owner to.
     pub async fn reopen_consent(&self) {
+        self.delete("pin#overall").await;
+    }
+
+    async fn delete(&self, pk: &str) {
         let key = |text: &str| AttributeValue::S(text.to_owned());
         self.dynamodb()
             .delete_item()
             .table_name("lambda-oauth-mcp-proxy")
-            .key("pk", key("pin#overall"))
+            .key("pk", key(pk))
             .key("sk", key("-"))
             .send()
             .await
@@ -409,6 +433,18 @@ impl Drop for World {
             }
         }
     }
+}
+
+/// Lets this many seconds pass for every timer of this test, without waiting: whenever nothing else is left to do, the
+/// runtime moves its paused clock on to the next timer.
+pub async fn time_passes(seconds: u64) {
+    tokio::time::pause();
+    // The runtime looks at its sockets each time it moves the clock. So what was sent before arrives before, and what
+    // the time has caused arrives too.
+    for milliseconds in [[1; 10], [seconds * 100; 10], [1; 10]].as_flattened() {
+        tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
+    }
+    tokio::time::resume();
 }
 
 /// The challenge of a verifier.

@@ -18,7 +18,7 @@ use super::{
     documents,
     error::PageError,
     pin::{self, PinCheck},
-    response,
+    response, write_limit,
 };
 use crate::{
     app::{App, Caller},
@@ -56,18 +56,18 @@ pub async fn get(
         return Err(pages::bad_link("A client's document cannot be here."));
     }
     let cookie = browser::cookie_or_new(app, caller, headers, CONSENT_COOKIE);
-    let (pending, secret) = match check(app, caller, query, &cookie, Lookup::Fetch).await? {
-        Checked::Consent(pending, secret) => (pending, secret),
+    let request = match check(app, caller, query, &cookie, Lookup::Fetch(headers)).await? {
+        Checked::Valid(request) => request,
         Checked::NotFetched => return Ok(response::page_of_unknown_length()),
         Checked::ErrorRedirect(to) => return Ok(response::redirect(StatusCode::FOUND, &to)),
     };
     // Each page is a write, which anybody can make us pay for.
-    app.write_limits
-        .take(caller.address, app.clock.now())
-        .map_err(pages::too_many_pages)?;
+    write_limit::take(app, caller, headers)
+        .await
+        .map_err(|limited| pages::not_found(limited.into()))?;
     let page_id = app.randomness.id();
-    app.store.put_pending(&page_id, &pending).await?;
-    let mut page = pages::consent(app, &secret, StatusCode::OK, &page_id, &pending, None);
+    app.store.put_pending(&page_id, &request.pending).await?;
+    let mut page = pages::consent(app, StatusCode::OK, &page_id, &request, None);
     let lifetime = PAGE_LIFETIME_SECONDS;
     browser::set_cookie(&mut page, caller, CONSENT_COOKIE, &cookie, lifetime);
     Ok(page)
@@ -78,14 +78,9 @@ pub async fn get(
 pub async fn head(app: &App, caller: &Caller, query: &str) -> Result<Response, PageError> {
     Ok(match check(app, caller, query, "", Lookup::Keep).await? {
         // Rendered with an id that nobody stored, for its length only.
-        Checked::Consent(pending, secret) => pages::consent(
-            app,
-            &secret,
-            StatusCode::OK,
-            &app.randomness.id(),
-            &pending,
-            None,
-        ),
+        Checked::Valid(request) => {
+            pages::consent(app, StatusCode::OK, &app.randomness.id(), &request, None)
+        }
         Checked::NotFetched => response::page_of_unknown_length(),
         Checked::ErrorRedirect(to) => response::redirect(StatusCode::FOUND, &to),
     })
@@ -103,10 +98,17 @@ fn is_own_fetch(headers: &HeaderMap) -> bool {
     })
 }
 
+/// An authorization request that is valid, with what its consent page shows.
+struct ValidRequest {
+    client: Client,
+    pending: PendingConsent,
+    secret: Arc<Secret>,
+}
+
 /// What an authorization request leads to.
 enum Checked {
-    /// It is valid: what the consent page will be for, and the secret that holds the PIN.
-    Consent(Box<PendingConsent>, Arc<Secret>),
+    /// It is valid, and the consent page can be shown.
+    Valid(Box<ValidRequest>),
     /// The client's document would have to be fetched, which was not allowed.
     NotFetched,
     /// It is invalid, and the client is told so at its redirect URI, which is proven.
@@ -118,7 +120,7 @@ async fn check(
     caller: &Caller,
     query: &str,
     cookie: &str,
-    lookup: Lookup,
+    lookup: Lookup<'_>,
 ) -> Result<Checked, PageError> {
     // Client and redirect URI first: until both are proven there is nowhere to redirect to.
     let params = parse_query(query)?;
@@ -127,11 +129,8 @@ async fn check(
         .map_err(|error| pages::bad_link(error.description))?;
     let found = match clients::find(app, caller, client_id, lookup).await {
         Ok(found) => found,
-        Err(NotFound::TooManyFetches(wait)) => return Err(pages::too_many_pages(wait)),
         Err(NotFound::NotFetched) => return Ok(Checked::NotFetched),
-        Err(NotFound::NotRegistered) => return Err(pages::unknown_client()),
-        Err(NotFound::Document(reason)) => return Err(pages::bad_document(reason)),
-        Err(NotFound::Unavailable(error)) => return Err(error.into()),
+        Err(reason) => return Err(pages::not_found(reason)),
     };
     let client = found.client;
     let target = RedirectTarget::validate(&client.redirect_uris, &params, &caller.base)
@@ -145,19 +144,22 @@ async fn check(
     };
     // If the PIN could not be checked later, the person should know now.
     let secret = app.secrets.get().await?;
-    let pending = Box::new(PendingConsent {
+    let pending = PendingConsent {
         browser: Fingerprint::of(cookie),
         connection: ConnectionId::generate(&app.randomness),
-        client,
+        client_id: client.client_id.clone(),
         redirect_uri: target.redirect_uri().clone(),
         state: target.state().map(str::to_owned),
         issuer: target.issuer().to_owned(),
         code_challenge: request.code_challenge,
         scope: request.scope,
-        resource: request.resource,
         expires_at: app.clock.now() + PAGE_LIFETIME_SECONDS,
-    });
-    Ok(Checked::Consent(pending, secret))
+    };
+    Ok(Checked::Valid(Box::new(ValidRequest {
+        client,
+        pending,
+        secret,
+    })))
 }
 
 fn parse_query(query: &str) -> Result<Params, PageError> {
@@ -196,9 +198,29 @@ pub async fn post(
         Decision::Authorize { pin, name, limit } => {
             let chosen = (name, limit);
             let page_id = &form.page_id;
-            authorize(app, caller, &parts.headers, page_id, &pending, &pin, chosen).await
+            authorize(app, caller, &parts.headers, page_id, pending, &pin, chosen).await
         }
     }
+}
+
+/// The client of a page as it is now, and where its response goes. It may have disappeared, or lost the redirect URI, since
+/// the page was shown: then there is nowhere to redirect to.
+async fn client_again(
+    app: &App,
+    caller: &Caller,
+    pending: &PendingConsent,
+) -> Result<(Client, RedirectTarget), PageError> {
+    let found = clients::find(app, caller, &pending.client_id, Lookup::Keep).await;
+    let client = found.map_err(pages::not_found)?.client;
+    let target = RedirectTarget::restore(
+        &client.redirect_uris,
+        pending.redirect_uri.clone(),
+        pending.state.clone(),
+        pending.issuer.clone(),
+    );
+    let gone = "redirect_uri is no longer registered for this client";
+    let target = target.ok_or_else(|| pages::bad_link(gone))?;
+    Ok((client, target))
 }
 
 async fn deny(
@@ -211,12 +233,13 @@ async fn deny(
     app.store.withdraw_code(&pending.connection).await?;
     tracing::info!(
         event = "denied",
-        client_id = pending.client.client_id,
+        client_id = pending.client_id,
         address = caller.address_text(),
         "the owner refused the request"
     );
+    let (_, target) = client_again(app, caller, pending).await?;
     let error = OAuthError::new(ErrorCode::AccessDenied, "the owner refused the request");
-    let to = target(pending).error_url(&error);
+    let to = target.error_url(&error);
     Ok(response::redirect(StatusCode::SEE_OTHER, &to))
 }
 
@@ -225,18 +248,23 @@ async fn authorize(
     caller: &Caller,
     headers: &HeaderMap,
     page_id: &str,
-    pending: &PendingConsent,
+    pending: PendingConsent,
     pin: &str,
-    (name, limit): (Option<ConnectionName>, Limit),
+    chosen: (Option<ConnectionName>, Limit),
 ) -> Result<Response, PageError> {
     let now = app.clock.now();
-    let client_id = Some(pending.client.client_id.as_str());
+    let (client, target) = client_again(app, caller, &pending).await?;
+    let client_id = Some(client.client_id.as_str());
     let browser = match pin::check(app, caller, headers, client_id, pin).await? {
         PinCheck::Accepted(browser) => browser,
         PinCheck::Refused(refused) => {
             let (status, notice) = (refused.status, Some(refused.notice));
-            let secret = app.secrets.get().await?;
-            let mut page = pages::consent(app, &secret, status, page_id, pending, notice);
+            let request = ValidRequest {
+                client,
+                pending,
+                secret: app.secrets.get().await?,
+            };
+            let mut page = pages::consent(app, status, page_id, &request, notice);
             refused.set_retry_after(&mut page);
             return Ok(page);
         }
@@ -245,45 +273,39 @@ async fn authorize(
     let code = Code::generate(&pending.connection, &app.randomness);
     let sealing_key = SealingKey::generate(&app.randomness);
     let address = caller.address_text();
-    let connection = Connection::begin(pending, name, limit, &code, sealing_key, address, now);
+    let connection = Connection::begin(&pending, &client, chosen, &code, sealing_key, address, now);
     match app.store.issue_code(&connection).await? {
         IssueOutcome::Code => {}
-        IssueOutcome::AlreadyConnected => return Ok(pages::already_connected(pending)),
+        IssueOutcome::AlreadyConnected => return Ok(pages::already_connected(&client)),
     }
-    keep_client(app, &pending.client, now).await?;
+    keep_client(app, client, now).await?;
     tracing::info!(
         event = "authorized",
         connection = connection.id.as_str(),
         name = connection.shown_name(),
         limit = connection.limit.as_str(),
-        client_id = pending.client.client_id,
-        client_name = pending.client.client_name,
+        client_id = connection.client_id(),
+        client_name = connection
+            .grant()
+            .and_then(|grant| grant.client_name.as_deref()),
         redirect_host = pending.redirect_uri.display_host(),
         address = caller.address_text(),
         "a client was authorized"
     );
-    let to = target(pending).success_url(code.expose());
+    let to = target.success_url(code.expose());
     let mut redirect = response::redirect(StatusCode::SEE_OTHER, &to);
     browser.set_cookie(&mut redirect, caller);
     Ok(redirect)
 }
 
-/// The first grant turns a registered client's day into a year. It may have expired while the page was open.
-async fn keep_client(app: &App, client: &Client, now: u64) -> Result<(), PageError> {
+/// The first grant turns a registered client's day into a year.
+async fn keep_client(app: &App, client: Client, now: u64) -> Result<(), PageError> {
     if client.is_stored() {
         let client = Client {
             expires_at: now + CLIENT_LIFETIME_SECONDS,
-            ..client.clone()
+            ..client
         };
         app.store.put_client(&client).await?;
     }
     Ok(())
-}
-
-fn target(pending: &PendingConsent) -> RedirectTarget {
-    RedirectTarget::restore(
-        pending.redirect_uri.clone(),
-        pending.state.clone(),
-        pending.issuer.clone(),
-    )
 }

@@ -3,13 +3,13 @@
 use axum::response::Response;
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use super::ValidRequest;
 use crate::{
     app::App,
-    endpoint::{error::PageError, response},
+    endpoint::{client_lookup::NotFound, error::PageError, response},
     oauth::redirect_uri::RedirectUri,
     page::{Connected, Consent, Notice},
-    secrets::Secret,
-    store::record::PendingConsent,
+    store::record::Client,
 };
 
 const CONNECT_AGAIN: &str = "Go back to the app that sent you here and connect again.";
@@ -18,13 +18,16 @@ const ADD_AGAIN: &str = "Remove the connector in the app and add it again.";
 /// The consent page: who asks, what for, and until when.
 pub fn consent(
     app: &App,
-    secret: &Secret,
     status: StatusCode,
     page_id: &str,
-    pending: &PendingConsent,
+    request: &ValidRequest,
     notice: Option<Notice>,
 ) -> Response {
-    let client = &pending.client;
+    let ValidRequest {
+        client,
+        pending,
+        secret,
+    } = request;
     let pinned = [&app.config.upstream.headers, &secret.upstream_headers];
     let page = Consent {
         page_id,
@@ -91,8 +94,8 @@ fn spaced(list: &str) -> String {
 }
 
 /// The page's code was redeemed already.
-pub fn already_connected(pending: &PendingConsent) -> Response {
-    let client_name = pending.client.client_name.as_deref();
+pub fn already_connected(client: &Client) -> Response {
+    let client_name = client.client_name.as_deref();
     response::page(StatusCode::OK, Connected { client_name }.render())
 }
 
@@ -108,15 +111,27 @@ pub fn bad_link(details: impl Into<String>) -> PageError {
     .with_details(details)
 }
 
+/// The client is not known, or cannot be looked up.
+pub fn not_found(reason: NotFound) -> PageError {
+    match reason {
+        NotFound::NotRegistered => unknown_client(),
+        NotFound::Document(reason) => bad_document(reason),
+        NotFound::TooManyFetches(wait) => too_many_pages(wait),
+        // The copy of its document expired while the page was open.
+        NotFound::NotFetched => expired(),
+        NotFound::Unavailable(error) => error.into(),
+    }
+}
+
 /// Nobody registered this client.
-pub fn unknown_client() -> PageError {
+fn unknown_client() -> PageError {
     let what = "The app that sent you here is not known to this server, or no longer.";
     PageError::new(StatusCode::BAD_REQUEST, "Unknown app", what, ADD_AGAIN)
         .with_details("client_id is not registered here.")
 }
 
 /// The client's document cannot be fetched, or is not acceptable.
-pub fn bad_document(reason: String) -> PageError {
+fn bad_document(reason: String) -> PageError {
     let what = "The app that sent you here describes itself in a document that could not be read.";
     let todo = "Try again in a few minutes; if it stays like this, tell whoever makes the app.";
     let title = "The app could not be checked";

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     app::{App, Caller},
-    credential::AccessToken,
+    credential::{AccessToken, Fingerprint},
     endpoint::response::{self, RequestLogFields},
     error::Unavailable,
     oauth::{
@@ -23,6 +23,8 @@ pub struct Authorized<'a> {
     pub app: &'a App,
     pub caller: &'a Caller,
     pub connection: &'a Connection,
+    /// Fingerprint of the access token.
+    pub token: &'a Fingerprint,
 }
 
 /// Why a request is refused.
@@ -75,14 +77,20 @@ impl IntoResponse for Unauthorized {
     }
 }
 
-/// Checks the access token and returns its connection. Uses one strongly consistent read, so that a connection that was
+/// When this access token expires; `None` if the connection has no such token, or not any more.
+pub fn token_expires_at(connection: &Connection, token: &Fingerprint) -> Option<u64> {
+    let live = connection.stage == Stage::Live;
+    live.then(|| connection.access_token_expires_at(token))?
+}
+
+/// Checks the access token and returns its connection and its fingerprint. Uses one strongly consistent read, so that a connection that was
 /// ended is refused at the next request.
 pub async fn authorized(
     app: &App,
     caller: &Caller,
     headers: &HeaderMap,
     path: &str,
-) -> Result<Connection, Denied> {
+) -> Result<(Connection, Fingerprint), Denied> {
     let unauthorized = |error| {
         Denied::Unauthorized(Unauthorized {
             resource_metadata: metadata::protected_resource_url(&caller.base, path),
@@ -97,20 +105,18 @@ pub async fn authorized(
     let Some(token) = AccessToken::parse(token) else {
         return Err(unauthorized(Some(INVALID)));
     };
-    let now = app.clock.now();
+    let (now, fingerprint) = (app.clock.now(), token.fingerprint());
     let connection = app.store.connection(token.id(), now).await;
-    connection
+    let connection = connection
         .map_err(Denied::Unavailable)?
-        .filter(|connection| connection.stage == Stage::Live)
         .filter(|connection| connection.grant().is_some() || app.config.manual_tokens)
         .filter(|connection| {
-            connection
-                .access_token_expires_at(&token.fingerprint())
-                .is_some_and(|end| now < end)
+            token_expires_at(connection, &fingerprint).is_some_and(|end| now < end)
         })
         .filter(|connection| {
             app.bases(caller)
                 .any(|base| base.as_str() == connection.issuer)
         })
-        .ok_or_else(|| unauthorized(Some(INVALID)))
+        .ok_or_else(|| unauthorized(Some(INVALID)))?;
+    Ok((connection, fingerprint))
 }

@@ -166,6 +166,7 @@ pub fn failed(authorized: Authorized<'_>, failure: &Failure) -> McpError {
         app,
         caller,
         connection,
+        ..
     } = authorized;
     let host = app.upstream.host();
     let reference = &caller.request_id;

@@ -97,6 +97,7 @@ pub async fn send(
         app,
         caller,
         connection,
+        ..
     } = authorized;
     let started = Instant::now();
     let again = match &body {

@@ -4,6 +4,7 @@
 //! * [`forward`] – finds the target URL and sends the request
 //! * [`response`] – decides what the client gets from the upstream's response
 //! * [`refusal`] – explains a refusal by the upstream to a person
+//! * [`stream_end`] – ends a response when its connection ends
 //! * [`sse`] – upstreams of the deprecated HTTP+SSE transport
 //! * [`error`] – errors of the proxy, with the JSON-RPC id of the request
 //! * [`message`] – reads a body as JSON-RPC
@@ -17,6 +18,7 @@ mod message;
 mod refusal;
 mod response;
 mod sse;
+mod stream_end;
 
 use std::time::Instant;
 
@@ -49,8 +51,9 @@ pub async fn handle(
 ) -> Response {
     let started = Instant::now();
     let (mut parts, body) = request.into_parts();
-    let connection = match auth::authorized(app, caller, &parts.headers, parts.uri.path()).await {
-        Ok(connection) => connection,
+    let authorized = auth::authorized(app, caller, &parts.headers, parts.uri.path()).await;
+    let (connection, token) = match authorized {
+        Ok(authorized) => authorized,
         Err(Denied::Unauthorized(error)) => return error.into_response(),
         Err(Denied::Unavailable(error)) => {
             let error = McpError::unavailable(&error);
@@ -72,6 +75,7 @@ pub async fn handle(
         app,
         caller,
         connection: &connection,
+        token: &token,
     };
     let mut response = proxied(authorized, path, &mut parts, body, &mut log).await;
     if let Some(error_fields) = response.extensions_mut().remove::<RequestLogFields>() {

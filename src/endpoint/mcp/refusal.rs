@@ -68,6 +68,7 @@ pub fn respond(
         app,
         caller,
         connection,
+        ..
     } = authorized;
     let host = app.upstream.host();
     tracing::warn!(

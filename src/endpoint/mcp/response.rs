@@ -19,6 +19,7 @@ use super::{
     message::{Message, RequestBody, ResponseError},
     refusal::{self, Refusal, Refused},
     sse,
+    stream_end::EndsWithConnection,
 };
 use crate::{
     config::Transport,
@@ -290,11 +291,12 @@ fn passed_on(request: &ForwardedRequest<'_>, peeked: PartlyReadResponse) -> Resp
     *response.headers_mut() = request.headers_for_client(head.headers(), !events);
 
     let stream_url = head.url().clone();
-    let stream = peeked.into_stream();
+    let stream = EndsWithConnection::new(request.authorized, peeked.into_stream(), events);
     let Authorized {
         app,
         caller,
         connection,
+        ..
     } = request.authorized;
     let stream_max = app.config.stream_max;
     let stream_max = stream_max.map(|longest| Instant::now() + longest);

@@ -8,11 +8,10 @@ use crate::support::world::{Connected, World};
 const TABLE: &str = "lambda-oauth-mcp-proxy";
 
 /// The optional fields of a record: everything that src/store/record.rs marks as optional or defaulted.
-const OPTIONAL: [&str; 14] = [
+const OPTIONAL: [&str; 13] = [
     "client_name",
     "verified_host",
     "client_secret",
-    "resource",
     "access_previous",
     "access_previous_expires_at",
     "refresh_previous",

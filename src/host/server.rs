@@ -1,0 +1,290 @@
+//! The HTTP server of the local host. Connections are limited in number and in time, which `axum::serve` does not do.
+//! When the program is asked to stop, what is under way may finish.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    num::NonZeroU16,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, body::Body, extract::ConnectInfo, response::Response};
+use futures_util::{Stream, StreamExt as _};
+use http::{Request, header::CONTENT_TYPE};
+use http_body_util::BodyExt as _;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+};
+use tower::ServiceExt as _;
+
+use super::timed_stream::{Requests, TimedStream};
+
+/// How many connections there may be at a time, unless the command line says otherwise.
+pub const DEFAULT_MAX_CONNECTIONS: NonZeroU16 = NonZeroU16::new(1024).unwrap();
+
+/// How long responses under way may take to finish once the program was asked to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection without a complete request may take to close then.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long nothing is accepted after a failure, such as too many open files.
+const ACCEPT_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Serves until `signals` has an item or ends. Then idle connections are closed, new ones refused, and `say` gets a
+/// sentence about what is still under way. That may take 30 seconds, unless `signals` has a second item.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    max_connections: NonZeroU16,
+    signals: impl Stream<Item = ()>,
+    say: impl Fn(&str),
+) {
+    let mut signals = pin!(signals);
+    let (stop, stopping) = watch::channel(false);
+    let under_way = Arc::<UnderWay>::default();
+    let mut connections = JoinSet::new();
+    let accepting = async {
+        let mut places = Places::new(max_connections);
+        loop {
+            let place = places.take().await;
+            let (stream, peer) = accept(&listener).await;
+            let server = Connection {
+                router: router.clone(),
+                peer,
+                requests: Arc::default(),
+                under_way: under_way.clone(),
+                _place: place,
+            };
+            connections.spawn(server.serve(stream, stopping.clone()));
+            // The set keeps those that have ended until they are asked for.
+            while connections.try_join_next().is_some() {}
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        _ = signals.next() => {}
+    }
+    drop(listener);
+    let _ = stop.send(true);
+    if let Some(what) = under_way.describe() {
+        say(&format!("Finishing {what}; press Ctrl-C again to quit\n"));
+    }
+    tokio::select! {
+        () = async { while connections.join_next().await.is_some() {} } => {}
+        () = tokio::time::sleep(DRAIN_TIMEOUT) => {}
+        Some(()) = signals.next() => {}
+    }
+}
+
+/// The next connection.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // An event should not wait for the acknowledgement of the one before (Nagle's algorithm).
+                let _ = stream.set_nodelay(true);
+                return (stream, peer);
+            }
+            // It concerns one client, which is gone.
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::error!(
+                    event = "accept_failed",
+                    detail = %error,
+                    "no connection can be accepted; trying again in a second"
+                );
+                tokio::time::sleep(ACCEPT_RETRY_AFTER).await;
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+    )
+}
+
+/// The places for connections.
+struct Places {
+    free: Arc<Semaphore>,
+    max: NonZeroU16,
+    /// Whether the log says already that all are taken.
+    logged: bool,
+}
+
+impl Places {
+    fn new(max: NonZeroU16) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(max.get().into())),
+            max,
+            logged: false,
+        }
+    }
+
+    /// Waits for a free place.
+    async fn take(&mut self) -> OwnedSemaphorePermit {
+        let is_full = self.free.available_permits() == 0;
+        if is_full && !self.logged {
+            tracing::warn!(
+                event = "connections_full",
+                max_connections = self.max,
+                "there are as many connections as --max-connections allows; further ones wait"
+            );
+        }
+        self.logged = is_full;
+        let permit = self.free.clone().acquire_owned().await;
+        permit.expect("the semaphore is never closed")
+    }
+}
+
+struct Connection {
+    router: Router,
+    peer: SocketAddr,
+    requests: Arc<Requests>,
+    under_way: Arc<UnderWay>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream, mut stopping: watch::Receiver<bool>) {
+        let stream = TokioIo::new(TimedStream::new(stream, self.requests.clone()));
+        let service = service_fn(|request| self.respond(request));
+        let mut serving = pin!(
+            http1::Builder::new()
+                // See `TimedStream`: hyper's time-out would also close idle connections.
+                .header_read_timeout(None)
+                .serve_connection(stream, service)
+        );
+        tokio::select! {
+            _ = serving.as_mut() => return,
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
+        // The errors of a connection concern nobody but its client.
+        serving.as_mut().graceful_shutdown();
+        if self.requests.under_way() {
+            let _ = serving.await;
+        } else {
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, serving).await;
+        }
+    }
+
+    async fn respond(&self, request: Request<Incoming>) -> Result<Response, Infallible> {
+        let mut counted = Counted::new(self);
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        let response = self.router.clone().oneshot(request).await?;
+        let content_type = response.headers().get(CONTENT_TYPE);
+        if content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream")) {
+            counted.becomes_stream();
+        }
+        Ok(response.map(|body| {
+            Body::new(body.map_frame(move |frame| {
+                // Until the body is dropped.
+                let _ = &counted;
+                frame
+            }))
+        }))
+    }
+}
+
+/// How many requests of all connections have no complete response yet.
+#[derive(Default)]
+struct UnderWay {
+    requests: AtomicUsize,
+    streams: AtomicUsize,
+}
+
+impl UnderWay {
+    /// In words; `None` if there are none.
+    fn describe(&self) -> Option<String> {
+        let counted = |count: &AtomicUsize, what| match count.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some(format!("1 {what}")),
+            many => Some(format!("{many} {what}s")),
+        };
+        let counts = [
+            counted(&self.requests, "request"),
+            counted(&self.streams, "stream"),
+        ];
+        let counts: Vec<_> = counts.into_iter().flatten().collect();
+        (!counts.is_empty()).then(|| counts.join(" and "))
+    }
+}
+
+/// One request among those under way, until it is dropped with the body of its response.
+struct Counted {
+    under_way: Arc<UnderWay>,
+    requests: Arc<Requests>,
+    is_stream: bool,
+}
+
+impl Counted {
+    fn new(connection: &Connection) -> Self {
+        connection.requests.begin();
+        connection
+            .under_way
+            .requests
+            .fetch_add(1, Ordering::Relaxed);
+        Self {
+            under_way: connection.under_way.clone(),
+            requests: connection.requests.clone(),
+            is_stream: false,
+        }
+    }
+
+    fn count(&self) -> &AtomicUsize {
+        if self.is_stream {
+            &self.under_way.streams
+        } else {
+            &self.under_way.requests
+        }
+    }
+
+    /// Its response is an event stream.
+    fn becomes_stream(&mut self) {
+        self.count().fetch_sub(1, Ordering::Relaxed);
+        self.is_stream = true;
+        self.count().fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.count().fetch_sub(1, Ordering::Relaxed);
+        self.requests.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_under_way_is_said_in_the_right_number() {
+        for (requests, streams, said) in [
+            (0, 0, None),
+            (0, 1, Some("1 stream")),
+            (2, 0, Some("2 requests")),
+            (1, 3, Some("1 request and 3 streams")),
+        ] {
+            let under_way = UnderWay {
+                requests: requests.into(),
+                streams: streams.into(),
+            };
+            assert_eq!(under_way.describe().as_deref(), said);
+        }
+    }
+}

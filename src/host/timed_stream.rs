@@ -1,0 +1,165 @@
+//! Time limits for a client's connection: for the head of a request, and for being idle between two requests. A request
+//! that is under way has no limit here.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep, sleep_until},
+};
+
+/// How long the head of a request may take: from the start of the connection, later from its first byte.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection may be idle between two requests.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// The requests of one connection. HTTP/1.1 handles them one after the other.
+#[derive(Debug, Default)]
+pub struct Requests {
+    begun: AtomicUsize,
+    under_way: AtomicBool,
+}
+
+impl Requests {
+    /// A request has arrived.
+    pub fn begin(&self) {
+        self.under_way.store(true, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The last byte of its response was handed over.
+    pub fn end(&self) {
+        self.under_way.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether a request has no complete response yet.
+    pub fn under_way(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed)
+    }
+}
+
+/// A connection that fails with `TimedOut` when its client exceeds a limit.
+pub struct TimedStream {
+    inner: TcpStream,
+    requests: Arc<Requests>,
+    /// How many requests had begun when the deadline was set.
+    begun: usize,
+    /// Whether a part of the next head has arrived.
+    head_begun: bool,
+    /// When the client must have sent a head.
+    deadline: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl TimedStream {
+    /// A connection that begins now.
+    pub fn new(inner: TcpStream, requests: Arc<Requests>) -> Self {
+        let deadline = Instant::now() + HEAD_TIMEOUT;
+        Self {
+            inner,
+            requests,
+            begun: 0,
+            head_begun: true,
+            deadline,
+            timer: Box::pin(sleep_until(deadline)),
+        }
+    }
+
+    /// The client is idle from now on.
+    fn idle(&mut self) {
+        self.head_begun = false;
+        self.deadline = Instant::now() + IDLE_TIMEOUT;
+    }
+
+    fn received(&mut self) {
+        if !self.head_begun {
+            self.head_begun = true;
+            self.deadline = Instant::now() + HEAD_TIMEOUT;
+        }
+    }
+
+    /// Ready when the client has exceeded its limit.
+    fn poll_limit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.timer.deadline() != self.deadline {
+            self.timer.as_mut().reset(self.deadline);
+        }
+        self.timer.as_mut().poll(cx)
+    }
+}
+
+impl AsyncRead for TimedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.inner).poll_read(cx, buffer);
+        if this.requests.under_way() {
+            return polled;
+        }
+        let begun = this.requests.begun.load(Ordering::Relaxed);
+        if begun != this.begun {
+            this.begun = begun;
+            this.idle();
+        }
+        if polled.is_ready() {
+            this.received();
+            return polled;
+        }
+        this.poll_limit(cx)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl TimedStream {
+    /// A client that is still reading a response is not idle.
+    fn sent<T>(&mut self, written: Poll<T>) -> Poll<T> {
+        if written.is_ready() && !self.head_begun {
+            self.idle();
+        }
+        written
+    }
+}
+
+impl AsyncWrite for TimedStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.sent(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        self.sent(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
