@@ -28,11 +28,7 @@ pub async fn read(body: Body) -> Result<Bytes, ApiError> {
     read_up_to(MAX_BODY_BYTES, "the body is longer than 16 KB", body).await
 }
 
-async fn read_up_to(
-    most: usize,
-    too_long: &'static str,
-    body: Body,
-) -> Result<Bytes, ApiError> {
+async fn read_up_to(most: usize, too_long: &'static str, body: Body) -> Result<Bytes, ApiError> {
     let refuse =
         |status, what: &'static str| ApiError::new(status, OAuthError::invalid_request(what));
     tokio::time::timeout(BODY_TIMEOUT, collect(most, body))
@@ -44,9 +40,7 @@ async fn read_up_to(
             )
         })?
         .map_err(|()| refuse(StatusCode::BAD_REQUEST, "the body was cut off"))?
-        .ok_or_else(|| {
-            refuse(StatusCode::PAYLOAD_TOO_LARGE, too_long)
-        })
+        .ok_or_else(|| refuse(StatusCode::PAYLOAD_TOO_LARGE, too_long))
 }
 
 async fn collect(most: usize, mut body: Body) -> Result<Option<Bytes>, ()> {

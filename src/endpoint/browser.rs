@@ -131,10 +131,26 @@ mod tests {
             ("sec-ch-ua-platform", "\"Chrome OS\"", Some("Chrome OS")),
             ("sec-ch-ua-platform", "\"Unknown\"", None),
             ("user-agent", iphone, Some("iPhone")),
-            ("user-agent", "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15)", Some("macOS")),
-            ("user-agent", "Mozilla/5.0 (Windows NT 10.0; Win64; x64)", Some("Windows")),
-            ("user-agent", "Mozilla/5.0 (Linux; Android 14; Pixel 8)", Some("Android")),
-            ("user-agent", "Mozilla/5.0 (X11; Linux x86_64)", Some("Linux")),
+            (
+                "user-agent",
+                "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15)",
+                Some("macOS"),
+            ),
+            (
+                "user-agent",
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64)",
+                Some("Windows"),
+            ),
+            (
+                "user-agent",
+                "Mozilla/5.0 (Linux; Android 14; Pixel 8)",
+                Some("Android"),
+            ),
+            (
+                "user-agent",
+                "Mozilla/5.0 (X11; Linux x86_64)",
+                Some("Linux"),
+            ),
             ("user-agent", "curl/8.5.0", None),
             ("accept", "iPhone", None),
         ] {

@@ -95,7 +95,8 @@ pub(super) fn codex_toml(name: &str, variable: &str, url: &str) -> String {
 
 /// VS Code's `mcp.json`, which asks for the token and stores it in the system's keychain.
 pub(super) fn vs_code_json(name: &str, url: &str) -> String {
-    let input = json!({ "type": "promptString", "id": "token", "description": "Token", "password": true });
+    let input =
+        json!({ "type": "promptString", "id": "token", "description": "Token", "password": true });
     let headers = json!({ "Authorization": "Bearer ${input:token}" });
     let server = json!({ "type": "http", "url": url, "headers": headers });
     let file = json!({ "inputs": [input], "servers": { slug(name): server } });

@@ -16,7 +16,7 @@ pub enum ShownLimit {
 }
 
 impl ShownLimit {
-    fn text(self) -> String {
+    pub(super) fn text(self) -> String {
         match self {
             Self::Everything => "Everything the token allows".to_owned(),
             Self::ReadOnly => "Read only".to_owned(),
@@ -74,12 +74,12 @@ pub struct ConnectionRow<'a> {
 }
 
 impl ConnectionRow<'_> {
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         text::connection_name(&self.name)
     }
 
     /// `Claude Code, from claude.ai (host verified)`.
-    fn origin(&self) -> String {
+    pub(super) fn origin(&self) -> String {
         let ConnectionOrigin::Client {
             name,
             verified_host,

@@ -51,7 +51,10 @@ impl Entered {
             && runs_there
             && !name.is_empty()
         {
-            name = format!("{} on {platform}", display(&name, MAX_PROPOSED_NAME_CHARACTERS));
+            name = format!(
+                "{} on {platform}",
+                display(&name, MAX_PROPOSED_NAME_CHARACTERS)
+            );
         }
         Self {
             name,

@@ -81,13 +81,13 @@ pub fn row(connection: &Connection) -> ConnectionRow<'_> {
     ConnectionRow {
         id: connection.id.as_str(),
         name: connection.shown_name(),
-        origin: connection
-            .grant()
-            .map_or(ConnectionOrigin::Token, |grant| ConnectionOrigin::Client {
+        origin: connection.grant().map_or(ConnectionOrigin::Token, |grant| {
+            ConnectionOrigin::Client {
                 name: grant.client_name.as_deref(),
                 verified_host: grant.verified_host.as_deref(),
                 redirect_host: grant.redirect_uri.display_host(),
-            }),
+            }
+        }),
         limit: match &connection.limit {
             Limit::Everything => ShownLimit::Everything,
             Limit::ReadOnly => ShownLimit::ReadOnly,

@@ -40,7 +40,9 @@ pub async fn get(
     let flash = Flash::of_request(caller, headers);
     let session = session::find(app, caller, headers).await?;
     let mut response = match session {
-        Some((_, session)) => owners_page(app, caller, page, query, &session, flash.as_ref()).await?,
+        Some((_, session)) => {
+            owners_page(app, caller, page, query, &session, flash.as_ref()).await?
+        }
         None if page == ConnectionsPage::List => session::sign_in_page(app, flash.as_ref()),
         None => return Ok(back()),
     };

@@ -30,8 +30,9 @@ pub struct Request {
 
 /// Shows the form.
 pub fn form(app: &App, session: &Session) -> Response {
+    let id = ConnectionId::generate(&app.randomness);
     let page = NewToken {
-        id: ConnectionId::generate(&app.randomness).as_str(),
+        id: id.as_str(),
         upstream_name: &app.config.upstream.name,
         days: &MANUAL_TOKEN_DAYS,
         csrf: &session.csrf,

@@ -11,7 +11,7 @@ use crate::{
     limit::{Limit, MAX_TOOLS, ToolNames},
     page::{ToolEffect, ToolRow, Tools},
     store::record::{Connection, Session},
-    upstream::tools::Tool,
+    upstream::tool_list::Tool,
 };
 
 /// What the page selects when it opens.

@@ -95,6 +95,7 @@ fn eight_connections_fit_into_a_small_page() {
         csrf: "MjU2IGJpdHMgb2YgcmFuZG9tbmVzcyBmb3IgYSBmb3Jt",
         wrong_tries: &[],
         notice: None,
+        manual_tokens: true,
         landing_page: true,
     }
     .render();

@@ -4,8 +4,10 @@ mod containment;
 mod shown;
 
 use super::{
-    Address, Connected, ConnectionRow, Connections, Consent, EndConnections, ErrorPage, Landing,
-    Notice, Page, PageLink, SignIn, Timestamp, WrongTries,
+    ActivityRow, ActivityTotal, Address, Connected, ConnectionOrigin, ConnectionPage,
+    ConnectionRow, Connections, Consent, CreatedToken, EndConnections, ErrorPage, Landing,
+    NewToken, Notice, Page, PageLink, ShownActivity, ShownLimit, SignIn, Timestamp, ToolEffect,
+    ToolRow, Tools, WrongTries,
 };
 
 fn timestamp() -> Timestamp {
@@ -25,6 +27,8 @@ fn consent<'a>() -> Consent<'a> {
         upstream_host: "mcp.example",
         restrictions: &[],
         lifetime: "30 days after its last use",
+        connection_name: "Claude",
+        read_only: false,
         notice: None,
     }
 }
@@ -36,14 +40,89 @@ fn row(text: &str) -> ConnectionRow<'_> {
     };
     ConnectionRow {
         id: text,
-        client_name: Some(text),
-        verified_host: None,
-        redirect_host: text,
+        name: text.to_owned(),
+        origin: ConnectionOrigin::Client {
+            name: Some(text),
+            verified_host: None,
+            redirect_host: text,
+        },
+        limit: ShownLimit::Everything,
         created: timestamp.clone(),
         last_used: timestamp.clone(),
         address: text,
         expires: timestamp,
     }
+}
+
+/// The pages of one connection.
+fn connection_pages(text: &str, id: &str, row: &ConnectionRow<'_>) -> Vec<Page> {
+    let calls = [true, false].map(|succeeded| ActivityRow {
+        tool: text,
+        time: row.created.clone(),
+        outcome: "ok",
+        succeeded,
+        milliseconds: 120,
+    });
+    let totals = [1, 2, 3].map(|calls| ActivityTotal {
+        period: "Last 24 hours",
+        calls,
+        or_more: true,
+    });
+    let activity = ShownActivity {
+        days: 30,
+        totals,
+        calls: &calls,
+    };
+    let tools = [
+        ToolEffect::Reads,
+        ToolEffect::Writes,
+        ToolEffect::Destroys,
+        ToolEffect::Gone,
+    ]
+    .map(|effect| ToolRow {
+        name: id,
+        title: Some(text),
+        description: Some(text),
+        effect,
+        chosen: true,
+        selectable: true,
+    });
+    vec![
+        ConnectionPage {
+            row: row.clone(),
+            chosen_name: Some(text),
+            csrf: id,
+            notice: Some(text),
+            activity: Some(activity),
+        }
+        .render(),
+        Tools {
+            connection: id,
+            connection_name: text,
+            upstream_name: text,
+            rows: &tools,
+            not_shown: 1,
+            csrf: id,
+            notice: Some(text),
+        }
+        .render(),
+        NewToken {
+            id,
+            upstream_name: text,
+            days: &[7, 30],
+            csrf: id,
+        }
+        .render(),
+        CreatedToken {
+            id,
+            name: text,
+            token: id,
+            expires: row.expires.clone(),
+            connector_url: text,
+            connector_name: text,
+        }
+        .render(),
+    ]
 }
 
 fn landing<'a>() -> Landing<'a> {
@@ -71,7 +150,11 @@ fn every_page(text: &str) -> Vec<Page> {
     };
     let verified = ConnectionRow {
         id,
-        verified_host: Some(text),
+        origin: ConnectionOrigin::Client {
+            name: Some(text),
+            verified_host: Some(text),
+            redirect_host: text,
+        },
         created: timestamp.clone(),
         last_used: timestamp.clone(),
         expires: timestamp.clone(),
@@ -98,6 +181,8 @@ fn every_page(text: &str) -> Vec<Page> {
                     upstream_host: text,
                     restrictions: &restrictions,
                     lifetime: text,
+                    connection_name: text,
+                    read_only: true,
                     notice,
                 }
                 .render(),
@@ -168,10 +253,12 @@ fn every_page(text: &str) -> Vec<Page> {
                 count: 2,
             }],
             notice: Some(text),
+            manual_tokens: true,
             landing_page: true,
         }
         .render(),
     );
+    pages.extend(connection_pages(text, id, &rows[0]));
     pages.push(
         Landing {
             connector_url: text,

@@ -1,6 +1,9 @@
 //! What each page shows, asks for and sends.
 
-use super::super::{ConnectionRow, Connections, Consent, EndConnections, Landing, Notice, SignIn};
+use super::super::{
+    ConnectionOrigin, ConnectionPage, ConnectionRow, Connections, Consent, CreatedToken,
+    EndConnections, Landing, Notice, ShownLimit, SignIn, ToolEffect, ToolRow, Tools,
+};
 use super::{consent, landing, row, timestamp};
 
 #[test]
@@ -166,6 +169,7 @@ fn each_connection_can_be_ended_and_an_empty_list_says_so() {
             csrf: "t-1",
             wrong_tries: &[],
             notice: None,
+            manual_tokens: false,
             landing_page: true,
         };
         page.render().html
@@ -182,6 +186,7 @@ fn each_connection_can_be_ended_and_an_empty_list_says_so() {
         html.matches("name=\"csrf\" value=\"t-1\"").count(),
         html.matches("method=\"post\"").count()
     );
+    assert!(!one.contains("/connections/token"), "switched off");
     let empty = list(&[]);
     assert!(empty.contains("Nothing is connected") && !empty.contains("/connections/end"));
 }
@@ -201,6 +206,129 @@ fn ending_is_asked_once_more_with_the_names() {
     let all = ask(&rows, true);
     assert!(all.contains("End all 2 connections?") && all.contains("value=\"end-all\""));
     assert!(!all.contains("name=\"connection\""));
+}
+
+#[test]
+fn a_connection_says_where_it_comes_from_and_what_it_may_do() {
+    let client = |name, verified_host| ConnectionRow {
+        name: "Laptop".to_owned(),
+        origin: ConnectionOrigin::Client {
+            name,
+            verified_host,
+            redirect_host: "localhost:1",
+        },
+        ..row("x")
+    };
+    for (row, said) in [
+        (
+            client(Some("Claude"), Some("claude.ai")),
+            "Claude: from claude.ai (host verified)",
+        ),
+        (
+            client(Some("Laptop"), None),
+            "name not verified, through localhost:1",
+        ),
+        (
+            client(None, None),
+            "Unnamed client: name not verified, through localhost:1",
+        ),
+        (
+            ConnectionRow {
+                origin: ConnectionOrigin::Token,
+                ..row("x")
+            },
+            "A token that you created",
+        ),
+    ] {
+        let page = ConnectionPage {
+            row,
+            chosen_name: None,
+            csrf: "t-1",
+            notice: None,
+            activity: None,
+        };
+        let html = page.render().html;
+        assert!(html.contains(&format!("<bdi>{said}</bdi>")), "{said}");
+        assert!(html.contains("Calls are not recorded"));
+    }
+    for (limit, said, checked) in [
+        (
+            ShownLimit::Everything,
+            "Everything the token allows",
+            "everything",
+        ),
+        (ShownLimit::ReadOnly, "Read only", "read_only"),
+        (ShownLimit::Tools(0), "No tools", "tools"),
+        (ShownLimit::Tools(1), "One chosen tool", "tools"),
+        (ShownLimit::Tools(12), "12 chosen tools", "tools"),
+    ] {
+        let page = ConnectionPage {
+            row: ConnectionRow { limit, ..row("x") },
+            chosen_name: None,
+            csrf: "t-1",
+            notice: None,
+            activity: None,
+        };
+        let html = page.render().html;
+        assert!(html.contains(said), "{said}");
+        assert_eq!(html.matches(" checked").count(), 1);
+        assert!(html.contains(&format!("value=\"{checked}\" checked")));
+    }
+}
+
+#[test]
+fn tools_are_grouped_and_a_name_that_no_form_can_carry_is_disabled() {
+    let tool = |name, effect, selectable| ToolRow {
+        name,
+        title: Some("The title"),
+        description: None,
+        effect,
+        chosen: selectable,
+        selectable,
+    };
+    let page = Tools {
+        connection: "c-1",
+        connection_name: "Laptop",
+        upstream_name: "Example",
+        rows: &[
+            tool("wipe", ToolEffect::Destroys, true),
+            tool("a\u{1}b", ToolEffect::Reads, false),
+            tool("read", ToolEffect::Reads, true),
+        ],
+        not_shown: 7,
+        csrf: "t-1",
+        notice: None,
+    };
+    let html = page.render().html;
+    assert_eq!(html.matches("<legend>").count(), 2);
+    let at = |text: &str| html.find(text).expect(text);
+    assert!(at("Tools that only read") < at("value=\"read\" checked data-reads"));
+    assert!(at("value=\"read\" checked") < at("may delete or overwrite"));
+    assert!(at("may delete or overwrite") < at("value=\"wipe\" checked>"));
+    assert!(html.contains(" disabled data-reads> ") && html.contains("7 more tools"));
+}
+
+#[test]
+fn a_token_is_shown_once_on_its_page_and_in_no_snippet() {
+    let page = CreatedToken {
+        id: "c-1",
+        name: "Backup",
+        token: "mcp_at_the-token",
+        expires: timestamp(),
+        connector_url: "https://connector.example/mcp",
+        connector_name: "example",
+    };
+    let html = page.render().html;
+    assert_eq!(html.matches("mcp_at_the-token").count(), 1);
+    assert_eq!(html.matches("data-copy=").count(), 6);
+    for snippet in [
+        "$EXAMPLE_MCP_TOKEN",
+        "bearer_token_env_var",
+        "${EXAMPLE_MCP_TOKEN}",
+        "${input:token}",
+    ] {
+        assert!(html.contains(snippet), "{snippet}");
+    }
 }
 
 #[test]
