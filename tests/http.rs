@@ -10,6 +10,7 @@ mod http {
     mod bad_input;
     mod client_document;
     mod command;
+    mod connection_pages;
     mod connections;
     mod consent;
     mod costs;

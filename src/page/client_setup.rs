@@ -52,8 +52,8 @@ pub(super) fn mcp_json(name: &str, url: &str) -> String {
 pub(super) fn token_variable(name: &str) -> String {
     let name = slug(name).replace('-', "_").to_ascii_uppercase();
     // A variable's name must not begin with a digit.
-    let letter = name.find(|c: char| !c.is_ascii_digit()).unwrap_or_default();
-    format!("{}_MCP_TOKEN", &name[letter..])
+    let name = name.trim_start_matches(|c: char| c.is_ascii_digit());
+    format!("{name}_MCP_TOKEN")
 }
 
 /// The first message of a client, with the token from its variable.

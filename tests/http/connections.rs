@@ -23,13 +23,19 @@ impl<'a> Owner<'a> {
         Self { w, cookie }
     }
 
-    async fn page(&self) -> Response {
+    pub async fn page(&self) -> Response {
         self.get("/connections").await
     }
 
-    async fn get(&self, path: &str) -> Response {
+    pub async fn get(&self, path: &str) -> Response {
         let request = self.w.get(path).header("cookie", &self.cookie);
         request.send().await
+    }
+
+    /// The response to a form itself.
+    pub async fn send(&self, form: &[(&str, &str)]) -> Response {
+        let request = self.w.post("/connections").form(form);
+        request.header("cookie", &self.cookie).send().await
     }
 
     async fn act(&self, form: &[(&str, &str)]) -> Response {
@@ -506,8 +512,9 @@ async fn a_browser_at_the_root_is_shown_how_to_connect() {
         assert!(!page.text.contains(secret.as_str()));
     }
     assert!(
-        page.text.contains("to <bdi>this MCP server</bdi>"),
-        "an IP address is no name"
+        page.text.contains("Connect an app to <bdi>127.0.0.1</bdi>"),
+        "{}",
+        page.text
     );
     assert!(page.text.len() < 20_000, "{}", page.text.len());
     // A request of an MCP client at the root is a call, not a visit of the page.

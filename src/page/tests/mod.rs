@@ -73,6 +73,7 @@ fn connection_pages(text: &str, id: &str, row: &ConnectionRow<'_>) -> Vec<Page> 
         totals,
         calls: &calls,
     };
+    let title = format!("The tool {text}");
     let tools = [
         ToolEffect::Reads,
         ToolEffect::Writes,
@@ -81,7 +82,7 @@ fn connection_pages(text: &str, id: &str, row: &ConnectionRow<'_>) -> Vec<Page> 
     ]
     .map(|effect| ToolRow {
         name: id,
-        title: Some(text),
+        title: Some(&title),
         description: Some(text),
         effect,
         chosen: true,

@@ -158,7 +158,7 @@ fn each_connection_can_be_ended_and_an_empty_list_says_so() {
         },
         ConnectionRow {
             id: "c-2",
-            created: timestamp(),
+            last_used: timestamp(),
             ..row("y")
         },
     ];
