@@ -89,15 +89,15 @@ impl ConnectionRow<'_> {
             return "A token that you created".to_owned();
         };
         let client_name = text::client_name(name);
-        let client_name = if client_name == self.name() {
-            String::new()
+        let (prefix, from, name_not) = if client_name == self.name() {
+            (String::new(), "From", "Name not")
         } else {
-            format!("{client_name}: ")
+            (format!("{client_name}, "), "from", "name not")
         };
         match verified_host {
-            Some(host) => format!("{client_name}from {} (host verified)", text::host(host)),
+            Some(host) => format!("{prefix}{from} {} (host verified)", text::host(host)),
             None => format!(
-                "{client_name}name not verified, through {}",
+                "{prefix}{name_not} verified, through {}",
                 text::host(redirect_host)
             ),
         }

@@ -105,7 +105,7 @@ async fn the_consent_page_asks_for_a_name_and_a_limit_and_keeps_them_after_a_wro
     assert!(
         listed.contains("<bdi>&#60;b&#62;Laptop&#60;/b&#62;</bdi>") && listed.contains("Read only")
     );
-    assert!(listed.contains("Test client: name not verified, through client.example"));
+    assert!(listed.contains("Test client, name not verified, through client.example"));
 }
 
 #[tokio::test]

@@ -222,15 +222,15 @@ fn a_connection_says_where_it_comes_from_and_what_it_may_do() {
     for (row, said) in [
         (
             client(Some("Claude"), Some("claude.ai")),
-            "Claude: from claude.ai (host verified)",
+            "Claude, from claude.ai (host verified)",
         ),
         (
             client(Some("Laptop"), None),
-            "name not verified, through localhost:1",
+            "Name not verified, through localhost:1",
         ),
         (
             client(None, None),
-            "Unnamed client: name not verified, through localhost:1",
+            "Unnamed client, name not verified, through localhost:1",
         ),
         (
             ConnectionRow {
