@@ -149,6 +149,51 @@ export async function behaviour({ browser, directory, check }) {
     await plain.context.close();
   }
 
+  // Choosing tools: search and selection with script, and links to selections without.
+  {
+    const { context, page } = await fresh('/tools');
+    const checked = () => page.getByRole('checkbox').evaluateAll((boxes) => boxes.filter((box) => box.checked).map((box) => box.value).join());
+    check(await checked() === 'get_me,list_issues,create_issue,old_tool', `chosen: ${await checked()}`);
+    await page.getByRole('button', { name: 'Only reading' }).click();
+    check(await checked() === 'get_me,list_issues,search_code', `reading: ${await checked()}`);
+    await page.getByLabel('Find a tool').fill('issue OPEN');
+    check(await page.locator('.tools li:visible').count() === 1, 'the search finds words in any order and case');
+    check(await page.locator('.tools:visible').count() === 1, 'groups without a match are hidden');
+    await page.getByRole('button', { name: 'All', exact: true }).click();
+    check(await checked() === 'get_me,list_issues,search_code,create_issue', `all that are found: ${await checked()}`);
+    server.posts.length = 0;
+    await page.keyboard.press('Enter');
+    await page.focus('#find');
+    await page.keyboard.press('Enter');
+    check(server.posts.length === 0, 'Enter in the search sends nothing');
+    const saved = await posted(() => page.click('button[value=tools]'));
+    check(saved.fields.action === 'tools' && saved.fields.connection && saved.fields.csrf && saved.fields.tool === 'create_issue', `saved: ${JSON.stringify(saved.fields)}`);
+    await context.close();
+    const plain = await fresh('/tools', { javaScriptEnabled: false });
+    check(!await plain.page.isVisible('#find'), 'no dead search without script');
+    const asked = plain.page.waitForRequest(/connections\/tools/);
+    await plain.page.getByRole('button', { name: 'None' }).click();
+    check((await asked).url().endsWith('/connections/tools?connection=c3RhdGUtb2YtdGhlLWE&select=none'), 'selection without script');
+    await plain.context.close();
+  }
+
+  // The forms of one connection and of a token.
+  {
+    const { context, page } = await fresh('/connection');
+    const renamed = await posted(async () => { await page.focus('#name'); await page.keyboard.press('Enter'); });
+    check(renamed.fields.action === 'rename' && renamed.fields.name === 'Claude Code on the laptop' && renamed.fields.csrf, `rename: ${JSON.stringify(renamed.fields)}`);
+    const limited = await posted(() => page.click('button[value=limit]'));
+    check(limited.fields.action === 'limit' && limited.fields.limit === 'read_only' && limited.fields.csrf, `limit: ${JSON.stringify(limited.fields)}`);
+    await page.goto(at('/new-token'));
+    server.posts.length = 0;
+    await page.click('button[value=create-token]');
+    check(server.posts.length === 0, 'a token needs a name');
+    await page.fill('#name', 'x');
+    const created = await posted(() => page.keyboard.press('Enter'));
+    check(['create-token', 'everything', '30'].join() === [created.fields.action, created.fields.limit, created.fields.days].join(), `token: ${JSON.stringify(created.fields)}`);
+    await context.close();
+  }
+
   // Times are local and relative with script, in UTC without.
   {
     const { context, page } = await fresh('/connections', { timezoneId: 'Asia/Tokyo', locale: 'de-DE' });
