@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     app::{App, Caller},
-    page::{Address, Landing},
+    page::{Address, Landing, client_setup::connector_name},
 };
 
 /// Whether a person's browser asks, not an MCP client.
@@ -20,7 +20,7 @@ pub fn is_wanted(app: &App, headers: &HeaderMap) -> bool {
 /// Shows how to connect.
 pub fn get(app: &App, caller: &Caller) -> Response {
     let upstream_host = app.upstream.host();
-    let connector_name = connector_name(app);
+    let connector_name = connector_name(upstream_host);
     let page = Landing {
         connector_url: &caller.base.join("/mcp"),
         connector_name: &connector_name,
@@ -46,19 +46,4 @@ pub fn explain_address(caller: &Caller, mut unauthorized: Response) -> Response 
         response.extensions_mut().insert(fields);
     }
     response
-}
-
-/// A short name for the connector: `github` for GitHub's server, else the most telling label of the host.
-pub fn connector_name(app: &App) -> String {
-    let upstream_host = app.upstream.host();
-    if upstream_host == "api.githubcopilot.com" {
-        return "github".to_owned();
-    }
-    let telling = upstream_host
-        .split('.')
-        .find(|label| !matches!(*label, "mcp" | "api" | "www"));
-    telling
-        .filter(|label| label.contains(|c: char| c.is_ascii_alphabetic()))
-        .unwrap_or("mcp")
-        .to_owned()
 }

@@ -4,7 +4,7 @@
 //! it needs. It loads nothing but the icon, and it works without its script. Untrusted text goes through [`text`] first, then
 //! through the escaper, and is displayed in a `<bdi>`.
 
-mod client_setup;
+pub mod client_setup;
 mod connection;
 mod connections;
 mod consent;

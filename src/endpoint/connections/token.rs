@@ -8,9 +8,9 @@ use crate::{
     app::{App, Caller},
     connection_name::ConnectionName,
     credential::{AccessToken, ConnectionId, SealingKey},
-    endpoint::{error::PageError, flash::Flash, landing::connector_name, response},
+    endpoint::{error::PageError, flash::Flash, response},
     limit::Limit,
-    page::{CreatedToken, NewToken, Timestamp},
+    page::{CreatedToken, NewToken, Timestamp, client_setup::connector_name},
     store::record::{Connection, MANUAL_TOKEN_DAYS, Session},
 };
 
@@ -75,7 +75,7 @@ pub async fn create(app: &App, caller: &Caller, request: Request) -> Result<Resp
         token: token.expose(),
         expires: Timestamp::of_unix_seconds(expires_at),
         connector_url: &caller.base.join("/mcp"),
-        connector_name: &connector_name(app),
+        connector_name: &connector_name(app.upstream.host()),
     };
     Ok(response::page(StatusCode::OK, page.render()))
 }

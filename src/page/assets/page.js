@@ -15,7 +15,7 @@ for (const time of all("time")) {
   const small = document.createElement("small");
   const otherYear = date.getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" };
   small.textContent = date.toLocaleString(language, { ...DAY, ...otherYear });
-  time.replaceChildren(unit ? relative.format(Math.trunc(seconds / unit[1]), unit[0]) : "just now", " ", small);
+  time.replaceChildren(unit ? relative.format(Math.round(seconds / unit[1]), unit[0]) : "just now", " ", small);
 }
 
 for (const button of navigator.clipboard ? all("[data-copy]") : []) {
