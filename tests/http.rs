@@ -20,7 +20,7 @@ mod http {
     mod flow;
     mod header_names;
     mod large_bodies;
-    mod limit_records;
+    mod limits;
     mod listener;
     mod logs;
     mod own_errors;

@@ -22,21 +22,26 @@ where
     F: FnMut(&str) -> io::Result<Option<String>>,
 {
     let chunks = upstream.map(Some).chain(stream::once(ready(None)));
-    let filtered = chunks.scan(Some(EventFilter::new(replace)), |state, chunk| {
-        let passed = state.take().and_then(|mut filter| match chunk {
-            Some(Ok(chunk)) => match filter.feed(&chunk) {
-                Ok(passed) => {
-                    *state = Some(filter);
-                    Some(Ok(passed))
-                }
-                Err(error) => Some(Err(error)),
-            },
-            Some(Err(error)) => Some(Err(error)),
-            None => Some(filter.finish()),
+    let pieces = chunks.scan(Some(EventFilter::new(replace)), |state, chunk| {
+        let pieces = state.take().map(|mut filter| {
+            let mut passed = Vec::new();
+            let error = match chunk {
+                Some(Ok(chunk)) => match filter.feed(&chunk, &mut passed) {
+                    Ok(()) => {
+                        *state = Some(filter);
+                        None
+                    }
+                    Err(error) => Some(error),
+                },
+                Some(Err(error)) => Some(error),
+                None => filter.finish(&mut passed).err(),
+            };
+            let passed = (!passed.is_empty()).then(|| Ok(passed.into()));
+            stream::iter(passed.into_iter().chain(error.map(Err)))
         });
-        ready(passed)
+        ready(pieces)
     });
-    filtered.filter(|passed| ready(passed.as_ref().map_or(true, |bytes| !bytes.is_empty())))
+    pieces.flatten()
 }
 
 struct EventFilter<F> {
@@ -58,9 +63,8 @@ impl<F: FnMut(&str) -> io::Result<Option<String>>> EventFilter<F> {
         }
     }
 
-    /// Reads a chunk and returns the events that are complete now.
-    fn feed(&mut self, chunk: &[u8]) -> io::Result<Bytes> {
-        let mut passed = Vec::new();
+    /// Reads a chunk. `passed` gets the events that are complete now; in case of an error, those before it.
+    fn feed(&mut self, chunk: &[u8], passed: &mut Vec<u8>) -> io::Result<()> {
         let ends_line = memchr2(b'\r', b'\n', chunk).is_some() || self.unfinished.ends_with(b"\r");
         self.unfinished.extend_from_slice(chunk);
         let text = if ends_line {
@@ -81,28 +85,26 @@ impl<F: FnMut(&str) -> io::Result<Option<String>>> EventFilter<F> {
                 .extend_from_slice(&rest[..rest.len() - after.len()]);
             rest = after;
             if ends_event || is_comment {
-                self.end_event(&mut passed)?;
+                self.end_event(passed)?;
             }
         }
         self.unfinished.extend_from_slice(rest);
         if self.event.len() + self.unfinished.len() > MAX_EVENT_BYTES {
             return Err(error("an event is longer than 16 MB"));
         }
-        Ok(passed.into())
+        Ok(())
     }
 
     /// What is left at the end of the stream: some clients read an event that is not complete.
-    fn finish(mut self) -> io::Result<Bytes> {
-        let mut passed = Vec::new();
+    fn finish(mut self, passed: &mut Vec<u8>) -> io::Result<()> {
         let unfinished = mem::take(&mut self.unfinished);
         for (line, whole) in lines(&unfinished) {
             self.event.extend_from_slice(whole);
             if line.is_empty() {
-                self.end_event(&mut passed)?;
+                self.end_event(passed)?;
             }
         }
-        self.end_event(&mut passed)?;
-        Ok(passed.into())
+        self.end_event(passed)
     }
 
     fn end_event(&mut self, passed: &mut Vec<u8>) -> io::Result<()> {
@@ -193,9 +195,9 @@ mod tests {
         let mut filter = EventFilter::new(replace);
         let mut out = Vec::new();
         for chunk in stream.chunks(chunk) {
-            out.extend_from_slice(&filter.feed(chunk)?);
+            filter.feed(chunk, &mut out)?;
         }
-        out.extend_from_slice(&filter.finish()?);
+        filter.finish(&mut out)?;
         Ok(out)
     }
 
