@@ -4,8 +4,23 @@ use std::process::ExitCode;
 
 use lambda_oauth_mcp_proxy::{host, http_client::tls};
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    // Before any thread is started, because other threads could change the time zone meanwhile.
+    #[cfg(feature = "local")]
+    let offset = time::UtcOffset::current_local_offset().unwrap_or(time::UtcOffset::UTC);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(run(
+            #[cfg(feature = "local")]
+            offset,
+        )),
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+async fn run(#[cfg(feature = "local")] offset: time::UtcOffset) -> ExitCode {
     #[expect(
         clippy::disallowed_methods,
         reason = "the only place that reads the environment"
@@ -15,18 +30,22 @@ async fn main() -> ExitCode {
     if lookup("AWS_LAMBDA_RUNTIME_API").is_some() {
         return Box::pin(host::lambda::run(lookup, tls())).await;
     }
-    command_line(lookup).await
+    #[cfg(feature = "local")]
+    return command_line(offset).await;
+    #[cfg(not(feature = "local"))]
+    return no_command_line();
 }
 
 #[cfg(feature = "local")]
-async fn command_line(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
-    host::command::run(lookup).await
+async fn command_line(offset: time::UtcOffset) -> ExitCode {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
+    host::command::run(environment.collect(), offset).await
 }
 
 #[cfg(not(feature = "local"))]
-#[expect(clippy::unused_async, reason = "has the signature of the other one")]
 #[expect(clippy::print_stderr, reason = "there is no log yet")]
-async fn command_line(_: impl Fn(&str) -> Option<String>) -> ExitCode {
+fn no_command_line() -> ExitCode {
     eprintln!(
         "This build runs on AWS Lambda only: AWS_LAMBDA_RUNTIME_API is not set. \
          Build with the feature `local` for the command line."

@@ -29,6 +29,7 @@ mod http {
     mod registration;
     mod replays;
     mod reported_bugs;
+    mod revocation_races;
     mod sse;
     mod stream_ends;
     mod targets;

@@ -107,21 +107,17 @@ pub async fn check(
     })
 }
 
-/// The fingerprint of the browser's cookie, if the right PIN was entered in it during the last 90 days.
-pub async fn known_browser(
+/// Whether the right PIN was entered in this browser during the last 90 days.
+pub async fn is_known_browser(
     app: &App,
     caller: &Caller,
     headers: &HeaderMap,
-) -> Result<Option<Fingerprint>, Unavailable> {
+) -> Result<bool, Unavailable> {
     let Some(cookie) = browser::cookie(caller, headers, KNOWN_BROWSER_COOKIE) else {
-        return Ok(None);
+        return Ok(false);
     };
     let browser = Fingerprint::of(&cookie);
-    let known = app
-        .store
-        .is_known_browser(&browser, app.clock.now())
-        .await?;
-    Ok(known.then_some(browser))
+    app.store.is_known_browser(&browser, app.clock.now()).await
 }
 
 /// A fresh value, whatever the browser sent: one planted beforehand must not become a known one.

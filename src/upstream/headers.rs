@@ -76,10 +76,12 @@ pub fn for_upstream(
     let mut headers = HeaderMap::new();
     for (name, value) in client {
         let only_takes_away = name == "x-mcp-readonly" && value == "true";
-        let may_choose_tools =
-            name.as_str().starts_with("x-mcp-") && !only_takes_away && !forward.contains(name);
+        let may_widen_tools = tools_are_pinned
+            && name.as_str().starts_with("x-mcp-")
+            && !only_takes_away
+            && !forward.contains(name);
         if is_request_header(name, forward)
-            && !(may_choose_tools && tools_are_pinned)
+            && !may_widen_tools
             && !ours.contains(&normalized_header_name(name))
             && !hop_by_hop.contains(name)
         {

@@ -229,15 +229,16 @@ async fn deny(
     page_id: &str,
     pending: &PendingConsent,
 ) -> Result<Response, PageError> {
-    app.store.delete_pending(page_id).await?;
+    // The page last: if anything before it fails, the form can be sent again.
     app.store.withdraw_code(&pending.connection).await?;
+    let (_, target) = client_again(app, caller, pending).await?;
+    app.store.delete_pending(page_id).await?;
     tracing::info!(
         event = "denied",
         client_id = pending.client_id,
         address = caller.address_text(),
         "the owner refused the request"
     );
-    let (_, target) = client_again(app, caller, pending).await?;
     let error = OAuthError::new(ErrorCode::AccessDenied, "the owner refused the request");
     let to = target.error_url(&error);
     Ok(response::redirect(StatusCode::SEE_OTHER, &to))

@@ -169,8 +169,8 @@ async fn activity_is_listed_counted_and_expires() {
     let w = World::start().await;
     let store = store(&w);
     let (id, other) = (
-        token_id(&manual(&w, Limit::Everything).0.expose()),
-        token_id(&manual(&w, Limit::Everything).0.expose()),
+        token_id(manual(&w, Limit::Everything).0.expose()),
+        token_id(manual(&w, Limit::Everything).0.expose()),
     );
     let record = async |id: &ConnectionId, at: u64, tool: String| {
         let activity = Activity {
