@@ -10,6 +10,7 @@ mod http {
     mod bad_input;
     mod client_document;
     mod command;
+    mod connection_pages;
     mod connections;
     mod consent;
     mod costs;
@@ -20,7 +21,7 @@ mod http {
     mod flow;
     mod header_names;
     mod large_bodies;
-    mod limit_records;
+    mod limits;
     mod listener;
     mod logs;
     mod own_errors;
