@@ -58,24 +58,30 @@ pub struct Observed {
 impl Observed {
     /// The document of the resource: that of the challenge, else that at the standard place.
     pub fn resource(&self) -> Option<(&Answer, Value)> {
-        let documents = self
+        let mut documents = self
             .challenged_document
             .iter()
             .chain([&self.resource_document]);
-        documents.filter_map(document).next()
+        documents.find_map(document)
     }
 
     /// The document of the authorization server.
     pub fn server(&self) -> Option<(&Answer, Value)> {
         [&self.server_document, &self.openid_document]
             .into_iter()
-            .filter_map(document)
-            .next()
+            .find_map(document)
     }
 
     /// The URL of an endpoint in the document of the authorization server.
     pub fn endpoint(&self, name: &str) -> Option<Url> {
-        Url::parse(self.server()?.1[name].as_str()?).ok()
+        let endpoint = Url::parse(self.server()?.1[name].as_str()?).ok()?;
+        self.may_lead_to(&endpoint).then_some(endpoint)
+    }
+
+    /// Whether a URL that the server names may be requested: a hostile one could name a device in the network of whoever
+    /// runs the doctor.
+    fn may_lead_to(&self, at: &Url) -> bool {
+        may_lead(&self.url, at)
     }
 
     /// The id of the client that was registered.
@@ -92,23 +98,29 @@ pub fn document(probe: &Probe) -> Option<(&Answer, Value)> {
     Some((answer, document))
 }
 
+fn may_lead(from: &Url, to: &Url) -> bool {
+    to.scheme() == "https" || to.origin() == from.origin() || from.scheme() == "http"
+}
+
+/// The preflight request of a client in a browser (Fetch Standard §4.8).
+async fn preflight(prober: &Prober, at: &Url) -> Probe {
+    let headers = [
+        ("origin", BROWSER_ORIGIN),
+        ("access-control-request-method", "POST"),
+        (
+            "access-control-request-headers",
+            "authorization,content-type,mcp-protocol-version",
+        ),
+    ];
+    prober
+        .send(Method::OPTIONS, at, &headers, String::new())
+        .await
+}
+
 /// Sends the requests. It registers a client, as every client does that connects.
 pub async fn observe(prober: &Prober, url: &Url, pkce: &Pkce) -> Observed {
     let initialize = mcp::initialize();
     let accept = mcp::ACCEPT;
-    let preflight = |at: Url| async move {
-        let headers = [
-            ("origin", BROWSER_ORIGIN),
-            ("access-control-request-method", "POST"),
-            (
-                "access-control-request-headers",
-                "authorization,content-type,mcp-protocol-version",
-            ),
-        ];
-        prober
-            .send(Method::OPTIONS, &at, &headers, String::new())
-            .await
-    };
     let place = well_known(url, "oauth-protected-resource");
     let bad_token = ("authorization", "Bearer not-a-token");
     let (plain, as_claude, with_bad_token) = ([accept], [accept, CLAUDE], [accept, bad_token]);
@@ -130,15 +142,16 @@ pub async fn observe(prober: &Prober, url: &Url, pkce: &Pkce) -> Observed {
         prober.post_json(url, &as_claude, &initialize),
         prober.post_json(url, &with_bad_token, &initialize),
         prober.get(url, &for_stream),
-        preflight(url.clone()),
+        preflight(prober, url),
         prober.get(&place, &from_browser),
     );
     let challenged = call
         .as_ref()
         .ok()
         .and_then(Challenge::of)
-        .and_then(|challenge| challenge.metadata(url));
-    let challenged_document = match challenged.filter(|at| *at != place) {
+        .and_then(|challenge| challenge.metadata(url))
+        .filter(|at| *at != place && may_lead(url, at));
+    let challenged_document = match challenged {
         Some(at) => Some(prober.get(&at, &[]).await),
         None => None,
     };
@@ -160,11 +173,18 @@ pub async fn observe(prober: &Prober, url: &Url, pkce: &Pkce) -> Observed {
         token_preflight: None,
         consent: None,
     };
-    if let Some((_, document)) = observed.resource() {
-        let issuer = document["authorization_servers"][0].as_str();
-        observed.issuer = issuer
-            .and_then(|text| Url::parse(text).ok())
-            .unwrap_or(observed.issuer);
+    observe_server(prober, &mut observed, pkce).await;
+    observed
+}
+
+/// The requests to the authorization server.
+async fn observe_server(prober: &Prober, observed: &mut Observed, pkce: &Pkce) {
+    let issuer = observed.resource().and_then(|(_, document)| {
+        let issuer = Url::parse(document["authorization_servers"][0].as_str()?).ok()?;
+        observed.may_lead_to(&issuer).then_some(issuer)
+    });
+    if let Some(issuer) = issuer {
+        observed.issuer = issuer;
     }
     let server = well_known(&observed.issuer, "oauth-authorization-server");
     let openid = well_known(&observed.issuer, "openid-configuration");
@@ -182,7 +202,7 @@ pub async fn observe(prober: &Prober, url: &Url, pkce: &Pkce) -> Observed {
             ("code_verifier", "x"),
         ];
         let (error, preflighted) =
-            tokio::join!(prober.post_form(&at, &[], &wrong), preflight(at.clone()));
+            tokio::join!(prober.post_form(&at, &[], &wrong), preflight(prober, &at));
         (observed.token_error, observed.token_preflight) = (Some(error), Some(preflighted));
     }
     if let (Some(mut at), Some(client_id)) = (
@@ -196,11 +216,10 @@ pub async fn observe(prober: &Prober, url: &Url, pkce: &Pkce) -> Observed {
             ("code_challenge", &pkce.challenge),
             ("code_challenge_method", "S256"),
             ("state", &pkce.state),
-            ("resource", url.as_str()),
+            ("resource", observed.url.as_str()),
         ]);
         observed.consent = Some(prober.get(&at, &[("accept", "text/html")]).await);
     }
-    observed
 }
 
 fn registration() -> Value {

@@ -112,6 +112,11 @@ async fn consent(
     let Some(Ok(page)) = &observed.consent else {
         return Err(Finding::skip(CONSENT, "there is no sign-in page"));
     };
+    if page.url.origin() != observed.url.origin() {
+        let what =
+            "the sign-in page is on another host than the connector: the PIN is not sent there";
+        return Err(Finding::skip(CONSENT, what));
+    }
     let html = String::from_utf8_lossy(&page.body);
     let Some(id) = hidden_field(&html, "page") else {
         return Err(Finding::skip(
