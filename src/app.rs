@@ -174,7 +174,8 @@ mod tests {
     }
 
     fn unused_dynamodb(http: SharedHttpClient) -> DynamoDb {
-        use aws_config::{BehaviorVersion, Region, SdkConfig};
+        use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+        use aws_types::{SdkConfig, region::Region};
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("local"))

@@ -3,30 +3,36 @@
 use std::process::ExitCode;
 
 use lambda_oauth_mcp_proxy::{host, http_client::tls};
+use tokio::runtime::Builder;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     #[expect(
         clippy::disallowed_methods,
         reason = "the only place that reads the environment"
     )]
     // A value that is not Unicode gets replacement characters, so that it is rejected and does not count as absent.
     let lookup = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
-    if lookup("AWS_LAMBDA_RUNTIME_API").is_some() {
-        return Box::pin(host::lambda::run(lookup, tls())).await;
+    if lookup("AWS_LAMBDA_RUNTIME_API").is_none() {
+        return command_line(lookup);
     }
-    command_line(lookup).await
+    // An instance handles one call at a time, so a second thread would only be woken up for nothing.
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime
+        .expect("the operating system provides a runtime")
+        .block_on(host::lambda::run(lookup, tls()))
 }
 
 #[cfg(feature = "local")]
-async fn command_line(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
-    host::command::run(lookup).await
+fn command_line(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
+    let runtime = Builder::new_multi_thread().enable_all().build();
+    runtime
+        .expect("the operating system provides a runtime")
+        .block_on(host::command::run(lookup))
 }
 
 #[cfg(not(feature = "local"))]
-#[expect(clippy::unused_async, reason = "has the signature of the other one")]
 #[expect(clippy::print_stderr, reason = "there is no log yet")]
-async fn command_line(_: impl Fn(&str) -> Option<String>) -> ExitCode {
+fn command_line(_: impl Fn(&str) -> Option<String>) -> ExitCode {
     eprintln!(
         "This build runs on AWS Lambda only: AWS_LAMBDA_RUNTIME_API is not set. \
          Build with the feature `local` for the command line."

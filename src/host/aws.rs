@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_dynamodb::config::{
+    BehaviorVersion, Credentials, Region, SharedCredentialsProvider, retry::RetryConfig,
+    timeout::TimeoutConfig,
+};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_types::SdkConfig;
 
 /// SDK time-outs: an attempt 2 s, all of them 5 s.
 fn timeouts() -> TimeoutConfig {
@@ -14,14 +18,31 @@ fn timeouts() -> TimeoutConfig {
         .build()
 }
 
-/// Region, credentials and endpoint from the environment, as the SDK documents it.
-pub async fn from_environment(http: SharedHttpClient) -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest())
+/// Region, credentials and endpoint from the environment variables that Lambda sets (AWS Lambda Developer Guide, "Defined
+/// runtime environment variables"), and of the AWS SDKs those that name another endpoint. `service` is the name in
+/// `AWS_ENDPOINT_URL_<SERVICE>`.
+pub fn from_environment(
+    http: SharedHttpClient,
+    service: &str,
+    lookup: impl Fn(&str) -> Option<String>,
+) -> SdkConfig {
+    let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
+    let region = set("AWS_REGION").or_else(|| set("AWS_DEFAULT_REGION"));
+    let key = set("AWS_ACCESS_KEY_ID").zip(set("AWS_SECRET_ACCESS_KEY"));
+    let credentials = key.map(|(id, secret)| {
+        let token = set("AWS_SESSION_TOKEN");
+        SharedCredentialsProvider::new(Credentials::new(id, secret, token, None, "environment"))
+    });
+    let endpoint = set(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| set("AWS_ENDPOINT_URL"));
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
         .http_client(http)
         .timeout_config(timeouts())
         .retry_config(RetryConfig::standard())
-        .load()
-        .await
+        .region(region.map(Region::new));
+    config.set_credentials_provider(credentials);
+    config.set_endpoint_url(endpoint);
+    config.build()
 }
 
 /// A DynamoDB client for the embedded engine, or for an endpoint such as DynamoDB Local; neither checks
@@ -29,9 +50,8 @@ pub async fn from_environment(http: SharedHttpClient) -> SdkConfig {
 #[cfg(feature = "local")]
 #[must_use]
 pub fn local_dynamodb(http: SharedHttpClient, endpoint: &str) -> aws_sdk_dynamodb::Client {
-    use aws_sdk_dynamodb::config::{Builder, Credentials, Region};
-    let config = Builder::new()
-        .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
+    let config = aws_sdk_dynamodb::config::Builder::new()
+        .behavior_version(BehaviorVersion::latest())
         .http_client(http)
         .timeout_config(timeouts())
         .retry_config(RetryConfig::standard())
@@ -49,7 +69,6 @@ mod tests {
         atomic::{AtomicUsize, Ordering},
     };
 
-    use aws_sdk_dynamodb::config::{Credentials, Region};
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpListener,

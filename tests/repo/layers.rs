@@ -14,10 +14,9 @@ const LAYERS: [&[&str]; 7] = [
 ];
 
 /// Crates, and the modules that may use them.
-const CRATES: [(&str, &[&str]); 8] = [
+const CRATES: [(&str, &[&str]); 7] = [
     ("axum", &["endpoint", "host"]),
-    ("lambda_http", &["host"]),
-    ("lambda_runtime", &["host"]),
+    ("hyper_util", &["host"]),
     ("clap", &["host"]),
     ("dynoxide", &["host"]),
     ("rmcp", &["host"]),

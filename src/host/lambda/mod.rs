@@ -89,10 +89,10 @@ pub async fn prepared(
         ExitCode::from(2)
     })?;
     let http = HttpClient::new(tls.clone(), clock.clone());
-    let sdk = aws::from_environment(http.for_sdk()).await;
+    let sdk = |service| aws::from_environment(http.for_sdk(), service, &lookup);
     let (dynamodb, manager) = (
-        aws_sdk_dynamodb::Client::new(&sdk),
-        aws_sdk_secretsmanager::Client::new(&sdk),
+        aws_sdk_dynamodb::Client::new(&sdk("DYNAMODB")),
+        aws_sdk_secretsmanager::Client::new(&sdk("SECRETS_MANAGER")),
     );
     let token_form = TokenForm::from(&config.upstream);
     let secrets = Secrets::manager(
