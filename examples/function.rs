@@ -50,7 +50,7 @@ async fn serve_table() -> Result<ExitCode, Failure> {
 async fn serve_function(state: &str) -> Result<ExitCode, Failure> {
     let lookup = |name: &str| env::var(name).ok();
     let config = Config::read(HostKind::Local, lookup).map_err(|problems| problems.join("; "))?;
-    log::start(LogFormat::Json, None, None);
+    log::start(LogFormat::Json, None, None, time::UtcOffset::UTC);
     let (clock, randomness) = (Clock::system(), Randomness::system());
     let http = HttpClient::new(tls(), clock.clone());
     let dynamodb = aws::local_dynamodb(http.for_sdk(), state);

@@ -13,26 +13,31 @@ fn main() -> ExitCode {
     // A value that is not Unicode gets replacement characters, so that it is rejected and does not count as absent.
     let lookup = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
     if lookup("AWS_LAMBDA_RUNTIME_API").is_none() {
-        return command_line(lookup);
+        return command_line();
     }
     // An instance handles one call at a time, so a second thread would only be woken up for nothing.
-    let runtime = Builder::new_current_thread().enable_all().build();
-    runtime
-        .expect("the operating system provides a runtime")
-        .block_on(host::lambda::run(lookup, tls()))
+    match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(host::lambda::run(lookup, tls())),
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
 #[cfg(feature = "local")]
-fn command_line(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
-    let runtime = Builder::new_multi_thread().enable_all().build();
-    runtime
-        .expect("the operating system provides a runtime")
-        .block_on(host::command::run(lookup))
+fn command_line() -> ExitCode {
+    // Before any thread is started, because other threads could change the time zone meanwhile.
+    let offset = time::UtcOffset::current_local_offset().unwrap_or(time::UtcOffset::UTC);
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
+    let environment = environment.collect();
+    match Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(host::command::run(environment, offset)),
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
 #[cfg(not(feature = "local"))]
 #[expect(clippy::print_stderr, reason = "there is no log yet")]
-fn command_line(_: impl Fn(&str) -> Option<String>) -> ExitCode {
+fn command_line() -> ExitCode {
     eprintln!(
         "This build runs on AWS Lambda only: AWS_LAMBDA_RUNTIME_API is not set. \
          Build with the feature `local` for the command line."

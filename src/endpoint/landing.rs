@@ -9,7 +9,7 @@ use http::{
 use super::response;
 use crate::{
     app::{App, Caller},
-    page::Landing,
+    page::{Landing, client_setup::connector_name},
 };
 
 /// Whether a person's browser asks, not an MCP client.
@@ -36,18 +36,4 @@ pub fn get(app: &App, caller: &Caller) -> Response {
         only_this_machine: !caller.base.is_https(),
     };
     response::page(StatusCode::OK, page.render())
-}
-
-/// A short name for the connector: `github` for GitHub's server, else the most telling label of the host.
-fn connector_name(upstream_host: &str) -> String {
-    if upstream_host == "api.githubcopilot.com" {
-        return "github".to_owned();
-    }
-    let telling = upstream_host
-        .split('.')
-        .find(|label| !matches!(*label, "mcp" | "api" | "www"));
-    telling
-        .filter(|label| label.contains(|c: char| c.is_ascii_alphabetic()))
-        .unwrap_or("mcp")
-        .to_owned()
 }

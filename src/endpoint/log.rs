@@ -14,6 +14,8 @@ pub struct RequestLogEntry {
     started: Instant,
     route: &'static str,
     method: http::Method,
+    /// The path, if no endpoint has it.
+    path: Option<String>,
     mcp_method: Option<String>,
     mcp_name: Option<String>,
 }
@@ -25,6 +27,9 @@ impl RequestLogEntry {
             started: Instant::now(),
             route: route.label(),
             method: request.method().clone(),
+            path: matches!(route, Route::Unknown | Route::WellKnown(None))
+                .then(|| plain_path(request.uri().path()))
+                .flatten(),
             mcp_method: plain_word(request.headers(), "mcp-method"),
             mcp_name: plain_word(request.headers(), "mcp-name"),
         }
@@ -41,18 +46,29 @@ impl RequestLogEntry {
             address = caller.address_text(),
             method = self.method.as_str(),
             route = self.route,
+            path = self.path,
             status = response.status().as_u16(),
             ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             store_ms = log.store_ms.and_then(|ms| u64::try_from(ms).ok()),
             upstream_ms = log.upstream_ms.and_then(|ms| u64::try_from(ms).ok()),
             connection = log.connection,
             client_id = log.client_id,
+            connection_name = log.connection_name,
             refused = log.refused,
             reason = log.reason,
             mcp_method = self.mcp_method,
             mcp_name = self.mcp_name,
         );
     }
+}
+
+/// A path if it is a plain one, as people and scanners type it.
+fn plain_path(path: &str) -> Option<String> {
+    let plain = path
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"/_-.~".contains(&b));
+    // Nothing that could be one of our own credentials, pasted into the address.
+    (plain && path.len() <= 128 && !path.contains("mcp_")).then(|| path.to_owned())
 }
 
 /// A header's value if it is a plain word, as the names of MCP methods and tools are.

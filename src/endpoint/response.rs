@@ -21,6 +21,8 @@ pub struct RequestLogFields {
     pub connection: Option<String>,
     /// The client it came from.
     pub client_id: Option<String>,
+    /// The name of the connection, or of its client.
+    pub connection_name: Option<String>,
     /// Milliseconds spent in the store.
     pub store_ms: Option<u128>,
     /// Milliseconds until the upstream's response began.

@@ -392,6 +392,7 @@ fn token_response(
     response.extensions_mut().insert(RequestLogFields {
         connection: Some(connection.id.to_string()),
         client_id: Some(grant.client_id.clone()),
+        connection_name: Some(connection.shown_name()),
         ..RequestLogFields::default()
     });
     response

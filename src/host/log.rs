@@ -1,7 +1,10 @@
 //! Log lines: JSON for machines, plain for a person.
 
+mod human;
+
 use std::io::IsTerminal as _;
 
+use time::UtcOffset;
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     fmt,
@@ -9,11 +12,12 @@ use tracing_subscriber::{
 };
 
 use super::metrics::Metrics;
-use crate::config::LogFormat;
+use crate::{clock::Clock, config::LogFormat};
 
-/// Starts writing log lines to standard output (JSON) or standard error (plain). `filter` is what `RUST_LOG`
-/// holds; metrics do not depend on it. Libraries stay at `warn`: their debug lines may show headers.
-pub fn start(format: LogFormat, filter: Option<&str>, metrics: Option<Metrics>) {
+/// Starts writing log lines to standard output (JSON) or standard error (plain, with the time of day at this offset).
+/// `filter` is what `RUST_LOG` holds; metrics do not depend on it. Libraries stay at `warn`: their debug lines may show
+/// headers.
+pub fn start(format: LogFormat, filter: Option<&str>, metrics: Option<Metrics>, offset: UtcOffset) {
     let filter: Targets = filter
         .filter(|filter| !filter.trim().is_empty())
         .and_then(|filter| filter.parse().ok())
@@ -38,7 +42,7 @@ pub fn start(format: LogFormat, filter: Option<&str>, metrics: Option<Metrics>) 
         LogFormat::Human => registry
             .with(
                 fmt::layer()
-                    .with_target(false)
+                    .event_format(human::Human::new(Clock::system(), offset))
                     .with_ansi(std::io::stderr().is_terminal())
                     .with_writer(std::io::stderr)
                     .with_filter(filter),

@@ -1,4 +1,5 @@
-//! Commands, links and files that add this connector to a client, in the form each client documents.
+//! Commands, links and files that add this connector to a client, in the form each client documents: for the landing page
+//! and for the command line.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -13,6 +14,145 @@ const NOT_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
+
+/// A client, as the command line names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    /// claude.ai and the apps named Claude.
+    Claude,
+    /// Claude Code.
+    ClaudeCode,
+    /// `ChatGPT`.
+    ChatGpt,
+    /// Codex.
+    Codex,
+    /// Cursor.
+    Cursor,
+    /// Visual Studio Code.
+    VsCode,
+    /// Gemini CLI.
+    GeminiCli,
+    /// `OpenCode`.
+    OpenCode,
+    /// Zed.
+    Zed,
+    /// The file `.mcp.json` of a project.
+    Project,
+    /// Clients that can only start a program.
+    McpRemote,
+}
+
+impl Client {
+    /// Every client.
+    pub const ALL: [Self; 11] = [
+        Self::Claude,
+        Self::ClaudeCode,
+        Self::ChatGpt,
+        Self::Codex,
+        Self::Cursor,
+        Self::VsCode,
+        Self::GeminiCli,
+        Self::OpenCode,
+        Self::Zed,
+        Self::Project,
+        Self::McpRemote,
+    ];
+
+    /// Its word on the command line.
+    #[must_use]
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Claude => "claude.ai",
+            Self::ClaudeCode => "claude-code",
+            Self::ChatGpt => "chatgpt",
+            Self::Codex => "codex",
+            Self::Cursor => "cursor",
+            Self::VsCode => "vscode",
+            Self::GeminiCli => "gemini-cli",
+            Self::OpenCode => "opencode",
+            Self::Zed => "zed",
+            Self::Project => "project",
+            Self::McpRemote => "mcp-remote",
+        }
+    }
+
+    /// What the person does: commands, files, steps.
+    #[must_use]
+    pub fn instructions(self, name: &str, url: &str) -> String {
+        let word = slug(name);
+        let shell_url = shell_word(url);
+        let file = |path: &str, content: serde_json::Value| format!("In {path}:\n\n{content:#}\n");
+        match self {
+            Self::Claude => format!(
+                "Settings → Connectors → Add custom connector\n  Name: {word}\n  URL:  {url}\nThen: Add, Connect, type the PIN."
+            ),
+            Self::ClaudeCode => format!(
+                "{}\n\nThen start claude, type /mcp, choose {word}, Authenticate, and type the PIN.",
+                claude_code_command(name, url)
+            ),
+            Self::ChatGpt => format!(
+                "Settings → Apps & Connectors → Advanced settings → Developer mode\nThen: Apps & Connectors → Create\n  \
+                 Name: {word}\n  URL:  {url}\n  Authentication: OAuth"
+            ),
+            Self::Codex => format!(
+                "codex mcp add {word} --url {shell_url}\ncodex mcp login {word}\n\n\
+                 Or in ~/.codex/config.toml:\n\n[mcp_servers.{word}]\nurl = {}\n",
+                json!(url)
+            ),
+            Self::Cursor => format!(
+                "{}\nThen: Settings → MCP → {word} → Login. Or open this link:\n\n{}",
+                file(
+                    "~/.cursor/mcp.json",
+                    json!({ "mcpServers": { word.as_str(): { "url": url } } })
+                ),
+                cursor_link(name, url)
+            ),
+            Self::VsCode => format!(
+                "code --add-mcp {}\n\nOr {}",
+                shell_word(&json!({ "name": word, "type": "http", "url": url }).to_string()),
+                file(
+                    ".vscode/mcp.json",
+                    json!({ "servers": { word.as_str(): { "type": "http", "url": url } } })
+                )
+                .replacen("In", "in", 1)
+            ),
+            Self::GeminiCli => format!(
+                "gemini mcp add --transport http {word} {shell_url}\n\nThen start gemini and type /mcp auth {word}."
+            ),
+            Self::OpenCode => format!(
+                "{}\nThen: opencode mcp auth {word}",
+                file(
+                    "opencode.json",
+                    json!({ "mcp": { word.as_str(): { "type": "remote", "url": url } } })
+                )
+            ),
+            Self::Zed => file(
+                "settings.json (command: zed: open settings)",
+                json!({ "context_servers": { word.as_str(): { "url": url } } }),
+            ),
+            Self::Project => format!("In .mcp.json:\n\n{}", mcp_json(name, url)),
+            Self::McpRemote => file(
+                "the client's configuration",
+                json!({ "mcpServers": { word.as_str(): { "command": "npx", "args": ["-y", "mcp-remote", url] } } }),
+            ),
+        }
+    }
+}
+
+/// A short name for the connector: `github` for GitHub's server, else the most telling label of the host.
+#[must_use]
+pub fn connector_name(upstream_host: &str) -> String {
+    if upstream_host == "api.githubcopilot.com" {
+        return "github".to_owned();
+    }
+    let telling = upstream_host
+        .split('.')
+        .find(|label| !matches!(*label, "mcp" | "api" | "www"));
+    telling
+        .filter(|label| label.contains(|c: char| c.is_ascii_alphabetic()))
+        .unwrap_or("mcp")
+        .to_owned()
+}
 
 /// `claude mcp add --transport http NAME URL`, safe to paste into a shell.
 pub(super) fn claude_code_command(name: &str, url: &str) -> String {
@@ -78,7 +218,7 @@ fn shell_word(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{claude_code_command, cursor_link, mcp_json, slug, vs_code_link};
+    use super::{Client, claude_code_command, cursor_link, mcp_json, slug, vs_code_link};
 
     const URL: &str = "https://connector.example/mcp";
 
@@ -121,6 +261,24 @@ mod tests {
   }
 }"#
         );
+    }
+
+    #[test]
+    fn the_instructions_contain_the_name_and_the_url_and_nothing_that_a_shell_would_interpret() {
+        for client in Client::ALL {
+            let text = client.instructions("my server", URL);
+            assert!(text.contains(URL) && text.contains("my-server"), "{text}");
+            let text = client.instructions("a; rm -rf ~", "https://x.example/$(id)");
+            assert!(!text.contains("; rm"), "{text}");
+            for line in text.lines().filter(|line| line.contains("$(id)")) {
+                let quoted = line.contains("'https://x.example/$(id)'");
+                let command = ["claude ", "codex ", "gemini ", "code "];
+                let is_command = command.iter().any(|word| line.starts_with(word));
+                assert!(!is_command || quoted || line.contains("'{"), "{line}");
+            }
+        }
+        let codex = Client::Codex.instructions("github", URL);
+        assert!(codex.starts_with("codex mcp add github --url https://connector.example/mcp\n"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! it needs. It loads nothing else, and it works without its script. Untrusted text goes through [`text`] first, then
 //! through the escaper, and is displayed in a `<bdi>`.
 
-mod client_setup;
+pub mod client_setup;
 mod connections;
 mod consent;
 mod landing;

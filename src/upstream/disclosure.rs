@@ -21,7 +21,6 @@ const KEY_CHARACTERS_MIN: usize = 8;
 ///
 /// Unlike [`holds_credential`], a part does not count, nor does a value from the URL: a header that is dropped by mistake
 /// may break a session, and two JSON Web Tokens begin alike.
-#[derive(Clone)]
 pub struct SentCredentials(Vec<String>);
 
 impl SentCredentials {

@@ -75,9 +75,10 @@ pub fn for_upstream(
         .collect();
     let mut headers = HeaderMap::new();
     for (name, value) in client {
-        let may_choose_tools = name.as_str().starts_with("x-mcp-") && !forward.contains(name);
+        let may_widen_tools =
+            tools_are_pinned && name.as_str().starts_with("x-mcp-") && !forward.contains(name);
         if is_request_header(name, forward)
-            && !(may_choose_tools && tools_are_pinned)
+            && !may_widen_tools
             && !ours.contains(&normalized_header_name(name))
             && !hop_by_hop.contains(name)
         {

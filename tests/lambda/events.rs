@@ -138,6 +138,58 @@ async fn with_an_origin_secret_only_requests_from_the_distribution_are_accepted(
     );
 }
 
+/// The address from which a client registered, according to the log.
+async fn registered_from(function: &Function, event: &Value) -> Value {
+    let call = function.invoke(event);
+    let id = call.id.clone();
+    assert_eq!(call.response().await.prelude.status, 201);
+    function.request(&id).await["address"].clone()
+}
+
+#[tokio::test]
+async fn a_viewer_address_counts_once_from_the_distribution_and_never_without_the_secret() {
+    let mut secret: Value = serde_json::from_str(&good_secret()).unwrap();
+    secret["origin_secret"] = json!("proof-of-origin-77");
+    let function = Function::with_options(Options {
+        secret: Some(Ok(secret.to_string())),
+        ..Options::default()
+    })
+    .await;
+    function.keep_secret("proof-of-origin-77");
+    let mut event = read("register.json");
+    let source = event["requestContext"]["http"]["sourceIp"].clone();
+    event["headers"]["x-origin-secret"] = json!("proof-of-origin-77");
+    // Missing, sent twice (Lambda joins repeated headers with a comma), or no address: the distribution's own counts.
+    for viewer in [
+        None,
+        Some("198.51.100.1,203.0.113.9"),
+        Some("198.51.100.1, 203.0.113.9"),
+        Some("unknown"),
+    ] {
+        if let Some(viewer) = viewer {
+            event["headers"]["true-client-ip"] = json!(viewer);
+        }
+        assert_eq!(
+            registered_from(&function, &event).await,
+            source,
+            "{viewer:?}"
+        );
+    }
+    // A secret that was sent twice is no proof.
+    event["headers"]["x-origin-secret"] = json!("proof-of-origin-77,proof-of-origin-77");
+    assert_eq!(function.response(&event).await.prelude.status, 403);
+
+    // While the secret cannot be read, nobody can prove where a request comes from. So no header is believed.
+    let function = Function::with_options(Options {
+        secret: Some(Err("InternalServiceError")),
+        ..Options::default()
+    })
+    .await;
+    event["headers"]["x-origin-secret"] = json!("guessed");
+    event["headers"]["true-client-ip"] = json!("198.51.100.1");
+    assert_eq!(registered_from(&function, &event).await, source);
+}
+
 #[tokio::test]
 async fn invalid_settings_end_the_function_before_its_first_poll_and_all_are_named() {
     let mut function = Function::launch(Options {

@@ -1,9 +1,12 @@
-//! The table in tests/README.md: every test that it names exists, and every row names a test or says that there is
-//! none.
+//! The tables in tests/README.md and in the threat model: every test that they name exists, and every row names a test or
+//! says that there is none.
 
 use std::collections::BTreeSet;
 
 use super::files::{read, rust_files};
+
+const REQUIREMENTS: &str = "tests/README.md";
+const THREAT_MODEL: &str = "docs/reference/threat-model.md";
 
 /// The names of tests in backticks: `file::test`.
 fn named(table: &str) -> BTreeSet<(String, String)> {
@@ -14,46 +17,67 @@ fn named(table: &str) -> BTreeSet<(String, String)> {
         .collect()
 }
 
-#[test]
-fn every_test_that_the_table_names_exists() {
-    let table = read("tests/README.md");
-    let named = named(&table);
-    assert!(named.len() > 100, "only {} are named", named.len());
-    let mut missing = Vec::new();
-    for (file, test) in &named {
-        let path = if file.starts_with("src/") {
-            file.clone()
-        } else {
-            format!("tests/http/{file}.rs")
-        };
-        let source = read(&path);
-        // A function of its own, or a row of a table of tests.
-        let function = source.contains(&format!("fn {test}("));
-        let row = source.contains(&format!("    {test}: "));
-        if !function && !row {
-            missing.push(format!("{file}::{test}"));
-        }
+/// Whether there is a test of this name: a function, a row of a table of tests, or the words of a check of a script.
+fn exists(file: &str, test: &str) -> bool {
+    let is_script = file.contains(".mjs") || file.contains(".py");
+    let path = if is_script || file.starts_with("lambda/") || file.starts_with("repo/") {
+        format!("tests/{file}")
+    } else if file.starts_with("src/") {
+        file.to_owned()
+    } else {
+        format!("tests/http/{file}")
+    };
+    let path = if path.contains('.') {
+        path
+    } else {
+        format!("{path}.rs")
+    };
+    let source = read(&path);
+    let rust = source.contains(&format!("fn {test}(")) || source.contains(&format!("    {test}: "));
+    if is_script {
+        source.contains(test)
+    } else {
+        rust
     }
-    assert!(missing.is_empty(), "no such tests: {missing:#?}");
+}
+
+#[test]
+fn every_test_that_a_table_names_exists() {
+    for (page, at_least) in [(REQUIREMENTS, 100), (THREAT_MODEL, 50)] {
+        let table = read(page);
+        let named = named(&table);
+        assert!(
+            named.len() > at_least,
+            "{page}: only {} are named",
+            named.len()
+        );
+        let missing: Vec<_> = named
+            .iter()
+            .filter(|(file, test)| !exists(file, test))
+            .collect();
+        assert!(missing.is_empty(), "{page}: no such tests: {missing:#?}");
+    }
 }
 
 #[test]
 fn every_row_names_a_test_or_says_that_there_is_none() {
-    let table = read("tests/README.md");
-    let rows = table
-        .lines()
-        .filter(|line| line.starts_with('|') && !line.starts_with("|--"));
-    let mut rows = rows.filter(|line| !line.ends_with("| Where |")).peekable();
-    assert!(rows.peek().is_some());
-    for row in rows {
-        let tested = row.contains("::") || row.contains(".mjs`") || row.contains(".py`");
-        assert!(tested || row.contains("no test:"), "{row}");
+    for page in [REQUIREMENTS, THREAT_MODEL] {
+        let table = read(page);
+        let rows = table
+            .lines()
+            .filter(|line| line.starts_with('|') && !line.starts_with("|--"));
+        let mut rows = rows.filter(|line| !line.ends_with("| Where |")).peekable();
+        assert!(rows.peek().is_some());
+        for row in rows {
+            let tested = row.contains("::") || row.contains(".mjs`") || row.contains(".py`");
+            assert!(tested || row.contains("no test:"), "{page}: {row}");
+        }
     }
 }
 
 #[test]
 fn every_attack_and_fault_is_in_the_table() {
-    let named = named(&read("tests/README.md"));
+    let named = named(&read(REQUIREMENTS));
     for folder in ["attacks", "faults"] {
         for (path, source) in rust_files(&format!("tests/http/{folder}")) {
             let file = path.with_extension("");

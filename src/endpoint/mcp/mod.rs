@@ -68,6 +68,7 @@ pub async fn handle(
     let mut log = RequestLogFields {
         connection: Some(connection.id.to_string()),
         client_id: connection.client_id().map(str::to_owned),
+        connection_name: Some(connection.shown_name()),
         store_ms: Some(started.elapsed().as_millis()),
         ..RequestLogFields::default()
     };

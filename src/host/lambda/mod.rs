@@ -79,7 +79,12 @@ pub async fn prepared(
         .map_or(LogFormat::Json, |config| config.log_format);
     let function = lookup("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     let metrics = Metrics::new(function, clock.clone());
-    log::start(format, lookup("RUST_LOG").as_deref(), Some(metrics));
+    log::start(
+        format,
+        lookup("RUST_LOG").as_deref(),
+        Some(metrics),
+        time::UtcOffset::UTC,
+    );
     let config = config.map_err(|problems| {
         tracing::error!(
             event = "bad_settings",

@@ -116,6 +116,47 @@ async fn with_a_configured_base_url_the_host_header_is_ignored() {
 }
 
 #[tokio::test]
+async fn with_a_configured_http_base_url_a_rebinding_page_reaches_nothing() {
+    let w = World::with_settings(&[("BASE_URL", "http://localhost:8787")]).await;
+    for (host, status) in [
+        ("localhost:8787", 200),
+        ("LOCALHOST:8787", 200),
+        ("evil.example:8787", 421),
+        ("localhost:8787.evil.example", 421),
+        ("localhost", 421),
+        ("127.0.0.1:8787", 421),
+    ] {
+        let response = w.get("/connections").header("host", host).send().await;
+        assert_eq!(response.status, status, "{host}");
+    }
+    // The PIN is not even compared, and nothing is counted or stored.
+    for (method, path) in [
+        ("GET", "/"),
+        ("GET", "/authorize"),
+        ("GET", "/.well-known/oauth-authorization-server"),
+        ("POST", "/authorize"),
+        ("POST", "/connections"),
+        ("POST", "/register"),
+        ("POST", "/token"),
+        ("POST", "/mcp"),
+        ("OPTIONS", "/mcp"),
+    ] {
+        let request = w.request(method, path).header("host", "evil.example:8787");
+        let request = request.form(&[
+            ("action", "sign-in"),
+            ("pin", &w.pin),
+            ("decision", "authorize"),
+        ]);
+        let response = request.send().await;
+        assert_eq!(response.status, 421, "{method} {path}");
+        for name in ["set-cookie", "location", "access-control-allow-origin"] {
+            assert_eq!(response.header(name), "", "{method} {path}");
+        }
+    }
+    assert_eq!(w.dump(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn without_a_configured_base_url_an_unknown_host_is_refused_at_every_path() {
     let w = World::start().await;
     let one = w.connect().await;

@@ -23,6 +23,12 @@ fn is_locked_down(response: &Response, what: &str) {
     ] {
         assert_eq!(response.header(name), value, "{what}: {name}");
     }
+    // A client in a browser waits in the window that opened the consent page. This header would sever the two, also on a
+    // redirect or an error page in between (HTML, Cross-origin opener policies).
+    let isolated = ["connections", "foreign sign-in", "landing"].contains(&what);
+    let policy = if isolated { "same-origin" } else { "" };
+    let got = response.header("cross-origin-opener-policy");
+    assert_eq!(got, policy, "{what}");
 }
 
 /// Nothing that the client wrote has become markup: every `<` of it is escaped, and every quote.
@@ -94,6 +100,12 @@ async fn no_page_can_be_framed_sniffed_or_cached() {
         &w.get(&format!("/authorize?{}", ask.encode())).send().await,
         "error by redirect",
     );
+    for method in ["HEAD", "PUT", "OPTIONS"] {
+        let path = format!("/authorize?{}", w.authorization_request(&client).encode());
+        let response = w.request(method, &path).send().await;
+        let policy = response.header("cross-origin-opener-policy");
+        assert_eq!(policy, "", "{method}");
+    }
 }
 
 #[tokio::test]

@@ -170,6 +170,10 @@ async fn an_ipv6_network_cannot_act_as_thousands_of_addresses() {
         assert_eq!(elsewhere.status, 303, "nobody else is locked out");
         let inside = try_pin(&w, &page, &name(allowed + 3), &w.pin, "").await;
         assert_eq!((inside.status, inside.header("location")), (429, ""));
+        // Not even there, in a browser that the owner has used.
+        let browser = known_browser_cookie(&elsewhere);
+        let known = try_pin(&w, &page, &name(allowed + 3), &w.pin, &browser).await;
+        assert_eq!(known.status, 303);
         w.advance_clock(86_400);
         let client = w.client().await;
         let page = w.open(&w.authorization_request(&client)).await;
@@ -348,4 +352,19 @@ async fn known_browsers_share_a_daily_limit_and_their_wrong_tries_are_counted_on
     assert_eq!((wrong.status, &today["wrong"]["N"]), (403, &"1".into()));
     assert_eq!(today["known_browser_tries"]["N"], "1");
     assert_eq!(today["tries"]["N"], "0");
+}
+
+#[tokio::test]
+async fn a_blocked_address_does_not_block_a_known_browser_behind_it() {
+    let (w, page) = behind_a_proxy().await;
+    let address = "203.0.113.7";
+    let browser = known_browser_cookie(&try_pin(&w, &page, address, &w.pin, "").await);
+    for status in [403, 403, 403, 403, 429] {
+        let wrong = try_pin(&w, &page, address, "wrong000", "").await;
+        assert_eq!(wrong.status, status);
+    }
+    for (cookie, status) in [("", 429), (&*browser, 303)] {
+        let right = try_pin(&w, &page, address, &w.pin, cookie).await;
+        assert_eq!(right.status, status);
+    }
 }
