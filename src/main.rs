@@ -5,6 +5,12 @@ use std::process::ExitCode;
 use lambda_oauth_mcp_proxy::{host, http_client::tls};
 use tokio::runtime::Builder;
 
+/// Calls of several clients at once allocate from several threads, which the C library's allocator makes wait. On Lambda
+/// there is one thread.
+#[cfg(feature = "local")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     #[expect(
         clippy::disallowed_methods,

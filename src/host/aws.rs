@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::{
-    BehaviorVersion, Credentials, Region, SharedCredentialsProvider, retry::RetryConfig,
-    timeout::TimeoutConfig,
+    BehaviorVersion, Credentials, Region, SharedCredentialsProvider, StalledStreamProtectionConfig,
+    retry::RetryConfig, timeout::TimeoutConfig,
 };
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::SdkConfig;
@@ -16,6 +16,11 @@ fn timeouts() -> TimeoutConfig {
         .operation_attempt_timeout(Duration::from_secs(2))
         .operation_timeout(Duration::from_secs(5))
         .build()
+}
+
+/// Responses are small and the time-outs above end a slow one, so its throughput need not be watched.
+fn without_stream_protection() -> StalledStreamProtectionConfig {
+    StalledStreamProtectionConfig::disabled()
 }
 
 /// Region, credentials and endpoint from the environment variables that Lambda sets (AWS Lambda Developer Guide, "Defined
@@ -39,6 +44,7 @@ pub fn from_environment(
         .http_client(http)
         .timeout_config(timeouts())
         .retry_config(RetryConfig::standard())
+        .stalled_stream_protection(without_stream_protection())
         .region(region.map(Region::new));
     config.set_credentials_provider(credentials);
     config.set_endpoint_url(endpoint);
@@ -55,6 +61,7 @@ pub fn local_dynamodb(http: SharedHttpClient, endpoint: &str) -> aws_sdk_dynamod
         .http_client(http)
         .timeout_config(timeouts())
         .retry_config(RetryConfig::standard())
+        .stalled_stream_protection(without_stream_protection())
         .region(Region::new("local"))
         .credentials_provider(Credentials::new("local", "local", None, None, "local"))
         .endpoint_url(endpoint)
