@@ -269,13 +269,18 @@ impl World {
 
     /// Sets the day's count of tries from all addresses, instead of sending so many requests.
     pub async fn set_tries_of_the_day(&self, tries: u32) {
+        self.set_counter_of_the_day("tries", tries).await;
+    }
+
+    pub async fn set_counter_of_the_day(&self, counter: &str, tries: u32) {
         let key = |text: &str| AttributeValue::S(text.to_owned());
         let update = self.dynamodb().update_item();
         update
             .table_name("lambda-oauth-mcp-proxy")
             .key("pk", key("pin#overall"))
             .key("sk", key("-"))
-            .update_expression("SET tries = :tries")
+            .update_expression("SET #counter = :tries")
+            .expression_attribute_names("#counter", counter)
             .expression_attribute_values(":tries", AttributeValue::N(tries.to_string()))
             .condition_expression("attribute_exists(tries)")
             .send()
