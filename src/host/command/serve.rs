@@ -27,6 +27,9 @@ use crate::{
     secrets::{Secret, Secrets, TokenForm, UpstreamToken},
 };
 
+/// How long the end of the program waits for work that no response waits for.
+const BACKGROUND_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
 pub struct DemoArguments {
@@ -249,8 +252,10 @@ impl Run {
                 "No browser could be started ({error}): open {base} yourself.\n"
             ));
         }
+        let background = app.background.clone();
         let router = local::router(app, names);
         server::serve(listener, router, self.max_connections, signals, say).await;
+        let _ = tokio::time::timeout(BACKGROUND_WAIT, background.settled()).await;
         Ok(())
     }
 

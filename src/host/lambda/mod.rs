@@ -47,6 +47,8 @@ const AWS_WARM_UP: Duration = Duration::from_millis(1500);
 const UPSTREAM_WARM_UP: Duration = Duration::from_millis(300);
 /// How long the end of a response waits for a refresh of the secret that is still running.
 const SECRET_REFRESH_WAIT: Duration = Duration::from_secs(1);
+/// How long the next invocation waits for work that no response waits for.
+const BACKGROUND_WAIT: Duration = Duration::from_secs(1);
 
 /// Reads the settings from the environment variables and handles invocations until Lambda stops the process. Invalid
 /// settings end the process at once, so that the deployment visibly fails. `tls` contains the root certificates for
@@ -165,6 +167,9 @@ async fn serve_invocations(
                 "the Runtime API did not accept a response"
             );
         }
+        // The client has its response. Lambda freezes the function when it asks for the next invocation.
+        let settled = app.background.settled();
+        let _ = tokio::time::timeout(BACKGROUND_WAIT, settled).await;
     }
 }
 
