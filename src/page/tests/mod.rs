@@ -157,7 +157,7 @@ fn pages_with_a_pin(text: &str, id: &str, restrictions: &[String]) -> Vec<Page> 
                     loopback_only: true,
                     upstream_name: text,
                     upstream_host: text,
-                    restrictions: restrictions,
+                    restrictions,
                     lifetime: text,
                     connection_name: text,
                     read_only: true,
