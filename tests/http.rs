@@ -15,6 +15,7 @@ mod http {
     mod consent;
     mod costs;
     mod discovery;
+    mod doctor;
     mod documents;
     mod faults;
     mod flow;

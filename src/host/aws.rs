@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, SdkConfig, retry::RetryConfig,
+    stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
+};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 /// SDK time-outs: an attempt 2 s, all of them 5 s.
@@ -14,12 +17,18 @@ fn timeouts() -> TimeoutConfig {
         .build()
 }
 
+/// Responses are small and the time-outs above end a slow one, so its throughput need not be watched.
+fn without_stream_protection() -> StalledStreamProtectionConfig {
+    StalledStreamProtectionConfig::disabled()
+}
+
 /// Region, credentials and endpoint from the environment, as the SDK documents it.
 pub async fn from_environment(http: SharedHttpClient) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
         .timeout_config(timeouts())
         .retry_config(RetryConfig::standard())
+        .stalled_stream_protection(without_stream_protection())
         .load()
         .await
 }
@@ -35,6 +44,7 @@ pub fn local_dynamodb(http: SharedHttpClient, endpoint: &str) -> aws_sdk_dynamod
         .http_client(http)
         .timeout_config(timeouts())
         .retry_config(RetryConfig::standard())
+        .stalled_stream_protection(without_stream_protection())
         .region(Region::new("local"))
         .credentials_provider(Credentials::new("local", "local", None, None, "local"))
         .endpoint_url(endpoint)

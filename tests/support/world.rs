@@ -33,7 +33,7 @@ use lambda_oauth_mcp_proxy::{
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+use tracing_subscriber::{filter::Targets, fmt, prelude::*};
 
 pub use crate::support::exchange::{Connected, Page, Pairs, Request, Response};
 use crate::support::recorder::Recorder;
@@ -480,8 +480,9 @@ pub fn logged() -> &'static Mutex<Vec<u8>> {
         }
     }
     STARTED.get_or_init(|| {
+        let filter: Targets = "warn,lambda_oauth_mcp_proxy=trace".parse().unwrap();
         tracing_subscriber::registry()
-            .with(EnvFilter::new("warn,lambda_oauth_mcp_proxy=trace"))
+            .with(filter)
             .with(fmt::layer().json().with_writer(|| Sink))
             .init();
     });
