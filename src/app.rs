@@ -174,8 +174,7 @@ mod tests {
     }
 
     fn unused_dynamodb(http: SharedHttpClient) -> DynamoDb {
-        use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
-        use aws_types::{SdkConfig, region::Region};
+        use aws_config::{BehaviorVersion, Region, SdkConfig};
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("local"))

@@ -10,16 +10,18 @@ mod http {
     mod bad_input;
     mod client_document;
     mod command;
+    mod connection_pages;
     mod connections;
     mod consent;
     mod costs;
     mod discovery;
+    mod doctor;
     mod documents;
     mod faults;
     mod flow;
     mod header_names;
     mod large_bodies;
-    mod limit_records;
+    mod limits;
     mod listener;
     mod logs;
     mod own_errors;
@@ -29,6 +31,7 @@ mod http {
     mod registration;
     mod replays;
     mod reported_bugs;
+    mod revocation_races;
     mod sse;
     mod stream_ends;
     mod targets;

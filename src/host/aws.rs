@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::config::{
-    BehaviorVersion, Credentials, Region, SharedCredentialsProvider, StalledStreamProtectionConfig,
-    retry::RetryConfig, timeout::TimeoutConfig,
+use aws_config::{
+    BehaviorVersion, SdkConfig, retry::RetryConfig,
+    stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
 };
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_types::SdkConfig;
 
 /// SDK time-outs: an attempt 2 s, all of them 5 s.
 fn timeouts() -> TimeoutConfig {
@@ -23,39 +22,23 @@ fn without_stream_protection() -> StalledStreamProtectionConfig {
     StalledStreamProtectionConfig::disabled()
 }
 
-/// Region, credentials and endpoint from the environment variables that Lambda sets (AWS Lambda Developer Guide, "Defined
-/// runtime environment variables"), and of the AWS SDKs those that name another endpoint. `service` is the name in
-/// `AWS_ENDPOINT_URL_<SERVICE>`.
-pub fn from_environment(
-    http: SharedHttpClient,
-    service: &str,
-    lookup: impl Fn(&str) -> Option<String>,
-) -> SdkConfig {
-    let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
-    let region = set("AWS_REGION").or_else(|| set("AWS_DEFAULT_REGION"));
-    let key = set("AWS_ACCESS_KEY_ID").zip(set("AWS_SECRET_ACCESS_KEY"));
-    let credentials = key.map(|(id, secret)| {
-        let token = set("AWS_SESSION_TOKEN");
-        SharedCredentialsProvider::new(Credentials::new(id, secret, token, None, "environment"))
-    });
-    let endpoint = set(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| set("AWS_ENDPOINT_URL"));
-    let mut config = SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
+/// Region, credentials and endpoint from the environment, as the SDK documents it.
+pub async fn from_environment(http: SharedHttpClient) -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
         .timeout_config(timeouts())
         .retry_config(RetryConfig::standard())
         .stalled_stream_protection(without_stream_protection())
-        .region(region.map(Region::new));
-    config.set_credentials_provider(credentials);
-    config.set_endpoint_url(endpoint);
-    config.build()
+        .load()
+        .await
 }
 
 /// A DynamoDB client for an endpoint such as DynamoDB Local, which does not check credentials.
 #[cfg(feature = "local")]
 #[must_use]
 pub fn local_dynamodb(http: SharedHttpClient, endpoint: &str) -> aws_sdk_dynamodb::Client {
-    let credentials = Credentials::new("local", "local", None, None, "local");
+    let credentials =
+        aws_sdk_dynamodb::config::Credentials::new("local", "local", None, None, "local");
     let config = local_config(http, endpoint).credentials_provider(credentials);
     aws_sdk_dynamodb::Client::from_conf(config.build())
 }
@@ -77,7 +60,7 @@ fn local_config(http: SharedHttpClient, endpoint: &str) -> aws_sdk_dynamodb::con
         .timeout_config(timeouts())
         .retry_config(RetryConfig::standard())
         .stalled_stream_protection(without_stream_protection())
-        .region(Region::new("local"))
+        .region(aws_sdk_dynamodb::config::Region::new("local"))
         .endpoint_url(endpoint)
 }
 
@@ -88,6 +71,7 @@ mod tests {
         atomic::{AtomicUsize, Ordering},
     };
 
+    use aws_sdk_dynamodb::config::{Credentials, Region};
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpListener,

@@ -6,6 +6,7 @@
 //! * `server` – its HTTP server, with limits for connections
 //! * `engine` – its table
 //! * `command` – the command line
+//! * `doctor` – looks at a connector from outside, as clients do
 //! * `demo` – an MCP server to try the proxy with
 
 pub mod aws;
@@ -17,6 +18,8 @@ pub mod metrics;
 pub mod command;
 #[cfg(feature = "local")]
 pub mod demo;
+#[cfg(feature = "local")]
+pub mod doctor;
 #[cfg(feature = "local")]
 mod drain;
 #[cfg(feature = "local")]

@@ -153,7 +153,12 @@ impl Store {
         Ok(match written {
             WriteOutcome::Applied(_) => RedeemOutcome::Done,
             WriteOutcome::ConditionFailed(old) => {
-                RedeemOutcome::Lost(old.map(parse).transpose()?.map(Box::new))
+                let winner: Option<Connection> = old.map(parse).transpose()?;
+                match winner {
+                    // This very request, whose response was lost, and after which another write left its attempt id.
+                    Some(own) if own.access.as_ref() == Some(tokens.access) => RedeemOutcome::Done,
+                    winner => RedeemOutcome::Lost(winner.map(Box::new)),
+                }
             }
         })
     }

@@ -410,5 +410,8 @@ fn the_state_can_be_read_by_its_owner_only() {
     let modes: Vec<_> = modes.collect();
     std::fs::remove_dir_all(&home).unwrap();
     assert!(modes.len() > 1);
-    assert!(modes.iter().all(|mode| mode & 0o077 == 0), "{modes:?}");
+    assert!(
+        modes.iter().all(|mode| mode & 0o700 == mode & 0o777),
+        "{modes:?}"
+    );
 }

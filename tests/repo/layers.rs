@@ -14,9 +14,10 @@ const LAYERS: [&[&str]; 7] = [
 ];
 
 /// Crates, and the modules that may use them.
-const CRATES: [(&str, &[&str]); 7] = [
+const CRATES: [(&str, &[&str]); 8] = [
     ("axum", &["endpoint", "host"]),
-    ("hyper_util", &["host"]),
+    ("lambda_http", &["host"]),
+    ("lambda_runtime", &["host"]),
     ("clap", &["host"]),
     ("dynoxide", &["host"]),
     ("rmcp", &["host"]),

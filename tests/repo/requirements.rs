@@ -20,7 +20,8 @@ fn named(table: &str) -> BTreeSet<(String, String)> {
 /// Whether there is a test of this name: a function, a row of a table of tests, or the words of a check of a script.
 fn exists(file: &str, test: &str) -> bool {
     let is_script = file.contains(".mjs") || file.contains(".py");
-    let path = if is_script || file.starts_with("lambda/") || file.starts_with("repo/") {
+    let folders = ["lambda/", "repo/", "explore/"];
+    let path = if is_script || folders.iter().any(|folder| file.starts_with(folder)) {
         format!("tests/{file}")
     } else if file.starts_with("src/") {
         file.to_owned()

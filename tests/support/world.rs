@@ -11,7 +11,8 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_dynamodb::{Client, config::retry::RetryConfig, types::AttributeValue};
+use aws_config::retry::RetryConfig;
+use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use dynoxide::{Database, actions::scan::ScanRequest};
@@ -337,13 +338,26 @@ impl World {
         Page::read(response)
     }
 
-    /// Submits its form.
+    /// Submits its form, and follows the redirect unless it goes to the client.
     pub async fn submit_consent(&self, page: &Page, decision: &str, pin: &str) -> Response {
-        self.post("/authorize")
-            .header("cookie", &page.cookie)
-            .form(&[("page", &page.id), ("pin", pin), ("decision", decision)])
-            .send()
-            .await
+        let form = [("page", &*page.id), ("pin", pin), ("decision", decision)];
+        let request = self.post("/authorize").form(&form);
+        self.send_as_browser(&page.cookie, request).await
+    }
+
+    /// Sends a form with these cookies, and follows a redirect to a page of this server with the cookies that it sets.
+    pub async fn send_as_browser(&self, cookies: &str, form: Request) -> Response {
+        let response = form.header("cookie", cookies).send().await;
+        let to = response.header("location");
+        if !to.starts_with('/') {
+            return response;
+        }
+        let mut cookies = vec![cookies];
+        for set in response.headers.get_all("set-cookie") {
+            cookies.extend(set.to_str().unwrap().split(';').next());
+        }
+        let page = self.get(to).header("cookie", &cookies.join("; "));
+        page.send().await
     }
 
     /// The code for a valid request of this client.

@@ -22,6 +22,8 @@ use crate::{
 pub const INVALID_REQUEST: i64 = -32600;
 /// The JSON-RPC error code for a method that the server does not have.
 pub const METHOD_NOT_FOUND: i64 = -32601;
+/// The JSON-RPC error code for parameters that are invalid; MCP uses it for tools that do not exist.
+pub const INVALID_PARAMS: i64 = -32602;
 /// The JSON-RPC error code for every other error.
 pub const SERVER_ERROR: i64 = -32000;
 
@@ -255,7 +257,7 @@ pub fn failed(authorized: Authorized<'_>, failure: &Failure) -> McpError {
 
 /// Why a request cannot be sent again, and the status code: 413 if the client has to send less, 503 if it may simply
 /// try again.
-fn not_kept(reason: NotKept) -> (StatusCode, &'static str) {
+pub fn not_kept(reason: NotKept) -> (StatusCode, &'static str) {
     match reason {
         NotKept::TooLarge => (
             StatusCode::PAYLOAD_TOO_LARGE,

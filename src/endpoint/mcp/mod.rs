@@ -2,7 +2,9 @@
 //!
 //! * [`auth`] – checks the access token
 //! * [`forward`] – finds the target URL and sends the request
+//! * [`limited`] – connections that may not do everything
 //! * [`response`] – decides what the client gets from the upstream's response
+//! * [`partly_read`] – the upstream's response, as far as it was read
 //! * [`refusal`] – explains a refusal by the upstream to a person
 //! * [`stream_end`] – ends a response when its connection ends
 //! * [`sse`] – upstreams of the deprecated HTTP+SSE transport
@@ -13,8 +15,10 @@
 mod auth;
 mod error;
 mod forward;
+mod limited;
 mod media;
 mod message;
+mod partly_read;
 mod refusal;
 mod response;
 mod sse;
@@ -117,6 +121,7 @@ async fn forwarded(
     let secret = authorized.app.secrets.get().await;
     let secret = secret.map_err(|error| McpError::unavailable(&error))?;
     let target = forward::target(authorized, &secret, path, parts)?;
+    let filter = limited::check(authorized, &secret, &target, parts, &body).await?;
     let sent_at = Instant::now();
     let sent = forward::send(authorized, parts, target, body, secret.clone()).await;
     let sent = sent.map_err(|failure| error::failed(authorized, &failure))?;
@@ -127,6 +132,7 @@ async fn forwarded(
         method: &parts.method,
         headers: &parts.headers,
         body: read,
+        filter,
     };
     response::respond(&request, sent).await
 }

@@ -5,13 +5,14 @@
 //! [`McpPath`](crate::oauth::resource::McpPath) check what was sent. The headers `Host` and `X-Forwarded-*` are
 //! ignored, because clients choose them.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::net::IpAddr;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, header::COOKIE};
+use http::{HeaderValue, Request, Uri, header::COOKIE};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest as Event;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use serde::Deserialize;
+use serde_json::Value;
 
 /// Characters that must be encoded in a query (RFC 3986 §3.4). `%` is not encoded: it is part of an escape, or
 /// `McpPath` rejects it.
@@ -36,51 +37,21 @@ pub struct ReceivedRequest {
     pub source: Option<IpAddr>,
 }
 
-/// The members of an event that are used (AWS Lambda Developer Guide, "Invoking Lambda function URLs", payload format
-/// version 2.0). AWS's parsed query parameters are not among them: this program parses the raw query itself.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Event {
-    #[serde(default)]
-    raw_path: Option<String>,
-    #[serde(default)]
-    raw_query_string: Option<String>,
-    #[serde(default)]
-    cookies: Option<Vec<String>>,
-    #[serde(default)]
-    headers: Option<HashMap<String, String>>,
-    request_context: RequestContext,
-    #[serde(default)]
-    body: Option<String>,
-    #[serde(default)]
-    is_base64_encoded: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RequestContext {
-    #[serde(default)]
-    domain_name: Option<String>,
-    http: HttpContext,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct HttpContext {
-    method: String,
-    #[serde(default)]
-    source_ip: Option<String>,
-}
-
 /// Reads an event.
 ///
 /// # Errors
 /// What is wrong with it, for the log.
 pub fn read(event: &[u8]) -> Result<ReceivedRequest, String> {
-    // Without serde's message, which may quote a value. A header with bytes that are not UTF-8 makes the event invalid
-    // JSON (aws/aws-lambda-rust-runtime issue 509).
-    let event: Event = serde_json::from_slice(event)
-        .map_err(|error| format!("not a Function URL event ({:?})", error.classify()))?;
+    // Without serde's message, which may quote a value.
+    let not_an_event =
+        |error: serde_json::Error| format!("not a Function URL event ({:?})", error.classify());
+    // A header with bytes that are not UTF-8 makes the event invalid JSON (aws/aws-lambda-rust-runtime issue 509).
+    let mut payload: Value = serde_json::from_slice(event).map_err(not_an_event)?;
+    // AWS's parsed parameters are not used: this program parses the raw query itself.
+    if let Some(fields) = payload.as_object_mut() {
+        fields.remove("queryStringParameters");
+    }
+    let event: Event = serde_json::from_value(payload).map_err(not_an_event)?;
     let body = match event.body {
         Some(body) if event.is_base64_encoded => STANDARD
             .decode(body)
@@ -90,14 +61,12 @@ pub fn read(event: &[u8]) -> Result<ReceivedRequest, String> {
         None => Bytes::new(),
     };
     let mut request = Request::new(body);
-    *request.method_mut() = Method::from_bytes(event.request_context.http.method.as_bytes())
-        .map_err(|_| "the method is not a method of HTTP")?;
+    *request.method_mut() = event.request_context.http.method;
     *request.uri_mut() = uri(
         event.raw_path.as_deref().unwrap_or_default(),
         event.raw_query_string.as_deref().unwrap_or_default(),
     )?;
-    *request.headers_mut() = HeaderMap::try_from(&event.headers.unwrap_or_default())
-        .map_err(|_| "a header contains characters that a header cannot contain")?;
+    *request.headers_mut() = event.headers;
     if let Some(cookies) = event.cookies.filter(|cookies| !cookies.is_empty()) {
         let cookies = HeaderValue::from_str(&cookies.join("; "))
             .map_err(|_| "a cookie contains characters that a header cannot contain")?;

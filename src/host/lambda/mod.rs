@@ -6,7 +6,7 @@
 //! * [`streamed_response`] – converts a response to the frames that a Function URL needs
 
 mod caller;
-mod event;
+pub mod event;
 mod runtime_api;
 mod streamed_response;
 
@@ -94,10 +94,10 @@ pub async fn prepared(
         ExitCode::from(2)
     })?;
     let http = HttpClient::new(tls.clone(), clock.clone());
-    let sdk = |service| aws::from_environment(http.for_sdk(), service, &lookup);
+    let sdk = aws::from_environment(http.for_sdk()).await;
     let (dynamodb, manager) = (
-        aws_sdk_dynamodb::Client::new(&sdk("DYNAMODB")),
-        aws_sdk_secretsmanager::Client::new(&sdk("SECRETS_MANAGER")),
+        aws_sdk_dynamodb::Client::new(&sdk),
+        aws_sdk_secretsmanager::Client::new(&sdk),
     );
     let token_form = TokenForm::from(&config.upstream);
     let secrets = Secrets::manager(

@@ -8,24 +8,20 @@
 
 use std::{convert::Infallible, error::Error};
 
-use axum::body::Body;
 use bytes::Bytes;
 use futures_util::Stream;
 use http::{
-    HeaderMap, Method, Request, StatusCode, Uri,
-    header::{CONTENT_TYPE, HeaderValue, TRAILER, TRANSFER_ENCODING, USER_AGENT},
-    request,
+    HeaderMap, Method, Request, Response, StatusCode, Uri,
+    header::{CONTENT_TYPE, HeaderValue, TRAILER, TRANSFER_ENCODING},
 };
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper_util::client::legacy::connect::HttpConnector;
+use lambda_runtime_api_client::{PooledClient, body::Body, build_request};
 
 use super::streamed_response::{ERROR_BODY_TRAILER, ERROR_TYPE_TRAILER};
 
-const INVOCATIONS: &str = "/2018-06-01/runtime/invocation";
+const NEXT_INVOCATION: &str = "/2018-06-01/runtime/invocation/next";
 const REQUEST_ID: &str = "lambda-runtime-aws-request-id";
 const DEADLINE_MS: &str = "lambda-runtime-deadline-ms";
 /// If the invocation has this header, the response must repeat it.
@@ -49,11 +45,7 @@ pub struct Invocation {
 
 /// The connection to the Runtime API.
 #[derive(Debug)]
-pub struct RuntimeApi {
-    client: Client<HttpConnector, Body>,
-    /// The URL in front of every path; emulators have a path of their own in it.
-    base: String,
-}
+pub struct RuntimeApi(PooledClient);
 
 impl RuntimeApi {
     /// A client for the address in `AWS_LAMBDA_RUNTIME_API`.
@@ -62,21 +54,16 @@ impl RuntimeApi {
     /// When that is neither a host with a port nor a URL.
     pub fn new(address: &str) -> Result<Self, RuntimeApiError> {
         let endpoint: Uri = address.parse()?;
-        let authority = endpoint.authority();
-        let authority = authority.ok_or("AWS_LAMBDA_RUNTIME_API contains no host")?;
-        let path = endpoint.path().trim_end_matches('/');
+        if endpoint.authority().is_none() {
+            return Err("AWS_LAMBDA_RUNTIME_API contains no host".into());
+        }
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        Ok(Self {
-            client: Client::builder(TokioExecutor::new()).build(connector),
-            base: format!("http://{authority}{path}{INVOCATIONS}"),
-        })
-    }
-
-    fn request(&self, path: &str) -> request::Builder {
-        Request::builder()
-            .uri(format!("{}/{path}", self.base))
-            .header(USER_AGENT, env!("CARGO_PKG_NAME"))
+        let client = PooledClient::builder()
+            .with_endpoint(endpoint)
+            .with_connector(connector)
+            .build();
+        Ok(Self(client))
     }
 
     /// Waits for the next invocation.
@@ -85,8 +72,8 @@ impl RuntimeApi {
     /// When the Runtime API does not return one.
     pub async fn next(&self) -> Result<Invocation, RuntimeApiError> {
         let response = loop {
-            let request = self.request("next").body(Body::empty())?;
-            let response = self.client.request(request).await?;
+            let request = build_request().uri(NEXT_INVOCATION).body(Body::empty())?;
+            let response = self.0.call(request).await?;
             match response.status() {
                 StatusCode::OK => break response,
                 // Emulators respond with 204 when there was no invocation for some time.
@@ -120,9 +107,13 @@ impl RuntimeApi {
     where
         S: Stream<Item = Result<Frame<Bytes>, Infallible>> + Send + 'static,
     {
-        let mut request = self
-            .request(&format!("{}/response", invocation.request_id))
+        let path = format!(
+            "/2018-06-01/runtime/invocation/{}/response",
+            invocation.request_id
+        );
+        let mut request: Request<Body> = build_request()
             .method(Method::POST)
+            .uri(path)
             .header(TRANSFER_ENCODING, "chunked")
             .header(RESPONSE_MODE, "streaming")
             .header(
@@ -135,7 +126,7 @@ impl RuntimeApi {
         if let Some(id) = &invocation.id_to_repeat {
             request.headers_mut().insert(INVOCATION_ID, id.clone());
         }
-        let response = self.client.request(request).await?;
+        let response: Response<_> = self.0.call(request).await?;
         let status = response.status();
         // Read to its end, so that the connection can be used again.
         response.into_body().collect().await?;

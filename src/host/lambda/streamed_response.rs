@@ -6,7 +6,7 @@
 //! * `content-length` is not sent, because it would be renamed;
 //! * a stream that is cut off ends with the documented error trailers, because it would look complete otherwise.
 
-use std::{borrow::Cow, future::Future, panic::AssertUnwindSafe, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
 
 use axum::{body::Body, response::Response};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -18,8 +18,7 @@ use http::{
 };
 use http_body::Frame;
 use http_body_util::BodyExt as _;
-use serde::{Serialize, Serializer};
-use serde_json::json;
+use lambda_runtime::{Diagnostic, MetadataPrelude};
 
 use crate::error::causes;
 
@@ -141,28 +140,18 @@ impl<F: Future<Output = ()> + Send> FrameStream<F> {
     }
 }
 
-/// What Lambda reads in front of the body (AWS Lambda Developer Guide, "Response streaming for Lambda functions").
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Prelude<'a> {
-    status_code: u16,
-    #[serde(serialize_with = "joined_headers")]
-    headers: &'a HeaderMap,
-    cookies: Vec<&'a str>,
-}
-
 /// The prelude, the separator, and the first bytes of the body in one frame: as separate writes they would reach the
 /// Runtime API in separate packets.
 fn first_frame(status: StatusCode, headers: &HeaderMap, first_bytes: &[u8]) -> Bytes {
-    let prelude = Prelude {
+    let prelude = MetadataPrelude {
         // The placeholder byte is a body, which 204 cannot have. So 200 is sent.
         status_code: if status == StatusCode::NO_CONTENT {
-            StatusCode::OK.as_u16()
+            StatusCode::OK
         } else {
-            status.as_u16()
+            status
         },
-        headers,
-        cookies: text_values(headers, &SET_COOKIE).collect(),
+        headers: joined_headers(headers),
+        cookies: text_values(headers, &SET_COOKIE),
     };
     let prelude = serde_json::to_vec(&prelude).unwrap_or_default();
     let mut frame = BytesMut::with_capacity(prelude.len() + SEPARATOR.len() + first_bytes.len());
@@ -172,21 +161,29 @@ fn first_frame(status: StatusCode, headers: &HeaderMap, first_bytes: &[u8]) -> B
     frame.freeze()
 }
 
-/// Writes the headers, each once, because the prelude is a JSON object of strings. Several values are joined into one
-/// list (RFC 9110 §5.3). Values outside ASCII cannot be represented there and are dropped.
-fn joined_headers<S: Serializer>(headers: &HeaderMap, serializer: S) -> Result<S::Ok, S::Error> {
+/// The headers, each once, because the prelude is a JSON object of strings. Several values are joined into one list
+/// (RFC 9110 §5.3). Values outside ASCII cannot be represented there and are dropped.
+fn joined_headers(headers: &HeaderMap) -> HeaderMap {
     const NOT_SENT: [HeaderName; 4] = [CONTENT_LENGTH, DATE, SET_COOKIE, TRANSFER_ENCODING];
     let joined = |name: &HeaderName| {
-        let joined = text_values(headers, name).map(Cow::Borrowed);
-        joined.reduce(|list, value| Cow::Owned(format!("{list}, {value}")))
+        let values = text_values(headers, name);
+        HeaderValue::try_from(values.join(", "))
+            .ok()
+            .filter(|_| !values.is_empty())
     };
-    let sent = headers.keys().filter(|name| !NOT_SENT.contains(name));
-    serializer.collect_map(sent.filter_map(|name| Some((name.as_str(), joined(name)?))))
+    headers
+        .keys()
+        .filter(|name| !NOT_SENT.contains(name))
+        .filter_map(|name| Some((name.clone(), joined(name)?)))
+        .collect()
 }
 
-fn text_values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let values = headers.get_all(name).iter();
-    values.filter_map(|value| value.to_str().ok())
+fn text_values(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok().map(str::to_owned))
+        .collect()
 }
 
 /// What is known about the body when the prelude has to be sent.
@@ -255,11 +252,15 @@ impl GuardedBody {
 }
 
 fn cut_off_trailers() -> HeaderMap {
-    // Without the cause, which only the log contains.
-    let body = json!({ "errorType": STREAM_CUT_OFF, "errorMessage": "the response was cut off" });
+    let diagnostic = Diagnostic {
+        error_type: STREAM_CUT_OFF.to_owned(),
+        // Without the cause, which only the log contains.
+        error_message: "the response was cut off".to_owned(),
+    };
+    let body = serde_json::to_vec(&diagnostic).unwrap_or_default();
     let mut trailers = HeaderMap::new();
     trailers.insert(ERROR_TYPE_TRAILER, HeaderValue::from_static(STREAM_CUT_OFF));
-    if let Ok(body) = HeaderValue::try_from(STANDARD.encode(body.to_string())) {
+    if let Ok(body) = HeaderValue::try_from(STANDARD.encode(body)) {
         trailers.insert(ERROR_BODY_TRAILER, body);
     }
     trailers
@@ -278,7 +279,7 @@ fn log_cut_off(request_id: &str, detail: &str) {
 mod tests {
     use futures_util::StreamExt as _;
     use http::header::{CONTENT_DISPOSITION, VARY};
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
 

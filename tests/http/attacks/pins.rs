@@ -8,16 +8,10 @@ use crate::support::world::{Options, Page, Response, World};
 
 /// A try on this page from this address, in a browser that has this cookie besides the page's own.
 async fn try_pin(w: &World, page: &Page, address: &str, pin: &str, browser: &str) -> Response {
-    w.post("/authorize")
-        .header("cookie", &format!("{}; {browser}", page.cookie))
-        .header("x-real-ip", address)
-        .form(&[
-            ("page", page.id.as_str()),
-            ("pin", pin),
-            ("decision", "authorize"),
-        ])
-        .send()
-        .await
+    let form = [("page", &*page.id), ("pin", pin), ("decision", "authorize")];
+    let request = w.post("/authorize").header("x-real-ip", address);
+    let cookies = format!("{}; {browser}", page.cookie);
+    w.send_as_browser(&cookies, request.form(&form)).await
 }
 
 /// The cookie that makes this a known browser.
@@ -124,13 +118,7 @@ async fn a_pin_is_compared_in_full() {
     .iter()
     .enumerate()
     {
-        let response = w
-            .post("/authorize")
-            .header("cookie", &page.cookie)
-            .header("x-real-ip", &format!("198.51.100.{n}"))
-            .form(&[("page", &page.id), ("pin", wrong)])
-            .send()
-            .await;
+        let response = try_pin(&w, &page, &format!("198.51.100.{n}"), wrong, "").await;
         assert_eq!(response.status, 403, "{n}");
     }
 }
