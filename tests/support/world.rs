@@ -126,7 +126,7 @@ impl World {
             .database
             .unwrap_or_else(|| Database::memory().unwrap());
         let wire = engine::http_client(database.clone());
-        let mut dynamodb = aws::local_dynamodb(wire.clone(), "http://127.0.0.1");
+        let mut dynamodb = aws::embedded_dynamodb(wire.clone());
         table::create(&dynamodb, &config.table_name).await.unwrap();
         if let Some(faulty) = options.wire {
             // Do not wait between two attempts of the SDK.
@@ -220,10 +220,7 @@ impl World {
 
     /// The table, without the program in between.
     pub fn dynamodb(&self) -> Client {
-        aws::local_dynamodb(
-            engine::http_client(self.database.clone()),
-            "http://127.0.0.1",
-        )
+        aws::embedded_dynamodb(engine::http_client(self.database.clone()))
     }
 
     /// From now on, this must not be in any log line.
