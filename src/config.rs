@@ -288,15 +288,7 @@ impl Config {
                     &[("human", LogFormat::Human), ("json", LogFormat::Json)],
                 ),
             },
-            trusted_proxy_header: reader.parsed(
-                "TRUSTED_PROXY_HEADER",
-                |text| {
-                    text.parse()
-                        .map(Some)
-                        .map_err(|_| "must be the name of a header".to_owned())
-                },
-                None,
-            ),
+            trusted_proxy_header: reader.parsed("TRUSTED_PROXY_HEADER", header_name, None),
             table_name: reader
                 .text("TABLE_NAME")
                 .unwrap_or_else(|| "lambda-oauth-mcp-proxy".to_owned()),
@@ -433,6 +425,12 @@ fn base_urls(text: &str) -> Result<Vec<BaseUrl>, String> {
     list(text)
         .map(|text| BaseUrl::parse(text).map_err(|what| format!("{what} ({text})")))
         .collect()
+}
+
+fn header_name(text: &str) -> Result<Option<HeaderName>, String> {
+    text.parse()
+        .map(Some)
+        .map_err(|_| "must be the name of a header".to_owned())
 }
 
 fn auth_header(text: &str) -> Result<HeaderName, String> {

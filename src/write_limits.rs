@@ -1,4 +1,4 @@
-//! Token buckets per address and per known browser, in memory: they limit how many writes and fetches anybody can cause.
+//! Token buckets per address, and one of all known browsers, in memory: they limit how many writes and fetches anybody can cause.
 //!
 //! Each instance counts for itself, so this limits costs and nothing else; limits that must hold everywhere are in the
 //! store. Memory is limited too: when there are too many addresses, the fullest bucket is forgotten, because a new one
@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::{credential::Fingerprint, pin::address_key};
+use crate::pin::address_key;
 
 /// How many writes an address has at once, how fast it gets more, and how many addresses are remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Limit {
     pub burst: u64,
     /// Seconds after which one more may be taken.
     pub seconds_each: u64,
-    /// How many addresses and browsers are remembered.
+    /// How many addresses are remembered.
     pub addresses: usize,
 }
 
@@ -32,7 +32,7 @@ pub const PER_ADDRESS: Limit = Limit {
     addresses: 4096,
 };
 
-/// One bucket for each address (IPv6 by its /64) and each known browser. Cheap to clone: clones share the buckets.
+/// One bucket for each address (IPv6 by its /64) and one for all known browsers. Cheap to clone: clones share the buckets.
 #[derive(Clone)]
 pub struct WriteLimits {
     limit: Limit,
@@ -64,12 +64,13 @@ impl WriteLimits {
         self.take_from(address_key(address), now)
     }
 
-    /// The same for a browser in which the right PIN was entered, whatever its address.
+    /// The same for a browser in which the right PIN was entered, whatever its address. All of them share one bucket:
+    /// somebody who knew an earlier PIN may have made many browsers known.
     ///
     /// # Errors
-    /// When its bucket is empty: the seconds until it is not.
-    pub fn take_for_known_browser(&self, browser: &Fingerprint, now: u64) -> Result<(), u64> {
-        self.take_from(format!("browser#{}", browser.as_str()), now)
+    /// When it is empty: the seconds until it is not.
+    pub fn take_for_known_browser(&self, now: u64) -> Result<(), u64> {
+        self.take_from("known browsers".to_owned(), now)
     }
 
     fn take_from(&self, key: String, now: u64) -> Result<(), u64> {

@@ -7,6 +7,7 @@ mod explore {
     mod faults;
     #[path = "../../fuzz/invariants.rs"]
     mod fuzz_targets;
+    mod limits;
     mod model;
     mod properties;
     mod seeds;

@@ -12,6 +12,8 @@ use crate::oauth::{error::OAuthError, params::Params};
 
 /// Longest body outside the proxied path.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
+/// Longest form of the owner: 64 KiB of tool names, each byte of which may be three in the form.
+const MAX_LONG_FORM_BYTES: usize = 256 * 1024;
 /// What is still read and discarded of a body that is too long, so that the client can read our response
 /// instead of seeing its connection cut.
 const MAX_DRAINED_BYTES: usize = 4 * 1024 * 1024;
@@ -23,9 +25,13 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 /// # Errors
 /// 413, 408, or 400 when it is cut off.
 pub async fn read(body: Body) -> Result<Bytes, ApiError> {
+    read_up_to(MAX_BODY_BYTES, "the body is longer than 16 KB", body).await
+}
+
+async fn read_up_to(most: usize, too_long: &'static str, body: Body) -> Result<Bytes, ApiError> {
     let refuse =
         |status, what: &'static str| ApiError::new(status, OAuthError::invalid_request(what));
-    tokio::time::timeout(BODY_TIMEOUT, collect(body))
+    tokio::time::timeout(BODY_TIMEOUT, collect(most, body))
         .await
         .map_err(|_| {
             refuse(
@@ -34,15 +40,10 @@ pub async fn read(body: Body) -> Result<Bytes, ApiError> {
             )
         })?
         .map_err(|()| refuse(StatusCode::BAD_REQUEST, "the body was cut off"))?
-        .ok_or_else(|| {
-            refuse(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "the body is longer than 16 KB",
-            )
-        })
+        .ok_or_else(|| refuse(StatusCode::PAYLOAD_TOO_LARGE, too_long))
 }
 
-async fn collect(mut body: Body) -> Result<Option<Bytes>, ()> {
+async fn collect(most: usize, mut body: Body) -> Result<Option<Bytes>, ()> {
     let mut bytes = BytesMut::new();
     let mut seen = 0;
     while let Some(frame) = body.frame().await {
@@ -50,13 +51,13 @@ async fn collect(mut body: Body) -> Result<Option<Bytes>, ()> {
             continue;
         };
         seen += data.len();
-        if seen <= MAX_BODY_BYTES {
+        if seen <= most {
             bytes.extend_from_slice(&data);
         } else if seen > MAX_DRAINED_BYTES {
             break;
         }
     }
-    Ok((seen <= MAX_BODY_BYTES).then(|| bytes.freeze()))
+    Ok((seen <= most).then(|| bytes.freeze()))
 }
 
 /// The parameters of a page's form.
@@ -67,6 +68,19 @@ pub async fn form(headers: &HeaderMap, body: Body) -> Result<Params, ApiError> {
     let bytes = read(body).await?;
     match media_type(headers).as_deref() {
         Some("application/x-www-form-urlencoded") => Ok(Params::parse(&bytes)?),
+        _ => Err(not_a_form()),
+    }
+}
+
+/// The parameters of a form with a long list, from somebody who is signed in.
+///
+/// # Errors
+/// As [`form`].
+pub async fn long_form(headers: &HeaderMap, body: Body) -> Result<Params, ApiError> {
+    let too_long = "the body is longer than 256 KB";
+    let bytes = read_up_to(MAX_LONG_FORM_BYTES, too_long, body).await?;
+    match media_type(headers).as_deref() {
+        Some("application/x-www-form-urlencoded") => Ok(Params::parse_long(&bytes)?),
         _ => Err(not_a_form()),
     }
 }

@@ -12,7 +12,7 @@ use super::response::{self, RequestLogFields};
 use crate::{
     error::Unavailable,
     oauth::error::{ErrorCode, OAuthError},
-    page::ErrorPage,
+    page::{ErrorPage, PageLink},
 };
 
 /// Seconds after which something that is unavailable may be back.
@@ -117,6 +117,35 @@ pub fn method_not_allowed(allow: &'static str) -> Response {
     response
 }
 
+/// Links on the page of an error.
+#[derive(Clone, Copy, Debug)]
+enum Links {
+    None,
+    Connections,
+    /// With the landing page, which can be switched off.
+    All,
+}
+
+impl Links {
+    fn pages(self) -> &'static [PageLink] {
+        const PAGES: [PageLink; 2] = [
+            PageLink {
+                path: "/connections",
+                text: "Connected apps",
+            },
+            PageLink {
+                path: "/",
+                text: "How to connect an app",
+            },
+        ];
+        match self {
+            Self::None => &[],
+            Self::Connections => &PAGES[..1],
+            Self::All => &PAGES,
+        }
+    }
+}
+
 /// An error that can only be shown to the person.
 #[derive(Debug)]
 pub struct PageError {
@@ -126,6 +155,7 @@ pub struct PageError {
     what: &'static str,
     /// What the person can do.
     todo: &'static str,
+    links: Links,
     details: Option<String>,
     retry_after_seconds: Option<u64>,
     /// The request's id, which the log line has too.
@@ -145,6 +175,7 @@ impl PageError {
             title,
             what,
             todo,
+            links: Links::None,
             details: None,
             retry_after_seconds: None,
             reference: None,
@@ -156,6 +187,20 @@ impl PageError {
         let what = "The form arrived in a shape that this server cannot read.";
         Self::new(error.status, "That did not work", what, todo)
             .with_details(error.error.description)
+    }
+
+    /// A path at which there is nothing.
+    pub fn nothing_here(landing_page: bool) -> Self {
+        let what = "There is no page at this address.";
+        let todo = "Check the address for typing errors.";
+        Self {
+            links: if landing_page {
+                Links::All
+            } else {
+                Links::Connections
+            },
+            ..Self::new(StatusCode::NOT_FOUND, "Page not found", what, todo)
+        }
     }
 
     /// With a sentence for whoever knows OAuth.
@@ -202,6 +247,7 @@ impl IntoResponse for PageError {
             title: self.title,
             what: self.what,
             todo: self.todo,
+            links: self.links.pages(),
             details: self.details.as_deref(),
             reference: self.reference.as_deref().unwrap_or_default(),
         };

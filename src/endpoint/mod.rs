@@ -3,10 +3,10 @@
 //! Each file is one endpoint, or one thing that several of them share:
 //! * [`authorize`], [`token`], [`revoke`], [`register`], [`well_known`] – the authorization server
 //! * [`mcp`] – the protected resource
-//! * [`connections`], [`landing`] – pages for the owner
+//! * [`connections`], [`landing`], [`favicon`] – pages for the owner
 //! * [`route`] – which path is which endpoint
 //! * [`clients`], [`documents`], [`client_lookup`] – finding a client and letting it authenticate
-//! * [`pin`], [`browser`], [`body`] – what forms need
+//! * [`pin`], [`browser`], [`body`], [`flash`] – what forms and pages need
 //! * [`response`], [`error`], [`cors`], [`log`] – what responses need
 
 mod authorize;
@@ -18,6 +18,8 @@ mod connections;
 mod cors;
 mod documents;
 mod error;
+mod favicon;
+mod flash;
 mod landing;
 mod log;
 mod mcp;
@@ -38,7 +40,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use futures_util::FutureExt as _;
-use http::{Method, header::AUTHORIZATION};
+use http::{Method, StatusCode, header::AUTHORIZATION};
 use tracing::Instrument as _;
 
 use crate::{
@@ -51,7 +53,7 @@ use crate::{
 use error::{ApiError, PageError, method_not_allowed, not_found};
 use log::RequestLogEntry;
 use response::IsPage;
-use route::{Enabled, Route};
+use route::{ConnectionsPage, Enabled, Route};
 
 /// The router. The host must add a [`Caller`] to every request's extensions.
 pub fn router(app: App) -> Router {
@@ -94,6 +96,7 @@ async fn dispatch(app: &App, caller: &Caller, route: Route<'_>, request: Request
     let has_authorization = request.headers().contains_key(AUTHORIZATION);
     let with_basic_challenge = |error: ApiError| error.challenging_basic(has_authorization);
     let with_reference = |error: PageError| error.with_reference(&caller.request_id);
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
 
     match (route, &request.method().clone()) {
         (route, &Method::OPTIONS) if route.is_api() => {
@@ -110,10 +113,12 @@ async fn dispatch(app: &App, caller: &Caller, route: Route<'_>, request: Request
             .await
             .map_err(with_reference)
             .into_response(),
-        (Route::Authorize, &Method::HEAD) => authorize::head(app, caller, &query)
-            .await
-            .map_err(with_reference)
-            .into_response(),
+        (Route::Authorize, &Method::HEAD) => {
+            authorize::head(app, caller, &query, request.headers())
+                .await
+                .map_err(with_reference)
+                .into_response()
+        }
         (Route::Authorize, &Method::POST) => authorize::post(app, caller, request)
             .await
             .map_err(with_reference)
@@ -127,22 +132,31 @@ async fn dispatch(app: &App, caller: &Caller, route: Route<'_>, request: Request
             .map_err(with_basic_challenge)
             .into_response(),
 
-        (Route::Mcp(McpPath::Root), &(Method::GET | Method::HEAD))
-            if landing::is_wanted(app, request.headers()) =>
-        {
+        (Route::Mcp(McpPath::Root), _) if reads && landing::is_wanted(app, request.headers()) => {
             response::isolate_window(landing::get(app, caller))
         }
-        (Route::Mcp(path), _) => mcp::handle(app, caller, path, request).await,
+        (Route::Mcp(path), _) => {
+            let explained = reads && landing::is_wanted(app, request.headers());
+            let response = mcp::handle(app, caller, path, request).await;
+            if explained && response.status() == StatusCode::UNAUTHORIZED {
+                return landing::explain_address(caller, response);
+            }
+            response
+        }
 
-        (Route::Connections, &(Method::GET | Method::HEAD)) => {
-            let shown = connections::get(app, caller, request.headers()).await;
+        (Route::Connections(page), &(Method::GET | Method::HEAD)) => {
+            let shown = connections::get(app, caller, page, &query, request.headers()).await;
             response::isolate_window(shown.map_err(with_reference).into_response())
         }
-        (Route::Connections, &Method::POST) => {
+        (Route::Connections(ConnectionsPage::List), &Method::POST) => {
             let done = connections::post(app, caller, request).await;
             response::isolate_window(done.map_err(with_reference).into_response())
         }
+        (Route::Favicon, &(Method::GET | Method::HEAD)) => favicon::get(),
 
+        (Route::Unknown, _) if reads && browser::wants_page(request.headers()) => {
+            with_reference(PageError::nothing_here(app.config.landing_page)).into_response()
+        }
         (route, _) => route
             .allowed_methods()
             .map_or_else(not_found, method_not_allowed),

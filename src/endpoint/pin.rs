@@ -3,13 +3,16 @@
 use axum::response::Response;
 use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 
-use super::browser;
+use super::{
+    browser,
+    flash::{Flash, PinRefusal},
+};
 use crate::{
     app::{App, Caller},
     credential::Fingerprint,
     error::Unavailable,
     page::Notice,
-    pin::{ALARM_WRONG_TRIES, KNOWN_BROWSER_SECONDS, Source},
+    pin::{ALARM_WRONG_TRIES, DAY_SECONDS, KNOWN_BROWSER_SECONDS, Source},
     store::{PinOutcome, PinTry},
 };
 
@@ -52,6 +55,31 @@ pub struct RefusedPin {
 }
 
 impl RefusedPin {
+    /// The reason, for the page after the redirect.
+    pub fn reason(&self, now: u64) -> PinRefusal {
+        match self.notice {
+            Notice::WrongPin { tries_left } => {
+                PinRefusal::Wrong(u8::try_from(tries_left).unwrap_or(u8::MAX))
+            }
+            Notice::Wait { seconds } => PinRefusal::WaitUntil(now + seconds),
+            Notice::ClosedForToday => PinRefusal::ClosedForToday,
+        }
+    }
+
+    /// The same on that page; `None` if the message is another one, or the time to wait is over.
+    pub fn of_flash(flash: &Flash, now: u64) -> Option<Self> {
+        let Flash::PinRefused { reason, .. } = flash else {
+            return None;
+        };
+        match *reason {
+            PinRefusal::Wrong(tries_left) => Some(wrong(tries_left.into())),
+            PinRefusal::WaitUntil(time) => Some(time.saturating_sub(now))
+                .filter(|seconds| *seconds > 0)
+                .map(|seconds| must_wait(seconds.min(DAY_SECONDS))),
+            PinRefusal::ClosedForToday => Some(closed_for_today()),
+        }
+    }
+
     /// Adds `Retry-After` to the page.
     pub fn set_retry_after(&self, page: &mut Response) {
         if let Some(wait) = self.wait {
@@ -90,38 +118,24 @@ pub async fn check(
         }),
         PinOutcome::Wrong { left, wait, .. } => PinCheck::Refused(match wait {
             Some(wait) => must_wait(wait),
-            None => RefusedPin {
-                status: StatusCode::FORBIDDEN,
-                notice: Notice::WrongPin {
-                    tries_left: u32::try_from(left).unwrap_or(u32::MAX),
-                },
-                wait: None,
-            },
+            None => wrong(u32::try_from(left).unwrap_or(u32::MAX)),
         }),
         PinOutcome::Blocked { wait } => PinCheck::Refused(must_wait(wait)),
-        PinOutcome::ClosedForToday => PinCheck::Refused(RefusedPin {
-            status: StatusCode::TOO_MANY_REQUESTS,
-            notice: Notice::ClosedForToday,
-            wait: Some(CLOSED_RETRY_SECONDS),
-        }),
+        PinOutcome::ClosedForToday => PinCheck::Refused(closed_for_today()),
     })
 }
 
-/// The fingerprint of the browser's cookie, if the right PIN was entered in it during the last 90 days.
-pub async fn known_browser(
+/// Whether the right PIN was entered in this browser during the last 90 days.
+pub async fn is_known_browser(
     app: &App,
     caller: &Caller,
     headers: &HeaderMap,
-) -> Result<Option<Fingerprint>, Unavailable> {
+) -> Result<bool, Unavailable> {
     let Some(cookie) = browser::cookie(caller, headers, KNOWN_BROWSER_COOKIE) else {
-        return Ok(None);
+        return Ok(false);
     };
     let browser = Fingerprint::of(&cookie);
-    let known = app
-        .store
-        .is_known_browser(&browser, app.clock.now())
-        .await?;
-    Ok(known.then_some(browser))
+    app.store.is_known_browser(&browser, app.clock.now()).await
 }
 
 /// A fresh value, whatever the browser sent: one planted beforehand must not become a known one.
@@ -137,6 +151,22 @@ async fn new_known_browser(app: &App, now: u64) -> Option<String> {
             tracing::warn!(event = "unavailable", detail = %error, "the browser was not remembered");
             None
         }
+    }
+}
+
+fn wrong(tries_left: u32) -> RefusedPin {
+    RefusedPin {
+        status: StatusCode::FORBIDDEN,
+        notice: Notice::WrongPin { tries_left },
+        wait: None,
+    }
+}
+
+fn closed_for_today() -> RefusedPin {
+    RefusedPin {
+        status: StatusCode::TOO_MANY_REQUESTS,
+        notice: Notice::ClosedForToday,
+        wait: Some(CLOSED_RETRY_SECONDS),
     }
 }
 

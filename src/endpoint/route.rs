@@ -19,14 +19,31 @@ pub enum Route<'a> {
     Revoke,
     /// `/authorize`
     Authorize,
-    /// `/connections`
-    Connections,
+    /// `/connections` and below.
+    Connections(ConnectionsPage),
+    /// `/favicon.svg`, and `/favicon.ico`, which browsers and clients ask for without being told.
+    Favicon,
     /// Below `/.well-known/`, at the root or below the MCP endpoint; `None` when there is no document of that name.
     WellKnown(Option<Document<'a>>),
     /// The MCP endpoint; its root is also the landing page.
     Mcp(McpPath<'a>),
     /// No endpoint has this path.
     Unknown,
+}
+
+/// A page for the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionsPage {
+    /// `/connections`: all connections. Every form is sent to this one.
+    List,
+    /// `/connections/end`: the question before connections are ended.
+    End,
+    /// `/connections/edit`: one connection, its name, limit and activity.
+    Edit,
+    /// `/connections/tools`: the tools that a connection may use.
+    Tools,
+    /// `/connections/token`: the form that creates a token.
+    NewToken,
 }
 
 /// A discovery document.
@@ -84,7 +101,12 @@ impl<'a> Route<'a> {
             "token" => Self::Token,
             "revoke" => Self::Revoke,
             "authorize" => Self::Authorize,
-            "connections" => Self::Connections,
+            "connections" => Self::Connections(ConnectionsPage::List),
+            "connections/end" => Self::Connections(ConnectionsPage::End),
+            "connections/edit" => Self::Connections(ConnectionsPage::Edit),
+            "connections/tools" => Self::Connections(ConnectionsPage::Tools),
+            "connections/token" => Self::Connections(ConnectionsPage::NewToken),
+            "favicon.svg" | "favicon.ico" => Self::Favicon,
             _ => Self::Unknown,
         }
     }
@@ -104,7 +126,8 @@ impl<'a> Route<'a> {
             Self::Token => "/token",
             Self::Revoke => "/revoke",
             Self::Authorize => "/authorize",
-            Self::Connections => "/connections",
+            Self::Connections(_) => "/connections",
+            Self::Favicon => "/favicon",
             Self::WellKnown(_) => "/.well-known",
             Self::Mcp(McpPath::Root) => "/",
             Self::Mcp(_) => "/mcp",
@@ -117,7 +140,8 @@ impl<'a> Route<'a> {
     pub fn allowed_methods(self) -> Option<&'static str> {
         match self {
             Self::Register | Self::Token | Self::Revoke => Some("POST, OPTIONS"),
-            Self::Authorize | Self::Connections => Some("GET, HEAD, POST"),
+            Self::Authorize | Self::Connections(ConnectionsPage::List) => Some("GET, HEAD, POST"),
+            Self::Connections(_) | Self::Favicon => Some("GET, HEAD"),
             Self::WellKnown(Some(_)) => Some("GET, HEAD, OPTIONS"),
             Self::WellKnown(None) | Self::Mcp(_) | Self::Unknown => None,
         }
@@ -185,7 +209,9 @@ mod tests {
             ("token", Route::Token),
             ("revoke", Route::Revoke),
             ("authorize", Route::Authorize),
-            ("connections", Route::Connections),
+            ("connections", Route::Connections(ConnectionsPage::List)),
+            ("connections/end", Route::Connections(ConnectionsPage::End)),
+            ("favicon.ico", Route::Favicon),
         ] {
             for slashes in ["/", "//", "////"] {
                 assert_eq!(Route::from_path(&format!("{slashes}{name}"), ALL), route);

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Takes one from the limit of the address. Others may share the address (an office, a mobile network) and use its limit up;
-/// then one is taken from the limit of the browser, if the right PIN was entered in it before.
+/// then one is taken from that of known browsers, if the right PIN was entered in this one before.
 ///
 /// # Errors
 /// [`Limited::Wait`] when both are used up.
@@ -18,13 +18,12 @@ pub async fn take(app: &App, caller: &Caller, headers: &HeaderMap) -> Result<(),
     let Err(wait) = app.write_limits.take(caller.address, now) else {
         return Ok(());
     };
-    match pin::known_browser(app, caller, headers).await? {
-        Some(browser) => app
-            .write_limits
-            .take_for_known_browser(&browser, now)
-            .map_err(Limited::Wait),
-        None => Err(Limited::Wait(wait)),
+    if !pin::is_known_browser(app, caller, headers).await? {
+        return Err(Limited::Wait(wait));
     }
+    app.write_limits
+        .take_for_known_browser(now)
+        .map_err(Limited::Wait)
 }
 
 /// Why nothing could be taken.

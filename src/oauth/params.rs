@@ -10,6 +10,8 @@ use super::{error::OAuthError, json::Entries, uri::has_valid_escapes};
 
 /// Most parameters in one request. No client sends that many, and each costs an allocation.
 const MAX_PARAMETERS: usize = 64;
+/// Most parameters in a form of the owner, which may contain a long list.
+const MAX_LONG_FORM_PARAMETERS: usize = 2048;
 
 /// The parameters of one request, in the order in which they were sent.
 ///
@@ -24,9 +26,21 @@ impl Params {
     /// `invalid_request` for invalid percent-encoding, text that is not UTF-8, control characters, or more
     /// than 64 parameters.
     pub fn parse(text: &[u8]) -> Result<Self, OAuthError> {
+        Self::parse_up_to(MAX_PARAMETERS, text)
+    }
+
+    /// The same for a form with a long list: up to 2048 parameters.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_long(text: &[u8]) -> Result<Self, OAuthError> {
+        Self::parse_up_to(MAX_LONG_FORM_PARAMETERS, text)
+    }
+
+    fn parse_up_to(most: usize, text: &[u8]) -> Result<Self, OAuthError> {
         let mut params = Vec::new();
         for pair in text.split(|b| *b == b'&').filter(|pair| !pair.is_empty()) {
-            if params.len() == MAX_PARAMETERS {
+            if params.len() == most {
                 return Err(OAuthError::invalid_request("too many parameters"));
             }
             let (name, value) = match pair.iter().position(|b| *b == b'=') {
@@ -106,8 +120,16 @@ impl Params {
     /// # Errors
     /// `invalid_request` when any but `resource` occurs twice.
     pub fn no_duplicates(&self) -> Result<(), OAuthError> {
+        self.no_duplicates_except("resource")
+    }
+
+    /// The same for a form in which one field is a list.
+    ///
+    /// # Errors
+    /// `invalid_request` when any but `list` occurs twice.
+    pub fn no_duplicates_except(&self, list: &str) -> Result<(), OAuthError> {
         let repeated = self.0.iter().enumerate().any(|(at, (name, _))| {
-            name != "resource" && self.0[..at].iter().any(|(earlier, _)| earlier == name)
+            name != list && self.0[..at].iter().any(|(earlier, _)| earlier == name)
         });
         if repeated {
             return Err(OAuthError::invalid_request(

@@ -188,6 +188,61 @@ pub(super) fn mcp_json(name: &str, url: &str) -> String {
     format!("{file:#}")
 }
 
+/// The environment variable for the token: `GITHUB_MCP_TOKEN`.
+pub(super) fn token_variable(name: &str) -> String {
+    let name = slug(name).replace('-', "_").to_ascii_uppercase();
+    // A variable's name must not begin with a digit.
+    let name = name.trim_start_matches(|c: char| c.is_ascii_digit());
+    format!("{name}_MCP_TOKEN")
+}
+
+/// The first message of a client, with the token from its variable.
+pub(super) fn curl_command(variable: &str, url: &str) -> String {
+    let initialize = json!({
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": { "name": "curl", "version": "1" },
+        },
+    });
+    format!(
+        "curl {} \\\n  -H \"Authorization: Bearer ${variable}\" \\\n  -H 'Content-Type: application/json' \\\n  \
+         -H 'Accept: application/json, text/event-stream' \\\n  -d '{initialize}'",
+        shell_word(url)
+    )
+}
+
+/// The file `.mcp.json` of a project, for clients that replace `${VARIABLE}`.
+pub(super) fn mcp_json_with_token(name: &str, variable: &str, url: &str) -> String {
+    let headers = json!({ "Authorization": format!("Bearer ${{{variable}}}") });
+    let server = json!({ "type": "http", "url": url, "headers": headers });
+    let file = json!({ "mcpServers": { slug(name): server } });
+    format!("{file:#}")
+}
+
+/// The section of Codex's `config.toml`.
+pub(super) fn codex_toml(name: &str, variable: &str, url: &str) -> String {
+    // A JSON string is a TOML basic string too: the URL has no control characters.
+    format!(
+        "[mcp_servers.{}]\nurl = {}\nbearer_token_env_var = \"{variable}\"",
+        slug(name),
+        json!(url)
+    )
+}
+
+/// VS Code's `mcp.json`, which asks for the token and stores it in the system's keychain.
+pub(super) fn vs_code_json(name: &str, url: &str) -> String {
+    let input =
+        json!({ "type": "promptString", "id": "token", "description": "Token", "password": true });
+    let headers = json!({ "Authorization": "Bearer ${input:token}" });
+    let server = json!({ "type": "http", "url": url, "headers": headers });
+    let file = json!({ "inputs": [input], "servers": { slug(name): server } });
+    format!("{file:#}")
+}
+
 /// The name as one word that needs no quoting in a shell, in JSON or in a URL.
 fn slug(name: &str) -> String {
     let slug: String = name
@@ -218,7 +273,7 @@ fn shell_word(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Client, claude_code_command, cursor_link, mcp_json, slug, vs_code_link};
+    use super::*;
 
     const URL: &str = "https://connector.example/mcp";
 
@@ -260,6 +315,32 @@ mod tests {
     }
   }
 }"#
+        );
+    }
+
+    #[test]
+    fn a_token_is_read_from_its_variable_and_never_written_into_a_snippet() {
+        let variable = token_variable("git-hub");
+        assert_eq!(variable, "GIT_HUB_MCP_TOKEN");
+        assert_eq!(token_variable("9"), "_MCP_TOKEN");
+        assert_eq!(
+            curl_command(&variable, URL),
+            "curl https://connector.example/mcp \\\n  -H \"Authorization: Bearer $GIT_HUB_MCP_TOKEN\" \\\n  \
+             -H 'Content-Type: application/json' \\\n  -H 'Accept: application/json, text/event-stream' \\\n  \
+             -d '{\"id\":1,\"jsonrpc\":\"2.0\",\"method\":\"initialize\",\"params\":{\"capabilities\":{},\
+             \"clientInfo\":{\"name\":\"curl\",\"version\":\"1\"},\"protocolVersion\":\"2025-11-25\"}}'"
+        );
+        assert!(
+            mcp_json_with_token("git-hub", &variable, URL)
+                .contains(r#""Authorization": "Bearer ${GIT_HUB_MCP_TOKEN}""#)
+        );
+        assert_eq!(
+            codex_toml("git-hub", &variable, URL),
+            "[mcp_servers.git-hub]\nurl = \"https://connector.example/mcp\"\n\
+             bearer_token_env_var = \"GIT_HUB_MCP_TOKEN\""
+        );
+        assert!(
+            vs_code_json("git-hub", URL).contains(r#""Authorization": "Bearer ${input:token}""#)
         );
     }
 

@@ -1,35 +1,8 @@
-//! The list of connections, with forms that end them.
+//! The list of connections, the sign-in before it, and the question before some of them are ended.
 
 use askama::Template;
 
-use super::{Notice, Page, Timestamp, text};
-
-/// One connection, as the list shows it.
-#[derive(Clone, Debug)]
-pub struct ConnectionRow<'a> {
-    /// The value of the field `connection` in the form that ends it.
-    pub id: &'a str,
-    /// The name that the client gave itself.
-    pub client_name: Option<&'a str>,
-    /// The verified host of the client-id metadata document. Without it the name is marked as not verified.
-    pub verified_host: Option<&'a str>,
-    /// Where the code was sent: a host, or a private-use scheme with its colon.
-    pub redirect_host: &'a str,
-    /// When the owner consented.
-    pub created: Timestamp,
-    /// When it was last used, to the hour.
-    pub last_used: Timestamp,
-    /// The IP address from which the owner consented.
-    pub address: &'a str,
-    /// When it expires unless it is used.
-    pub expires: Timestamp,
-}
-
-impl ConnectionRow<'_> {
-    fn name(&self) -> String {
-        text::client_name(self.client_name)
-    }
-}
+use super::{ConnectionRow, Notice, Page, Timestamp};
 
 /// Wrong PIN tries from one address.
 #[derive(Clone, Debug)]
@@ -42,12 +15,14 @@ pub struct WrongTries<'a> {
     pub count: u32,
 }
 
-/// The list. `POST /connections` with `csrf` and `action` = `end` (and `connection`), `end-all`, `sign-out`.
+/// The list. Its form is `GET /connections/end` with `connection` for each selected one.
 ///
 /// No `Debug`: it contains a secret.
 #[derive(Template)]
 #[template(path = "connections.html")]
 pub struct Connections<'a> {
+    /// The name of the server to which the connections give access.
+    pub upstream_name: &'a str,
     /// The connections, in the order in which they are shown.
     pub rows: &'a [ConnectionRow<'a>],
     /// Hidden field `csrf` of every form.
@@ -56,6 +31,10 @@ pub struct Connections<'a> {
     pub wrong_tries: &'a [WrongTries<'a>],
     /// What has just been done: `The connection was ended.`
     pub notice: Option<&'a str>,
+    /// Whether tokens can be created by hand.
+    pub manual_tokens: bool,
+    /// Whether there is a landing page to link to.
+    pub landing_page: bool,
 }
 
 impl Connections<'_> {
@@ -66,14 +45,49 @@ impl Connections<'_> {
     }
 }
 
+/// The question before connections are ended. `POST /connections` with `csrf` and `action` = `end` (and `connection` for
+/// each), or `end-all`.
+///
+/// No `Debug`: it contains a secret.
+#[derive(Template)]
+#[template(path = "end_connections.html")]
+pub struct EndConnections<'a> {
+    /// What would be ended; not empty.
+    pub rows: &'a [ConnectionRow<'a>],
+    /// Whether these are all connections, with those that are just being made.
+    pub all: bool,
+    /// Hidden field `csrf`.
+    pub csrf: &'a str,
+}
+
+impl EndConnections<'_> {
+    /// The page as HTML.
+    #[must_use]
+    pub fn render(&self) -> Page {
+        super::page(self)
+    }
+
+    fn question(&self) -> String {
+        match self.rows.len() {
+            1 => "End this connection?".to_owned(),
+            count if self.all => format!("End all {count} connections?"),
+            count => format!("End {count} connections?"),
+        }
+    }
+}
+
 /// The PIN form in front of the list. `POST /connections` with `action` = `sign-in` and `pin`.
 #[derive(Debug, Template)]
 #[template(path = "sign_in.html")]
 pub struct SignIn<'a> {
+    /// The name of the server to which the connections give access.
+    pub upstream_name: &'a str,
     /// Why the last PIN was not accepted.
     pub notice: Option<Notice>,
     /// Another message: `You are signed out.`
     pub message: Option<&'a str>,
+    /// Whether there is a landing page to link to.
+    pub landing_page: bool,
 }
 
 impl SignIn<'_> {

@@ -6,8 +6,8 @@ use super::{Notice, Page, display, text};
 
 /// Everything that a person must know to decide, and the form for the decision.
 ///
-/// `POST /authorize` with `page`, `pin`, `decision` = `authorize` or `deny`; `username` is only for
-/// password managers.
+/// `POST /authorize` with `page`, `limit` = `everything` or `read_only`, `name`, `pin`, `decision` = `authorize` or `deny`;
+/// `username` is only for password managers.
 #[derive(Debug, Template)]
 #[template(path = "consent.html")]
 pub struct Consent<'a> {
@@ -17,18 +17,26 @@ pub struct Consent<'a> {
     pub client_name: Option<&'a str>,
     /// The verified host of the client-id metadata document. Without it the name is marked as not verified.
     pub verified_host: Option<&'a str>,
+    /// Whether the redirect URI belongs to an app that many people use, and so may be shown without a warning.
+    pub known_redirect: bool,
     /// Where the response goes: a host, or a private-use scheme with its colon (`cursor:`).
     pub redirect_host: &'a str,
     /// The full redirect URI, shown on request.
     pub redirect_uri: &'a str,
     /// Whether every redirect URI is on this computer, where any program could receive the response.
     pub loopback_only: bool,
-    /// The server to which the client gets access.
+    /// The name of the server to which the client gets access.
+    pub upstream_name: &'a str,
+    /// The host of that server.
     pub upstream_host: &'a str,
     /// Restrictions by pinned headers, in words for people: `read-only (X-MCP-Readonly: true)`.
     pub restrictions: &'a [String],
     /// How long the connection lasts: `30 days after its last use`.
     pub lifetime: &'a str,
+    /// The name that the connection will get, unless the person changes it.
+    pub connection_name: &'a str,
+    /// Whether "Read only" is chosen.
+    pub read_only: bool,
     /// Why the last PIN was not accepted.
     pub notice: Option<Notice>,
 }

@@ -12,7 +12,9 @@ pub struct Landing<'a> {
     pub connector_url: &'a str,
     /// The name of this server in clients: letters, digits, `-` and `_`; other characters become `-`.
     pub connector_name: &'a str,
-    /// The server to which it gives access.
+    /// The name of the server to which it gives access.
+    pub upstream_name: &'a str,
+    /// The host of that server.
     pub upstream_host: &'a str,
     /// Whether only this computer can reach it, so that clients on other machines cannot.
     pub only_this_machine: bool,
@@ -22,7 +24,7 @@ impl Landing<'_> {
     /// The page as HTML.
     #[must_use]
     pub fn render(&self) -> Page {
-        super::page_with_copy_button(self)
+        super::page(self)
     }
 
     fn url(&self) -> String {

@@ -53,6 +53,14 @@ impl Notice {
         }
     }
 
+    /// For the countdown, if there is something to wait for on this page.
+    pub(super) fn wait_seconds(self) -> Option<u64> {
+        match self {
+            Self::Wait { seconds } => Some(seconds),
+            Self::WrongPin { .. } | Self::ClosedForToday => None,
+        }
+    }
+
     /// Whether the PIN field is marked as invalid.
     pub(super) fn is_wrong_pin(self) -> bool {
         matches!(self, Self::WrongPin { .. })

@@ -11,6 +11,15 @@ const MAX_COMBINING_MARKS: usize = 2;
 /// Longest client name that a page shows. The longest real names have about 30 characters.
 pub(super) const MAX_CLIENT_NAME_CHARACTERS: usize = 60;
 
+/// Longest name of a connection; a longer one cannot be stored.
+const MAX_CONNECTION_NAME_CHARACTERS: usize = 100;
+
+/// Longest name and title of a tool that a page shows.
+pub(super) const MAX_TOOL_NAME_CHARACTERS: usize = 100;
+
+/// Longest description of a tool that a page shows. They are written for models, and may be pages long.
+pub(super) const MAX_TOOL_DESCRIPTION_CHARACTERS: usize = 240;
+
 /// The longest name in DNS (RFC 1035 §2.3.4).
 const MAX_HOST_CHARACTERS: usize = 253;
 
@@ -63,6 +72,15 @@ pub fn client_name(name: Option<&str>) -> String {
     let shown = display(name.unwrap_or_default(), MAX_CLIENT_NAME_CHARACTERS);
     if shown.is_empty() {
         return "Unnamed client".to_owned();
+    }
+    shown
+}
+
+/// The name under which a page shows a connection.
+pub(super) fn connection_name(name: &str) -> String {
+    let shown = display(name, MAX_CONNECTION_NAME_CHARACTERS);
+    if shown.is_empty() {
+        return "Unnamed connection".to_owned();
     }
     shown
 }

@@ -99,11 +99,12 @@ impl Store {
         now: u64,
     ) -> Result<ActivityCounts, Unavailable> {
         let ago = |days: u64| now.saturating_sub(days * DAY_SECONDS);
-        let (day, earlier_in_week, earlier_in_month) = try_join3(
+        // Boxed: three futures of the SDK are large.
+        let (day, earlier_in_week, earlier_in_month) = Box::pin(try_join3(
             self.count_activity(id, ago(1), now, now),
             self.count_activity(id, ago(7), ago(1).saturating_sub(1), now),
             self.count_activity(id, ago(30), ago(7).saturating_sub(1), now),
-        )
+        ))
         .await?;
         let week = day.plus(earlier_in_week);
         Ok(ActivityCounts {

@@ -75,8 +75,11 @@ pub fn for_upstream(
         .collect();
     let mut headers = HeaderMap::new();
     for (name, value) in client {
-        let may_widen_tools =
-            tools_are_pinned && name.as_str().starts_with("x-mcp-") && !forward.contains(name);
+        let only_takes_away = name == "x-mcp-readonly" && value == "true";
+        let may_widen_tools = tools_are_pinned
+            && name.as_str().starts_with("x-mcp-")
+            && !only_takes_away
+            && !forward.contains(name);
         if is_request_header(name, forward)
             && !may_widen_tools
             && !ours.contains(&normalized_header_name(name))

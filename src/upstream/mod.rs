@@ -5,12 +5,15 @@ mod body;
 pub mod disclosure;
 pub mod endpoint_event;
 pub mod endpoint_target;
+pub mod event_filter;
 mod event_scanner;
 #[cfg(test)]
 mod event_stream_samples;
 pub mod headers;
 pub mod keep_alive;
+mod session;
 pub mod target;
+pub mod tool_list;
 
 use std::{error::Error as _, time::Duration};
 
@@ -60,6 +63,7 @@ pub struct Upstream {
     http: HttpClient,
     config: UpstreamConfig,
     body_budget: BodyBudget,
+    reading_tools: tool_list::ReadingTools,
 }
 
 impl Upstream {
@@ -70,7 +74,14 @@ impl Upstream {
             http,
             config,
             body_budget: BodyBudget::default(),
+            reading_tools: tool_list::ReadingTools::default(),
         }
+    }
+
+    /// The same upstream over connections of its own.
+    #[must_use]
+    pub fn with_own_connections(&self) -> Self {
+        Self::new(self.http.with_own_pool(), self.config.clone())
     }
 
     /// Its configuration.

@@ -1,5 +1,6 @@
 // What people do with the pages, in a real browser, with the demo: deny, submit twice, go back, open two tabs, come too late,
-// switch cookies off, guess PINs, end connections, copy the address.
+// switch cookies off, guess PINs, reload, copy the address; name connections, limit them, choose their tools, create a token,
+// end several connections and all of them.
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { check, equal, run } from './lib/check.mjs';
@@ -54,6 +55,98 @@ class Visit {
     if (decision === 'authorize') await this.pin(page).fill(this.secret);
     await page.click(`button[value=${decision}]`);
   }
+}
+
+/** The first connection gets a name. */
+async function named({ page }) {
+  await page.locator('.rows h2 a').first().click();
+  await page.getByLabel('Name', { exact: true }).fill('Laptop <b>');
+  await page.click('text=Save name');
+  await page.waitForSelector('[role=status]:has-text("The name was changed.")');
+  equal('the connection has its new name', await page.textContent('h1'), 'Laptop <b>');
+  await page.reload();
+  check('reloading does not say it again', await page.locator('[role=status]').count() === 0);
+}
+
+/** It may only read, and then use only two tools. */
+async function limited({ page }) {
+  await page.getByRole('radio', { name: /Read only/ }).check();
+  await page.click('button[value=limit]');
+  await page.waitForSelector('[role=status]:has-text("Saved.")');
+  check('the limit is kept', await page.getByRole('radio', { name: /Read only/ }).isChecked());
+  await page.click('text=Choose tools');
+  const boxes = page.getByRole('checkbox');
+  const all = await boxes.count();
+  check('the tools of the server are listed', all >= 3, `${all} tools`);
+  const checked = () => boxes.evaluateAll((found) => found.filter((box) => box.checked).length);
+  check('those that only read are chosen', await checked() > 0 && await checked() < all, `${await checked()} of ${all}`);
+  await page.getByRole('button', { name: 'All', exact: true }).click();
+  equal('all', await checked(), all);
+  await page.getByRole('button', { name: 'None', exact: true }).click();
+  equal('none', await checked(), 0);
+  const first = await page.locator('.tools code').first().textContent();
+  await page.getByLabel('Find a tool').fill(first);
+  check('the search hides the others', await page.locator('.tools li:visible').count() < all);
+  await page.locator('.tools li:visible input').first().check();
+  await page.getByLabel('Find a tool').fill('');
+  await page.click('button[value=tools]');
+  await page.waitForSelector('[role=status]:has-text("Saved.")');
+  check('one tool is chosen', await page.getByRole('radio', { name: 'One chosen tool' }).isChecked());
+  await page.click('text=Connections');
+}
+
+/** A token is created, used, and not created twice. */
+async function tokens({ page, base }, context) {
+  await page.click('text=Create a token');
+  await page.getByLabel('Name', { exact: true }).fill('Backup script');
+  await page.getByLabel('Valid for').selectOption('7');
+  await page.getByRole('radio', { name: /Read only/ }).check();
+  await page.click('button[value=create-token]');
+  await page.waitForSelector('#token');
+  await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: base });
+  await page.getByRole('button', { name: 'Copy the token' }).click();
+  await page.waitForSelector('text=Copied.');
+  const token = await page.evaluate(() => navigator.clipboard.readText());
+  const call = () => fetch(`${base}/mcp`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream',
+    },
+    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'initialize', params: {
+      protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'e2e', version: '1' } } }),
+  });
+  equal('the token works', (await call()).status, 200);
+  check('it is not in the address', !page.url().includes(token));
+  await page.reload();
+  await page.waitForSelector('[role=status]:has-text("has created its token already")');
+  check('reloading creates no second token', (await page.locator('.rows h2:has-text("Backup script")').count()) === 1);
+  check('and does not show it again', !(await page.content()).includes(token));
+}
+
+/** Two connections, then all. */
+async function ended(visit, rows) {
+  const { page } = visit;
+  const boxes = page.getByRole('checkbox');
+  await page.click('text=End selected');
+  await page.waitForSelector('text=Select the connections to end first.');
+  await boxes.nth(0).check();
+  await boxes.nth(1).check();
+  await page.click('text=End selected');
+  check('ending asks first', /End 2 connections\?/.test(await visit.text()));
+  await page.click('text=Keep');
+  equal('nothing was ended', await page.locator('.rows > li').count(), rows + 1);
+  await boxes.nth(0).check();
+  await boxes.nth(1).check();
+  await page.click('text=End selected');
+  await page.click('button[value=end]');
+  await page.waitForSelector('[role=status]:has-text("2 connections were ended.")');
+  equal('two fewer after ending two', await page.locator('.rows > li').count(), rows - 1);
+  await page.click('text=End all');
+  await page.click('main button.end');
+  await page.waitForSelector('text=Nothing is connected');
+  await page.click('button[value=sign-out]');
+  await page.waitForSelector('text=You are signed out.');
+  check('signing out asks for the PIN again', await visit.pin().isVisible());
 }
 
 await run('people', async (defer) => {
@@ -145,22 +238,27 @@ await run('people', async (defer) => {
   const rows = await page.locator('.rows > li').count();
   check('the owner sees who is connected', rows >= 3, `${rows} rows`);
   check('script in a name stays text here too', (await page.title()) !== 'owned');
-  await page.locator('.rows button.end').first().click();
-  await page.waitForSelector('[role=status]');
-  equal('one fewer after ending one', await page.locator('.rows > li').count(), rows - 1);
-  await page.click('text=End all connections');
-  await page.click('button[value=end-all]');
-  await page.waitForSelector('text=Nothing is connected');
-  await page.click('button[value=sign-out]');
-  await visit.pin().waitFor();
-  check('signing out asks for the PIN again', await visit.pin().isVisible());
+  await named(visit);
+  await limited(visit);
+  await tokens(visit, context);
+  await ended(visit, rows);
 
   // Landing page.
   await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: visit.base });
   await page.goto(visit.base);
-  await page.click('button:has-text("Copy")');
-  await page.waitForFunction(() => /copied/i.test(document.body.textContent));
+  await page.getByRole('button', { name: 'Copy the address' }).click();
+  await page.waitForSelector('text=Copied.');
   equal('the address is copied', await page.evaluate(() => navigator.clipboard.readText()), demo.url);
+
+  // Addresses that people try.
+  await page.goto(`${visit.base}/mcp`);
+  check('the connector URL in a browser explains itself', /This address is for apps/.test(await visit.text()));
+  await page.click('text=How to add it to each app');
+  equal('and leads to the landing page', new URL(page.url()).pathname, '/');
+  await page.goto(`${visit.base}/connections/`);
+  check('a wrong address leads to the right one', /Page not found/.test(await visit.text()));
+  await page.click('text=Connected apps');
+  equal('to the connections', new URL(page.url()).pathname, '/connections');
 
   // In a separate tab: the browser asks there whether to open the app, and does not react to anything else until then.
   const leaving = await context.newPage();
@@ -195,6 +293,8 @@ await run('people', async (defer) => {
     await page.keyboard.press('Enter');
     await page.waitForSelector(`[role=alert]:has-text("${left}")`);
   }
+  await page.reload();
+  check('reloading sends nothing again', await page.locator('[role=alert]').count() === 0);
   await visit.pin().fill('wrongPIN9');
   await page.keyboard.press('Enter');
   await page.waitForSelector('[role=alert]:has-text("second")');

@@ -43,9 +43,9 @@ const FLOWS: [(Flow, usize, u16, u16); 16] = [
     (Flow::Register, 0, 201, 201),
     (Flow::OpenPage, 0, 200, 200),
     (Flow::Authorize, 0, 303, 303),
-    (Flow::WrongPin, 0, 403, 403),
-    // The page has been used.
-    (Flow::Deny, 0, 303, 400),
+    (Flow::WrongPin, 0, 303, 303),
+    // The page has been used: back to it, to be told so.
+    (Flow::Deny, 0, 303, 303),
     // The client cannot be told from a thief who was faster: it needs a new consent.
     (Flow::Redeem, 0, 200, 400),
     (Flow::RedeemUnknown, 0, 400, 400),
@@ -56,7 +56,7 @@ const FLOWS: [(Flow, usize, u16, u16); 16] = [
     (Flow::Call, 1, 405, 405),
     (Flow::SignIn, 1, 303, 303),
     (Flow::List, 1, 200, 200),
-    (Flow::EndAll, 1, 200, 200),
+    (Flow::EndAll, 1, 303, 303),
     // The session has ended.
     (Flow::SignOut, 1, 303, 403),
 ];

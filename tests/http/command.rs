@@ -244,7 +244,11 @@ fn a_generated_pin_is_kept_with_the_state_and_the_page_is_opened() {
     )
     .unwrap();
     let path = format!("{}:/usr/bin:/bin", folder.0.display());
-    let settings = [("UPSTREAM_TOKEN", "t"), ("PATH", &*path)];
+    let settings = [
+        ("UPSTREAM_MCP", "http://127.0.0.1:9/mcp"),
+        ("UPSTREAM_TOKEN", "t"),
+        ("PATH", &*path),
+    ];
     let arguments = ["serve", "--listen", "localhost:0", "--state", &state];
     let pin = |greeting: &str| {
         let line = greeting.lines().find_map(|line| line.strip_prefix("PIN: "));
@@ -410,5 +414,8 @@ fn the_state_can_be_read_by_its_owner_only() {
     let modes: Vec<_> = modes.collect();
     std::fs::remove_dir_all(&home).unwrap();
     assert!(modes.len() > 1);
-    assert!(modes.iter().all(|mode| mode & 0o077 == 0), "{modes:?}");
+    assert!(
+        modes.iter().all(|mode| mode & 0o700 == mode & 0o777),
+        "{modes:?}"
+    );
 }

@@ -17,26 +17,30 @@ impl<'a> Owner<'a> {
             (response.status, response.header("location")),
             (303, "/connections")
         );
+        assert!(response.header("set-cookie").starts_with("session_"));
         let cookie = response.cookie().unwrap();
         w.keep_secret(cookie.split_once('=').unwrap().1);
         Self { w, cookie }
     }
 
-    async fn page(&self) -> Response {
-        self.w
-            .get("/connections")
-            .header("cookie", &self.cookie)
-            .send()
-            .await
+    pub async fn page(&self) -> Response {
+        self.get("/connections").await
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        let request = self.w.get(path).header("cookie", &self.cookie);
+        request.send().await
+    }
+
+    /// The response to a form itself.
+    pub async fn send(&self, form: &[(&str, &str)]) -> Response {
+        let request = self.w.post("/connections").form(form);
+        request.header("cookie", &self.cookie).send().await
     }
 
     async fn act(&self, form: &[(&str, &str)]) -> Response {
-        self.w
-            .post("/connections")
-            .header("cookie", &self.cookie)
-            .form(form)
-            .send()
-            .await
+        let request = self.w.post("/connections").form(form);
+        self.w.send_as_browser(&self.cookie, request).await
     }
 
     async fn csrf(&self) -> String {
@@ -57,10 +61,18 @@ impl<'a> Owner<'a> {
 }
 
 async fn sign_in(w: &World, pin: &str) -> Response {
+    // The redirect itself, which sets the session's cookie.
     w.post("/connections")
         .form(&[("action", "sign-in"), ("pin", pin)])
         .send()
         .await
+}
+
+/// The page after a sign-in that fails.
+async fn sign_in_page(w: &World, pin: &str) -> Response {
+    let form = [("action", "sign-in"), ("pin", pin)];
+    let request = w.post("/connections").form(&form);
+    w.send_as_browser("", request).await
 }
 
 #[tokio::test]
@@ -73,7 +85,7 @@ async fn the_owner_sees_each_connection_and_ends_one() {
     let page = owner.page().await;
     assert_eq!(
         page.text.matches("Test client").count(),
-        4,
+        6,
         "each row names it for eye and ear"
     );
     assert!(page.text.contains("client.example") && page.text.contains("127.0.0.1"));
@@ -86,12 +98,21 @@ async fn the_owner_sees_each_connection_and_ends_one() {
         .split('.')
         .next()
         .unwrap();
-    let csrf = page.field("csrf").unwrap();
+    let asked = owner
+        .get(&format!("/connections/end?connection={id}"))
+        .await;
+    assert!(asked.text.contains("End this connection?") && asked.text.contains("Test client"));
+    assert_eq!(w.status(&one.access).await, 200, "nothing has ended yet");
+    let csrf = asked.field("csrf").unwrap();
     let ended = owner
         .act(&[("csrf", &csrf), ("action", "end"), ("connection", id)])
         .await;
     assert_eq!(ended.status, 200);
-    assert!(ended.text.contains("was ended") && !ended.text.contains(id));
+    assert!(ended.text.contains("Test client was ended.") && !ended.text.contains(id));
+    assert!(
+        ended.header("set-cookie").contains("Max-Age=0"),
+        "the message is shown once"
+    );
     assert_eq!(
         w.status(&one.access).await,
         401,
@@ -102,6 +123,215 @@ async fn the_owner_sees_each_connection_and_ends_one() {
     let all = owner.act(&[("csrf", &csrf), ("action", "end-all")]).await;
     assert!(all.text.contains("Nothing is connected"));
     assert_eq!(w.status(&two.access).await, 401);
+}
+
+#[tokio::test]
+async fn several_connections_are_ended_at_once_after_a_question() {
+    let w = World::start().await;
+    let (one, two, three) = (w.connect().await, w.connect().await, w.connect().await);
+    let id = |access: &str| {
+        access
+            .trim_start_matches("mcp_at_")
+            .split('.')
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    let (first, second) = (id(&one.access), id(&two.access));
+    let owner = Owner::sign_in(&w).await;
+    let before = w.dump();
+    let none = owner.get("/connections/end").await;
+    assert_eq!(
+        (none.status, none.header("location")),
+        (303, "/connections")
+    );
+    let query = format!("/connections/end?connection={first}&connection={second}");
+    let asked = owner.get(&query).await;
+    assert!(asked.text.contains("End 2 connections?"), "{}", asked.text);
+    assert_eq!(asked.text.matches("name=\"connection\"").count(), 2);
+    assert_eq!(
+        owner
+            .get("/connections/end?connection=unknown")
+            .await
+            .status,
+        303
+    );
+    assert_eq!(
+        owner.get("/connections/end?connection=%ff").await.status,
+        400
+    );
+    assert_eq!(w.dump(), before, "the question changes nothing");
+    let csrf = asked.field("csrf").unwrap();
+    let form = [
+        ("csrf", &*csrf),
+        ("action", "end"),
+        ("connection", &first),
+        ("connection", &second),
+    ];
+    let response = owner.act(&form).await;
+    assert!(response.text.contains("2 connections were ended."));
+    for (access, status) in [(&one.access, 401), (&two.access, 401), (&three.access, 200)] {
+        assert_eq!(w.status(access).await, status);
+    }
+    let all = owner.get("/connections/end?all=yes").await;
+    assert!(all.text.contains("value=\"end-all\"") && all.text.contains("End this connection?"));
+}
+
+#[tokio::test]
+async fn the_response_to_every_form_is_a_redirect_so_that_reloading_sends_nothing_again() {
+    let w = World::start().await;
+    let client = w.client().await;
+    let page = w.open(&w.authorization_request(&client)).await;
+    let form = |pin: &str| {
+        w.post("/authorize")
+            .header("cookie", &page.cookie)
+            .form(&[("page", &page.id), ("pin", pin)])
+    };
+    let wrong = form("wrong000").send().await;
+    let here = format!("/authorize?page={}", page.id);
+    assert_eq!((wrong.status, wrong.header("location")), (303, &*here));
+    let message = wrong.cookie().unwrap();
+    let cookies = format!("{}; {message}", page.cookie);
+    let before = w.dump();
+    let shown = w.get(&here).header("cookie", &cookies).send().await;
+    assert_eq!(shown.status, 403);
+    assert!(
+        shown.text.contains("4 tries left") && shown.header("set-cookie").contains("Max-Age=0")
+    );
+    let reloaded = w.get(&here).header("cookie", &page.cookie).send().await;
+    assert_eq!(
+        (reloaded.status, reloaded.field("page").as_ref()),
+        (200, Some(&page.id))
+    );
+    assert!(!reloaded.text.contains("role=\"alert\""));
+    let head = w
+        .request("HEAD", &here)
+        .header("cookie", &page.cookie)
+        .send()
+        .await;
+    assert_eq!(head.status, 200);
+    // The id alone opens nothing, and nobody writes by asking.
+    assert_eq!(w.get(&here).send().await.status, 403);
+    let other = w.open(&w.authorization_request(&client)).await;
+    assert_eq!(
+        w.get(&here)
+            .header("cookie", &other.cookie)
+            .send()
+            .await
+            .status,
+        403
+    );
+    assert_eq!(w.dump().len(), before.len() + 1, "only the other page");
+    let unknown = "/authorize?page=AAAAAAAAAAAAAAAAAAAAAA";
+    assert_eq!(
+        w.get(unknown)
+            .header("cookie", &page.cookie)
+            .send()
+            .await
+            .status,
+        400
+    );
+    assert_eq!(w.get("/authorize?page=x").send().await.status, 400);
+    // Whatever is in the cookie, the page is shown.
+    let name = message.split_once('=').unwrap().0.to_owned();
+    for value in [
+        "x".repeat(2000),
+        "e30".into(),
+        "bnVsbA".into(),
+        "/w".into(),
+        String::new(),
+    ] {
+        let cookies = format!("{}; {name}={value}", page.cookie);
+        assert_eq!(
+            w.get(&here).header("cookie", &cookies).send().await.status,
+            200
+        );
+    }
+    // {"ended":"<script>"} is a message of another page, and text there.
+    let owner = Owner::sign_in(&w).await;
+    let planted = format!("{}; {name}=eyJlbmRlZCI6IjxzY3JpcHQ-In0", owner.cookie);
+    let listed = w
+        .get("/connections")
+        .header("cookie", &planted)
+        .send()
+        .await;
+    assert!(
+        listed.text.contains("&#60;script&#62; was ended."),
+        "{}",
+        listed.text
+    );
+    let done = form(&w.pin).send().await;
+    w.token(&w.redeem(&client, &done.redirected("code").unwrap()))
+        .await;
+    let again = form(&w.pin).send().await;
+    assert_eq!((again.status, again.header("location")), (303, &*here));
+    let connected = w.get(&here).header("cookie", &page.cookie).send().await;
+    assert_eq!(connected.status, 200);
+    assert!(connected.text.contains("Already connected"));
+}
+
+#[tokio::test]
+async fn people_see_pages_where_programs_get_json() {
+    let w = World::start().await;
+    let browser = |path: &str| w.get(path).header("accept", "text/html,*/*;q=0.8");
+    for path in ["/mcp", "/mcp/", "/mcp/x/readonly", "/mcp-work"] {
+        let page = browser(path).send().await;
+        assert_eq!(
+            (page.status, page.header("content-type")),
+            (401, "text/html; charset=utf-8")
+        );
+        assert!(
+            page.header("www-authenticate").starts_with("Bearer "),
+            "{path}"
+        );
+        assert!(
+            page.text.contains("This address is for apps") && page.text.contains(&w.url("/mcp"))
+        );
+        assert!(page.text.contains("href=\"/\"") && page.text.contains("href=\"/connections\""));
+        for client in [
+            w.get(path),
+            browser(path).header("authorization", "Bearer x"),
+            w.post(path).header("accept", "text/html"),
+        ] {
+            let response = client.send().await;
+            assert_eq!(
+                (response.status, response.header("content-type")),
+                (401, "application/json")
+            );
+        }
+    }
+    for path in ["/connections/", "/authorise", "/.env", "/sse"] {
+        let page = browser(path).send().await;
+        assert_eq!(
+            (page.status, page.header("content-type")),
+            (404, "text/html; charset=utf-8")
+        );
+        assert!(
+            page.text.contains("Page not found") && page.text.contains("href=\"/connections\"")
+        );
+        assert_eq!(w.get(path).send().await.error(), (404, "not_found".into()));
+        assert_eq!(
+            w.post(path)
+                .header("accept", "text/html")
+                .send()
+                .await
+                .error(),
+            (404, "not_found".into())
+        );
+    }
+    for path in ["/favicon.svg", "/favicon.ico"] {
+        let icon = w.get(path).send().await;
+        assert_eq!(
+            (icon.status, icon.header("content-type")),
+            (200, "image/svg+xml")
+        );
+        assert_eq!(icon.header("cache-control"), "public, max-age=604800");
+        assert!(icon.text.starts_with("<svg"));
+    }
+    let off = World::with_settings(&[("LANDING_PAGE", "off")]).await;
+    let get = |path: &str| off.get(path).header("accept", "text/html").send();
+    assert_eq!(get("/mcp").await.header("content-type"), "application/json");
+    assert!(!get("/x").await.text.contains("href=\"/\""));
 }
 
 #[tokio::test]
@@ -155,8 +385,18 @@ async fn without_the_pin_nothing_is_shown_or_ended() {
     assert_eq!(stranger.status, 200);
     assert!(!stranger.text.contains("Test client"));
     let form = [("csrf", csrf.as_str()), ("action", "end-all")];
-    let no_cookie = w.post("/connections").form(&form).send().await;
+    let no_cookie = w.post("/connections").form(&form);
+    let no_cookie = w.send_as_browser("", no_cookie).await;
+    assert_eq!(no_cookie.status, 200);
+    assert!(
+        no_cookie.text.contains("session has ended") && !no_cookie.text.contains("Test client")
+    );
     let wrong_csrf = owner.act(&[("csrf", "x"), ("action", "end-all")]).await;
+    assert!(
+        wrong_csrf
+            .text
+            .contains("out of date, so nothing was changed")
+    );
     let cross_site = w
         .post("/connections")
         .header("cookie", &owner.cookie)
@@ -164,10 +404,13 @@ async fn without_the_pin_nothing_is_shown_or_ended() {
         .form(&form)
         .send()
         .await;
-    for response in [no_cookie, wrong_csrf, cross_site] {
-        assert_eq!(response.status, 403);
-        assert!(!response.text.contains("Test client"));
-    }
+    assert_eq!(cross_site.status, 403);
+    assert!(!cross_site.text.contains("Test client"));
+    let asked = w.get("/connections/end?all=yes").send().await;
+    assert_eq!(
+        (asked.status, asked.header("location")),
+        (303, "/connections")
+    );
     for form in [
         &[("action", "end-all")][..],
         &[("csrf", &csrf), ("action", "end")],
@@ -190,8 +433,7 @@ async fn a_session_lasts_fifteen_minutes_and_ends_with_signing_out() {
     assert_ne!(owner.cookie, other.cookie, "fresh at each sign-in");
     let csrf = owner.csrf().await;
     let out = owner.act(&[("csrf", &csrf), ("action", "sign-out")]).await;
-    assert_eq!(out.status, 303);
-    assert!(out.header("set-cookie").contains("Max-Age=0"));
+    assert!(out.text.contains("You are signed out.") && !out.text.contains("Test client"));
     assert!(!owner.page().await.text.contains("Test client"));
     w.advance_clock(899);
     assert!(other.page().await.text.contains("Test client"));
@@ -234,7 +476,7 @@ async fn both_pages_share_one_limit_of_wrong_pins_and_the_owner_sees_the_tries()
     let client = w.client().await;
     let page = w.open(&w.authorization_request(&client)).await;
     for _ in 0..2 {
-        assert_eq!(sign_in(&w, "wrong000").await.status, 403);
+        assert_eq!(sign_in_page(&w, "wrong000").await.status, 403);
         assert_eq!(
             w.submit_consent(&page, "authorize", "wrong000")
                 .await
@@ -242,7 +484,7 @@ async fn both_pages_share_one_limit_of_wrong_pins_and_the_owner_sees_the_tries()
             403
         );
     }
-    let fifth = sign_in(&w, "wrong000").await;
+    let fifth = sign_in_page(&w, "wrong000").await;
     assert_eq!((fifth.status, fifth.header("retry-after")), (429, "30"));
     w.advance_clock(30);
     let owner = Owner::sign_in(&w).await;
@@ -269,7 +511,12 @@ async fn a_browser_at_the_root_is_shown_how_to_connect() {
     for secret in [&w.pin, &w.pat] {
         assert!(!page.text.contains(secret.as_str()));
     }
-    assert!(page.text.len() < 15_000, "{}", page.text.len());
+    assert!(
+        page.text.contains("Connect an app to <bdi>127.0.0.1</bdi>"),
+        "{}",
+        page.text
+    );
+    assert!(page.text.len() < 20_000, "{}", page.text.len());
     // A request of an MCP client at the root is a call, not a visit of the page.
     assert_eq!(w.get("/").send().await.status, 401);
     assert_eq!(

@@ -311,11 +311,11 @@ async fn resetting_the_daily_limit_while_wrong_pins_arrive_does_no_harm() {
     let client = w.client().await;
     let page = w.open(&w.authorization_request(&client)).await;
     let decide = |n: u32, pin: String| {
-        w.post("/authorize")
-            .header("cookie", &page.cookie)
+        let request = w
+            .post("/authorize")
             .header("x-real-ip", &format!("2001:db8:0:{n:x}::1"))
-            .form(&[("page", page.id.as_str()), ("pin", &pin)])
-            .send()
+            .form(&[("page", page.id.as_str()), ("pin", &pin)]);
+        w.send_as_browser(&page.cookie, request)
     };
     // The owner deletes the day's count, as the documentation says, while somebody guesses.
     for round in 0..20 {
@@ -363,7 +363,7 @@ async fn opening_too_many_consent_pages_is_refused_but_not_in_a_browser_that_is_
     assert_eq!(ask(&client, &known).await.status, 200);
     assert_eq!(ask(ID, &known).await.status, 200);
     assert_eq!(origin.connections(), 1, "the client's document");
-    // That browser has a limit too.
+    // Known browsers have a limit too.
     let mut statuses = Vec::new();
     for _ in 0..100 {
         for client in [&client, ID] {
@@ -383,14 +383,11 @@ async fn addresses_of_one_ipv6_network_share_their_tries() {
     let page = w.open(&w.authorization_request(&client)).await;
     let mut statuses = Vec::new();
     for n in 0..6 {
-        let response = w
+        let request = w
             .post("/authorize")
-            .header("cookie", &page.cookie)
             .header("x-real-ip", &format!("2001:db8:1:1:{n:x}::{n:x}"))
-            .form(&[("page", page.id.as_str()), ("pin", "wrong000")])
-            .send()
-            .await;
-        statuses.push(response.status);
+            .form(&[("page", page.id.as_str()), ("pin", "wrong000")]);
+        statuses.push(w.send_as_browser(&page.cookie, request).await.status);
     }
     assert_eq!(statuses, [403, 403, 403, 403, 429, 429]);
 }
@@ -401,14 +398,12 @@ async fn a_forwarding_header_counts_only_where_it_is_trusted() {
     let client = w.client().await;
     let page = w.open(&w.authorization_request(&client)).await;
     for n in 0..6 {
-        let response = w
+        let request = w
             .post("/authorize")
-            .header("cookie", &page.cookie)
             .header("x-forwarded-for", &format!("198.51.100.{n}"))
             .header("forwarded", &format!("for=198.51.100.{n}"))
-            .form(&[("page", page.id.as_str()), ("pin", "wrong000")])
-            .send()
-            .await;
+            .form(&[("page", page.id.as_str()), ("pin", "wrong000")]);
+        let response = w.send_as_browser(&page.cookie, request).await;
         assert_eq!(response.status, if n < 4 { 403 } else { 429 });
     }
 }

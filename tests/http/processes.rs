@@ -18,7 +18,10 @@ use tokio::{
 };
 
 use crate::{
-    http::races::{MANY, at_once, succeeded, text},
+    http::{
+        races::{MANY, at_once, succeeded, text},
+        revocation_races::{Race, race_rounds},
+    },
     support::{
         recorder::Recorder,
         world::{CALLBACK, CHALLENGE, Page, Pairs, Request, VERIFIER},
@@ -198,7 +201,8 @@ async fn collect(output: impl AsyncRead + Unpin, log: Arc<Mutex<String>>) {
 async fn two_processes_on_one_table_behave_as_one_server_in_a_race() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let table = listener.local_addr().unwrap();
-    let router = engine::router(Database::memory().unwrap());
+    let database = Database::memory().unwrap();
+    let router = engine::router(database.clone());
     let engine = tokio::spawn(async move { axum::serve(listener, router).await });
     let upstream = Recorder::start().await;
     let one = Process::start(table, upstream.address, None).await;
@@ -265,6 +269,8 @@ async fn two_processes_on_one_table_behave_as_one_server_in_a_race() {
         .form(&[("token", &refresh), ("client_id", &client)]);
     assert_eq!(revoked.send().await.status, 200);
     assert_eq!(two.call(&access).await, 401);
+    let race = Race::prepare(one.address, two.address, database, PIN).await;
+    race.rounds(race_rounds()).await;
     engine.abort();
 }
 

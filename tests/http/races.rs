@@ -18,18 +18,15 @@ pub const MANY: usize = 50;
 pub const ROUNDS: usize = 8;
 
 /// A request without its last byte.
-struct Held {
+pub struct Held {
     stream: TcpStream,
     last: u8,
 }
 
-async fn hold(address: SocketAddr, form: &Pairs) -> Held {
-    let body = form.encode();
-    let request = format!(
-        "POST /token HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
-         content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
+/// Sends a request, whose first line ends with the version, up to its last byte.
+pub async fn hold(address: SocketAddr, request: &str) -> Held {
+    let (line, rest) = request.split_once("\r\n").unwrap();
+    let request = format!("{line}\r\nhost: {address}\r\nconnection: close\r\n{rest}");
     let (last, rest) = request.as_bytes().split_last().unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
@@ -40,19 +37,29 @@ async fn hold(address: SocketAddr, form: &Pairs) -> Held {
     }
 }
 
-async fn release(mut held: Held) -> (u16, Value) {
+/// Sends the last byte, and returns the status and the response; of a response with a JSON object only that.
+pub async fn release(mut held: Held) -> (u16, String) {
     held.stream.write_all(&[held.last]).await.unwrap();
     let mut response = String::new();
     held.stream.read_to_string(&mut response).await.unwrap();
     let status = response.split(' ').nth(1).unwrap().parse().unwrap();
-    let (_, body) = response.split_once("\r\n\r\n").unwrap();
-    (status, serde_json::from_str(body).unwrap())
+    let body = response.split_once("\r\n\r\n").unwrap().1;
+    let json = body.starts_with('{').then(|| body.to_owned());
+    (status, json.unwrap_or(response))
 }
 
 /// Sends the same form `MANY` times at once, spread over these servers.
 pub async fn at_once(addresses: &[SocketAddr], form: &Pairs) -> Vec<(u16, Value)> {
-    let held = join_all((0..MANY).map(|n| hold(addresses[n % addresses.len()], form))).await;
-    join_all(held.into_iter().map(release)).await
+    let body = form.encode();
+    let request = format!(
+        "POST /token HTTP/1.1\r\ncontent-type: application/x-www-form-urlencoded\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let held = join_all((0..MANY).map(|n| hold(addresses[n % addresses.len()], &request))).await;
+    let responses = join_all(held.into_iter().map(release)).await;
+    let json = |(status, body): (u16, String)| (status, serde_json::from_str(&body).unwrap());
+    responses.into_iter().map(json).collect()
 }
 
 pub fn succeeded(responses: &[(u16, Value)]) -> Vec<&Value> {

@@ -120,6 +120,11 @@ pub async fn submit_consent(function: &Function, page: &Page, pin: &str) -> Resp
         .await
 }
 
+/// Where a response sends the browser.
+pub fn location(response: &Response) -> &str {
+    response.prelude.headers["location"].as_str().unwrap()
+}
+
 /// A connected client's tokens.
 pub struct Tokens {
     pub client_id: String,
@@ -150,8 +155,7 @@ pub async fn connect(function: &Function) -> Tokens {
     let page = open(function, &client_id).await;
     let response = submit_consent(function, &page, PIN).await;
     assert_eq!(response.prelude.status, 303, "{}", response.text());
-    let to = response.prelude.headers["location"].as_str().unwrap();
-    let to = url::Url::parse(to).unwrap();
+    let to = url::Url::parse(location(&response)).unwrap();
     let code = to.query_pairs().find(|(name, _)| name == "code").unwrap().1;
     function.keep_secret(&code);
     let pairs = [

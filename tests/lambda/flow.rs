@@ -2,7 +2,7 @@
 
 use crate::lambda::{
     aws::PIN,
-    client::{call, connect, form, open, refresh, register, submit_consent},
+    client::{CALLBACK, call, connect, form, location, open, refresh, register, submit_consent},
     function::Function,
 };
 
@@ -85,17 +85,10 @@ async fn a_wrong_pin_is_counted_and_the_correct_one_is_still_accepted() {
     let function = Function::start().await;
     let client_id = register(&function).await;
     let page = open(&function, &client_id).await;
-    assert_eq!(
-        submit_consent(&function, &page, "wrongPIN99")
-            .await
-            .prelude
-            .status,
-        403
-    );
+    let wrong = submit_consent(&function, &page, "wrongPIN99").await;
+    assert!(location(&wrong).starts_with("/authorize?page="));
     function.counted("WrongPin").await;
-    assert_eq!(
-        submit_consent(&function, &page, PIN).await.prelude.status,
-        303
-    );
+    let right = submit_consent(&function, &page, PIN).await;
+    assert!(location(&right).starts_with(CALLBACK));
     function.keep_secret("wrongPIN99");
 }

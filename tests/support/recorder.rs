@@ -107,6 +107,12 @@ impl Recorder {
         self.shared.requests.lock().unwrap().clone()
     }
 
+    /// The last request so far.
+    #[allow(dead_code, reason = "only the tests over HTTP need it")]
+    pub fn last(&self) -> Option<Recorded> {
+        self.shared.requests.lock().unwrap().last().cloned()
+    }
+
     /// The only request so far.
     pub fn only_request(&self) -> Recorded {
         let requests = self.requests();

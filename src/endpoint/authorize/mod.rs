@@ -17,7 +17,8 @@ use super::{
     clients::{self, CLIENT_LIFETIME_SECONDS},
     documents,
     error::PageError,
-    pin::{self, PinCheck},
+    flash::Flash,
+    pin::{self, PinCheck, RefusedPin},
     response, write_limit,
 };
 use crate::{
@@ -34,10 +35,11 @@ use crate::{
     secrets::Secret,
     store::{
         IssueOutcome,
-        record::{Client, Connection, PendingConsent},
+        record::{Client, Connection, PendingConsent, Stage},
     },
 };
 use form::{Decision, Form};
+use pages::Entered;
 
 /// Name of the cookie that binds a page to its browser.
 const CONSENT_COOKIE: &str = "consent";
@@ -55,6 +57,9 @@ pub async fn get(
     if is_own_fetch(headers) {
         return Err(pages::bad_link("A client's document cannot be here."));
     }
+    if let Some(page_id) = opened_page(query) {
+        return opened(app, caller, headers, &page_id).await;
+    }
     let cookie = browser::cookie_or_new(app, caller, headers, CONSENT_COOKIE);
     let request = match check(app, caller, query, &cookie, Lookup::Fetch(headers)).await? {
         Checked::Valid(request) => request,
@@ -67,7 +72,8 @@ pub async fn get(
         .map_err(|limited| pages::not_found(limited.into()))?;
     let page_id = app.randomness.id();
     app.store.put_pending(&page_id, &request.pending).await?;
-    let mut page = pages::consent(app, StatusCode::OK, &page_id, &request, None);
+    let entered = Entered::proposed(&request, headers);
+    let mut page = pages::consent(app, StatusCode::OK, &page_id, &request, &entered);
     let lifetime = PAGE_LIFETIME_SECONDS;
     browser::set_cookie(&mut page, caller, CONSENT_COOKIE, &cookie, lifetime);
     Ok(page)
@@ -75,15 +81,103 @@ pub async fn get(
 
 /// The head of the same response (RFC 9110 §9.3.2), for link scanners and previews. It opens no page: nothing is
 /// written or fetched, no cookie is set, and it costs nobody's allowance.
-pub async fn head(app: &App, caller: &Caller, query: &str) -> Result<Response, PageError> {
+pub async fn head(
+    app: &App,
+    caller: &Caller,
+    query: &str,
+    headers: &HeaderMap,
+) -> Result<Response, PageError> {
+    if let Some(page_id) = opened_page(query) {
+        return opened(app, caller, headers, &page_id).await;
+    }
     Ok(match check(app, caller, query, "", Lookup::Keep).await? {
         // Rendered with an id that nobody stored, for its length only.
         Checked::Valid(request) => {
-            pages::consent(app, StatusCode::OK, &app.randomness.id(), &request, None)
+            let entered = Entered::proposed(&request, headers);
+            let page_id = app.randomness.id();
+            pages::consent(app, StatusCode::OK, &page_id, &request, &entered)
         }
         Checked::NotFetched => response::page_of_unknown_length(),
         Checked::ErrorRedirect(to) => response::redirect(StatusCode::FOUND, &to),
     })
+}
+
+/// The id of a page that was opened before, if the query is that and not an authorization request.
+fn opened_page(query: &str) -> Option<String> {
+    let (name, id) = query.split_once('=')?;
+    (name == "page" && ConnectionId::parse(id).is_some()).then(|| id.to_owned())
+}
+
+/// Shows a page again to the browser in which it was opened, after its form was sent. Nothing is written.
+async fn opened(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    page_id: &str,
+) -> Result<Response, PageError> {
+    let now = app.clock.now();
+    let pending = pending(app, caller, headers, page_id)
+        .await?
+        .ok_or_else(pages::expired)?;
+    let (client, _) = client_again(app, caller, &pending).await?;
+    let connection = app.store.connection(&pending.connection, now).await?;
+    if connection.is_some_and(|connection| connection.stage == Stage::Live) {
+        return Ok(pages::already_connected(&client));
+    }
+    let flash = Flash::of_request(caller, headers);
+    let refused = flash
+        .as_ref()
+        .and_then(|flash| RefusedPin::of_flash(flash, now));
+    let request = ValidRequest {
+        client,
+        pending,
+        secret: app.secrets.get().await?,
+    };
+    let mut entered = Entered::proposed(&request, headers);
+    if let Some(Flash::PinRefused {
+        name, read_only, ..
+    }) = &flash
+    {
+        entered.name = name.clone().unwrap_or(entered.name);
+        entered.read_only = *read_only;
+    }
+    let mut status = StatusCode::OK;
+    if let Some(refused) = &refused {
+        entered.notice = Some(refused.notice);
+        status = refused.status;
+    }
+    let mut page = pages::consent(app, status, page_id, &request, &entered);
+    if let Some(refused) = refused {
+        refused.set_retry_after(&mut page);
+    }
+    if flash.is_some() {
+        Flash::clear(&mut page, caller);
+    }
+    Ok(page)
+}
+
+/// To a page that was opened before, so that reloading it does not send the form again.
+fn to_opened(page_id: &str) -> Response {
+    response::redirect(StatusCode::SEE_OTHER, &format!("/authorize?page={page_id}"))
+}
+
+/// The request for which the page was opened, if it was opened in this browser; `None` when it has expired.
+async fn pending(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    page_id: &str,
+) -> Result<Option<PendingConsent>, PageError> {
+    let cookie = browser::cookie(caller, headers, CONSENT_COOKIE)
+        .ok_or_else(pages::not_from_this_browser)?;
+    let pending = app.store.pending(page_id, app.clock.now()).await?;
+    if pending
+        .as_ref()
+        .is_some_and(|pending| pending.browser != Fingerprint::of(&cookie))
+    {
+        return Err(pages::not_from_this_browser());
+    }
+    Ok(pending)
 }
 
 /// Whether this program asks, here or in another deployment, for a client id that points at an authorization endpoint:
@@ -183,16 +277,13 @@ pub async fn post(
         .await
         .map_err(pages::unreadable_form)?;
     let form = Form::parse(&params).map_err(|error| pages::unreadable_form(error.into()))?;
-    let cookie = browser::cookie(caller, &parts.headers, CONSENT_COOKIE)
-        .ok_or_else(pages::not_from_this_browser)?;
-    let pending = app
-        .store
-        .pending(&form.page_id, app.clock.now())
-        .await?
-        .ok_or_else(pages::expired)?;
-    if pending.browser != Fingerprint::of(&cookie) {
-        return Err(pages::not_from_this_browser());
-    }
+    let Some(pending) = pending(app, caller, &parts.headers, &form.page_id).await? else {
+        // By redirect, if the id can be in a URL.
+        return match ConnectionId::parse(&form.page_id) {
+            Some(_) => Ok(to_opened(&form.page_id)),
+            None => Err(pages::expired()),
+        };
+    };
     match form.decision {
         Decision::Deny => deny(app, caller, &form.page_id, &pending).await,
         Decision::Authorize { pin, name, limit } => {
@@ -259,15 +350,15 @@ async fn authorize(
     let browser = match pin::check(app, caller, headers, client_id, pin).await? {
         PinCheck::Accepted(browser) => browser,
         PinCheck::Refused(refused) => {
-            let (status, notice) = (refused.status, Some(refused.notice));
-            let request = ValidRequest {
-                client,
-                pending,
-                secret: app.secrets.get().await?,
+            let mut redirect = to_opened(page_id);
+            let (name, limit) = chosen;
+            let flash = Flash::PinRefused {
+                reason: refused.reason(now),
+                name: Some(name.map_or_else(String::new, |name| name.as_str().to_owned())),
+                read_only: limit == Limit::ReadOnly,
             };
-            let mut page = pages::consent(app, status, page_id, &request, notice);
-            refused.set_retry_after(&mut page);
-            return Ok(page);
+            flash.set_on(&mut redirect, caller);
+            return Ok(redirect);
         }
     };
 
@@ -277,7 +368,7 @@ async fn authorize(
     let connection = Connection::begin(&pending, &client, chosen, &code, sealing_key, address, now);
     match app.store.issue_code(&connection).await? {
         IssueOutcome::Code => {}
-        IssueOutcome::AlreadyConnected => return Ok(pages::already_connected(&client)),
+        IssueOutcome::AlreadyConnected => return Ok(to_opened(page_id)),
     }
     keep_client(app, client, now).await?;
     tracing::info!(

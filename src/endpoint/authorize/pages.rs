@@ -1,19 +1,68 @@
 //! The pages of the authorization endpoint.
 
 use axum::response::Response;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::ValidRequest;
 use crate::{
     app::App,
-    endpoint::{client_lookup::NotFound, error::PageError, response},
+    endpoint::{browser, client_lookup::NotFound, error::PageError, response},
     oauth::redirect_uri::RedirectUri,
-    page::{Connected, Consent, Notice},
+    page::{Connected, Consent, Notice, display},
     store::record::Client,
 };
 
 const CONNECT_AGAIN: &str = "Go back to the app that sent you here and connect again.";
+/// Redirect URIs that belong to apps which many people use: their https hosts, which nobody else receives a code for, and the
+/// schemes that these apps register on a device. A warning on these pages too would teach people to ignore it.
+const KNOWN_REDIRECT_HOSTS: [&str; 10] = [
+    "claude.ai",
+    "claude.com",
+    "chatgpt.com",
+    "www.cursor.com",
+    "vscode.dev",
+    "insiders.vscode.dev",
+    "cursor:",
+    "vscode:",
+    "vscode-insiders:",
+    "claude:",
+];
+/// Longest name of a client in a proposed name; with the system it is shorter than the longest name of a connection.
+const MAX_PROPOSED_NAME_CHARACTERS: usize = 60;
 const ADD_AGAIN: &str = "Remove the connector in the app and add it again.";
+
+/// What the person has entered so far, and why it was not enough.
+pub struct Entered {
+    /// The name of the connection.
+    pub name: String,
+    /// Whether "Read only" is chosen.
+    pub read_only: bool,
+    /// Why the last PIN was not accepted.
+    pub notice: Option<Notice>,
+}
+
+impl Entered {
+    /// What the page proposes at first: the client's name, with the person's system if the client runs there.
+    pub fn proposed(request: &ValidRequest, headers: &HeaderMap) -> Self {
+        let mut name = request.client.client_name.clone().unwrap_or_default();
+        let redirect_uri = &request.pending.redirect_uri;
+        let runs_there = redirect_uri.is_loopback() || redirect_uri.display_host().ends_with(':');
+        if let Some(platform) = browser::platform(headers)
+            && runs_there
+            && !name.is_empty()
+        {
+            name = format!(
+                "{} on {platform}",
+                display(&name, MAX_PROPOSED_NAME_CHARACTERS)
+            );
+        }
+        Self {
+            name,
+            read_only: false,
+            notice: None,
+        }
+    }
+}
 
 /// The consent page: who asks, what for, and until when.
 pub fn consent(
@@ -21,7 +70,7 @@ pub fn consent(
     status: StatusCode,
     page_id: &str,
     request: &ValidRequest,
-    notice: Option<Notice>,
+    entered: &Entered,
 ) -> Response {
     let ValidRequest {
         client,
@@ -33,13 +82,17 @@ pub fn consent(
         page_id,
         client_name: client.client_name.as_deref(),
         verified_host: client.verified_host.as_deref(),
+        known_redirect: KNOWN_REDIRECT_HOSTS.contains(&pending.redirect_uri.display_host()),
         redirect_host: pending.redirect_uri.display_host(),
         redirect_uri: pending.redirect_uri.as_str(),
         loopback_only: client.redirect_uris.iter().all(RedirectUri::is_loopback),
+        upstream_name: &app.config.upstream.name,
         upstream_host: app.upstream.host(),
         restrictions: &restrictions(pinned.into_iter().flatten()),
         lifetime: &lifetime(app.config.lifetimes.refresh_token, client.refresh),
-        notice,
+        connection_name: &entered.name,
+        read_only: entered.read_only,
+        notice: entered.notice,
     };
     response::page(status, page.render())
 }

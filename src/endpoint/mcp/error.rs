@@ -22,8 +22,13 @@ use crate::{
 pub const INVALID_REQUEST: i64 = -32600;
 /// The JSON-RPC error code for a method that the server does not have.
 pub const METHOD_NOT_FOUND: i64 = -32601;
+/// The JSON-RPC error code for parameters that are invalid; MCP uses it for tools that do not exist.
+pub const INVALID_PARAMS: i64 = -32602;
 /// The JSON-RPC error code for every other error.
 pub const SERVER_ERROR: i64 = -32000;
+
+/// The word in the log for what the limit of a connection forbids.
+pub const LIMIT_REFUSED: &str = "limit_refused";
 
 /// Seconds after which a client may repeat a request that failed for a temporary reason.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
@@ -95,6 +100,11 @@ impl McpError {
     pub fn logged_with_reason(mut self, reason: String) -> Self {
         self.reason = Some(reason);
         self
+    }
+
+    /// Whether the limit of the connection forbids the call.
+    pub fn is_limit(&self) -> bool {
+        self.refused == Some(LIMIT_REFUSED)
     }
 
     /// The response to this message: with `"id":null` where no call can be read (section 5: "If there was an error in
@@ -255,7 +265,7 @@ pub fn failed(authorized: Authorized<'_>, failure: &Failure) -> McpError {
 
 /// Why a request cannot be sent again, and the status code: 413 if the client has to send less, 503 if it may simply
 /// try again.
-fn not_kept(reason: NotKept) -> (StatusCode, &'static str) {
+pub fn not_kept(reason: NotKept) -> (StatusCode, &'static str) {
     match reason {
         NotKept::TooLarge => (
             StatusCode::PAYLOAD_TOO_LARGE,

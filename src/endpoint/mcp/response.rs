@@ -7,23 +7,24 @@
 use std::{io, time::Duration};
 
 use axum::{body::Body, response::Response};
-use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
 use http::{HeaderMap, Method, StatusCode, header::CONTENT_TYPE};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{
     auth::Authorized,
     error::{METHOD_NOT_FOUND, McpError, SERVER_ERROR},
+    limited::ListFilter,
     media::{Media, is_encoded},
-    message::{Message, RequestBody, ResponseError},
+    message::{Message, ResponseError},
+    partly_read::{PEEK_MAX_BYTES, PartlyReadResponse},
     refusal::{self, Refusal, Refused},
     sse,
     stream_end::EndsWithConnection,
 };
 use crate::{
     config::Transport,
-    error::causes,
     secrets::Secret,
     upstream::{
         disclosure::SentCredentials,
@@ -41,10 +42,12 @@ const STREAM_END_MARGIN: Duration = Duration::from_secs(5);
 /// would get an invalid HTTP response.
 pub const STREAM_CUT_OFF_MARGIN: Duration = Duration::from_secs(2);
 
-/// The most bytes of a body that are read to decide what the client gets.
-const PEEK_MAX_BYTES: usize = 16 * 1024;
+/// The longest response that is read whole, to filter a list of tools.
+const FILTERED_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// How long these bytes are waited for.
 const PEEK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a response that is read whole is waited for.
+const FILTERED_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long the bytes of an event stream are waited for: a shorter time, because an event stream may be silent at
 /// first.
 const EVENT_STREAM_PEEK_TIMEOUT: Duration = Duration::from_millis(500);
@@ -56,7 +59,10 @@ pub struct ForwardedRequest<'a> {
     pub method: &'a Method,
     /// The client's headers.
     pub headers: &'a HeaderMap,
-    pub body: &'a RequestBody,
+    /// What it says as JSON-RPC.
+    pub message: &'a Message<'a>,
+    /// For a limited connection whose response may contain a list of tools.
+    pub filter: Option<ListFilter>,
 }
 
 /// Returns the response to the client.
@@ -85,10 +91,18 @@ pub async fn respond(
         let what = "the MCP server compresses its event stream, so it cannot be forwarded";
         return Err(McpError::new(StatusCode::BAD_GATEWAY, SERVER_ERROR, what));
     }
-    let message = request.body.message();
+    if request.filter.is_some() && encoded {
+        let what = "the MCP server compresses its response, so its tools cannot be limited";
+        let error = McpError::new(StatusCode::BAD_GATEWAY, SERVER_ERROR, what);
+        return Err(error.logged_as("upstream_list_refused"));
+    }
+    let message = request.message;
     let mut peeked = PartlyReadResponse::new(upstream);
-    Ok(match decide(request, &message, &mut peeked).await {
-        Handling::PassThrough => passed_on(request, peeked),
+    Ok(match decide(request, message, &mut peeked).await {
+        Handling::PassThrough => match &request.filter {
+            Some(filter) if !events => filtered(request, filter, peeked).await?,
+            _ => passed_on(request, peeked),
+        },
         Handling::Acknowledge => acknowledged(request, &peeked.upstream),
         Handling::Refuse(refusal) => {
             let encoded = is_encoded(peeked.upstream.headers());
@@ -101,7 +115,7 @@ pub async fn respond(
                 headers: peeked.upstream.headers(),
                 text: (!encoded).then_some(&peeked.bytes[..peeked.bytes.len().min(PEEK_MAX_BYTES)]),
             };
-            refusal::respond(request.authorized, request.secret, &message, &refused)
+            refusal::respond(request.authorized, request.secret, message, &refused)
         }
     })
 }
@@ -282,6 +296,40 @@ fn acknowledged(request: &ForwardedRequest<'_>, upstream: &reqwest::Response) ->
     response
 }
 
+/// A response that is no event stream, without the tools that the connection may not call.
+async fn filtered(
+    request: &ForwardedRequest<'_>,
+    filter: &ListFilter,
+    mut peeked: PartlyReadResponse,
+) -> Result<Response, McpError> {
+    let refused = |what: &str| {
+        let what = format!("the list of tools of the MCP server cannot be passed on: {what}");
+        let error = McpError::new(StatusCode::BAD_GATEWAY, SERVER_ERROR, what);
+        error.logged_as("upstream_list_refused")
+    };
+    let by = request.by(FILTERED_TIMEOUT);
+    peeked.read(FILTERED_MAX_BYTES, by, |_| false).await;
+    if !peeked.is_whole() {
+        return Err(refused("it is incomplete, or longer than 16 MB"));
+    }
+    let body = peeked.bytes.split().freeze();
+    // What is neither an object nor an array, such as a page, contains no list.
+    let start = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&body);
+    let may_be_json = matches!(start.trim_ascii_start().first(), Some(b'{' | b'['));
+    let kept = match str::from_utf8(&body) {
+        _ if !may_be_json => None,
+        Ok(text) => filter
+            .apply(text)
+            .map_err(|error| refused(&error.to_string()))?,
+        Err(_) => return Err(refused("it is not UTF-8")),
+    };
+    let unchanged = kept.is_none();
+    let mut response = Response::new(kept.map_or_else(|| Body::from(body), Body::from));
+    *response.status_mut() = peeked.upstream.status();
+    *response.headers_mut() = request.headers_for_client(peeked.upstream.headers(), unchanged);
+    Ok(response)
+}
+
 /// The upstream's response, streamed.
 fn passed_on(request: &ForwardedRequest<'_>, peeked: PartlyReadResponse) -> Response {
     let head = &peeked.upstream;
@@ -291,7 +339,12 @@ fn passed_on(request: &ForwardedRequest<'_>, peeked: PartlyReadResponse) -> Resp
     *response.headers_mut() = request.headers_for_client(head.headers(), !events);
 
     let stream_url = head.url().clone();
-    let stream = EndsWithConnection::new(request.authorized, peeked.into_stream(), events);
+    let stream = match &request.filter {
+        // Everything else was filtered whole.
+        Some(filter) => filter.clone().events(peeked.into_stream()).left_stream(),
+        None => peeked.into_stream().right_stream(),
+    };
+    let stream = EndsWithConnection::new(request.authorized, stream, events);
     let Authorized {
         app,
         caller,
@@ -365,70 +418,9 @@ impl ForwardedRequest<'_> {
     }
 }
 
-/// A response whose first bytes may have been read already.
-struct PartlyReadResponse {
-    upstream: reqwest::Response,
-    bytes: BytesMut,
-    end: Option<reqwest::Result<()>>,
-}
-
-impl PartlyReadResponse {
-    fn new(upstream: reqwest::Response) -> Self {
-        Self {
-            upstream,
-            bytes: BytesMut::new(),
-            end: None,
-        }
-    }
-
-    /// Whether the status and the headers show that there is no body.
-    fn is_empty_by_head(&self) -> bool {
-        matches!(
-            self.upstream.status(),
-            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT
-        ) || self.upstream.content_length() == Some(0)
-    }
-
-    /// Whether the whole body has been read.
-    fn is_whole(&self) -> bool {
-        matches!(self.end, Some(Ok(())))
-    }
-
-    /// Reads until `enough` returns true, `PEEK_MAX_BYTES` have arrived, or `by` has passed.
-    async fn read_until(&mut self, by: Instant, enough: impl Fn(&[u8]) -> bool) {
-        while self.end.is_none() && self.bytes.len() < PEEK_MAX_BYTES && !enough(&self.bytes) {
-            let Ok(chunk) = timeout_at(by, self.upstream.chunk()).await else {
-                return;
-            };
-            match chunk {
-                Ok(Some(chunk)) => self.bytes.extend_from_slice(&chunk),
-                Ok(None) => self.end = Some(Ok(())),
-                Err(error) => self.end = Some(Err(error)),
-            }
-        }
-    }
-
-    /// The whole body, including the bytes that have been read already.
-    fn into_stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-        let begun = (!self.bytes.is_empty()).then(|| Ok(self.bytes.freeze()));
-        let (end, rest) = match self.end {
-            None => (None, Some(self.upstream.bytes_stream())),
-            Some(Ok(())) => (None, None),
-            Some(Err(error)) => (Some(Err(error)), None),
-        };
-        stream::iter(begun.into_iter().chain(end))
-            .chain(stream::iter(rest).flatten())
-            // Without the URL, because its query may contain a key.
-            .map(|chunk| chunk.map_err(|error| io::Error::other(error.without_url())))
-            .inspect_err(|error| {
-                let detail = causes(error);
-                tracing::warn!(event = "upstream_broken", detail, "a response was cut off");
-            })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use futures_util::stream;
     use http_body_util::BodyExt as _;
 
     use super::*;

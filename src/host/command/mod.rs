@@ -3,12 +3,14 @@
 //! * [`serve`] – runs the proxy, for `serve` and `demo`
 //! * [`connections`] – who is connected to a local state
 //! * [`client_config`] – how to add the connector to a client
+//! * [`doctor`] – looks at a connector as clients do
 //! * [`settings`], [`listen`], [`state`], [`pin`], [`token`] – what these are given
 //! * [`browser`] – opens a page
 
 mod browser;
 mod client_config;
 mod connections;
+mod doctor;
 mod listen;
 mod pin;
 mod serve;
@@ -60,6 +62,8 @@ enum Command {
         #[arg(long, value_name = "PATH", global = true)]
         env_file: Option<PathBuf>,
     },
+    /// Look at a connector as clients do, and say what they will stumble over. It works with any MCP server.
+    Doctor(doctor::Arguments),
     /// Print how to add the connector to a client.
     ClientConfig(client_config::Arguments),
     /// Print a script that completes commands in your shell.
@@ -75,6 +79,8 @@ enum StartError {
     Settings(Vec<String>),
     /// Something failed: exit code 1.
     Failure(String),
+    /// The same, and it has been said already.
+    Reported,
 }
 
 impl StartError {
@@ -87,6 +93,7 @@ impl StartError {
         match self {
             Self::Settings(problems) => problems,
             Self::Failure(what) => vec![what],
+            Self::Reported => Vec::new(),
         }
     }
 
@@ -111,6 +118,7 @@ pub async fn run(environment: BTreeMap<String, String>, offset: UtcOffset) -> Ex
             say_error(&format!("{what}\n"));
             ExitCode::FAILURE
         }
+        Err(StartError::Reported) => ExitCode::FAILURE,
     }
 }
 
@@ -134,6 +142,9 @@ async fn execute(
         } => {
             let settings = read_settings(environment, env_file.as_ref())?;
             connections::run(action, state.as_deref(), &settings).await
+        }
+        Command::Doctor(arguments) => {
+            doctor::run(arguments, &read_settings(environment, None)?).await
         }
         Command::ClientConfig(arguments) => {
             client_config::run(&arguments, &read_settings(environment, None)?)

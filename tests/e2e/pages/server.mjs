@@ -41,6 +41,8 @@ export async function serve(directory, extra = {}) {
     if (Object.hasOwn(extra, request.url)) {
       const [html, csp] = extra[request.url];
       response.writeHead(200, csp === undefined ? { 'content-type': 'text/html' } : headers(csp)).end(html);
+    } else if (request.url === '/favicon.svg') {
+      response.writeHead(200, { 'content-type': 'image/svg+xml' }).end(readFileSync(join(directory, 'favicon.svg')));
     } else if (states.includes(state)) {
       const csp = readFileSync(join(directory, `${state}.csp`), 'utf8');
       response.writeHead(200, headers(csp)).end(readFileSync(join(directory, `${state}.html`)));

@@ -231,9 +231,10 @@ fn responses_are_those_of_the_protocol(view: &View<'_>) -> Held {
             Event::Presented(_, Err((status, _))) => (*status, &[400, 401]),
             Event::Revoked(_, status) => (*status, &[200, 400, 401]),
             Event::Consented(Ok(_)) => continue,
-            Event::Consented(Err(status)) => (*status, &[200, 400, 409, 429]),
+            // 303 without a code leads back to the page, which says why.
+            Event::Consented(Err(status)) => (*status, &[200, 303, 400, 409, 429]),
             Event::Denied(status) => (*status, &[303, 400]),
-            Event::EndedByOwner(status) => (*status, &[200]),
+            Event::EndedByOwner(status) => (*status, &[303]),
             Event::Called(_, status) => (*status, &[401, 405]),
             Event::Answered { status, .. } => (*status, &[200]),
         };

@@ -8,16 +8,10 @@ use crate::support::world::{Options, Page, Response, World};
 
 /// A try on this page from this address, in a browser that has this cookie besides the page's own.
 async fn try_pin(w: &World, page: &Page, address: &str, pin: &str, browser: &str) -> Response {
-    w.post("/authorize")
-        .header("cookie", &format!("{}; {browser}", page.cookie))
-        .header("x-real-ip", address)
-        .form(&[
-            ("page", page.id.as_str()),
-            ("pin", pin),
-            ("decision", "authorize"),
-        ])
-        .send()
-        .await
+    let form = [("page", &*page.id), ("pin", pin), ("decision", "authorize")];
+    let request = w.post("/authorize").header("x-real-ip", address);
+    let cookies = format!("{}; {browser}", page.cookie);
+    w.send_as_browser(&cookies, request.form(&form)).await
 }
 
 /// The cookie that makes this a known browser.
@@ -124,13 +118,7 @@ async fn a_pin_is_compared_in_full() {
     .iter()
     .enumerate()
     {
-        let response = w
-            .post("/authorize")
-            .header("cookie", &page.cookie)
-            .header("x-real-ip", &format!("198.51.100.{n}"))
-            .form(&[("page", &page.id), ("pin", wrong)])
-            .send()
-            .await;
+        let response = try_pin(&w, &page, &format!("198.51.100.{n}"), wrong, "").await;
         assert_eq!(response.status, 403, "{n}");
     }
 }
@@ -352,6 +340,20 @@ async fn known_browsers_share_a_daily_limit_and_their_wrong_tries_are_counted_on
     assert_eq!((wrong.status, &today["wrong"]["N"]), (403, &"1".into()));
     assert_eq!(today["known_browser_tries"]["N"], "1");
     assert_eq!(today["tries"]["N"], "0");
+}
+
+#[tokio::test]
+async fn when_the_limit_of_known_browsers_is_reached_one_counts_like_any_other() {
+    let (w, page) = behind_a_proxy().await;
+    let browser = known_browser_cookie(&try_pin(&w, &page, "203.0.113.7", &w.pin, "").await);
+    w.set_counter_of_the_day("known_browser_tries", 200).await;
+    let right = try_pin(&w, &page, "203.0.113.8", &w.pin, &browser).await;
+    assert_eq!(right.status, 303);
+    // It is worth no more tries than before.
+    for status in [403, 403, 403, 403, 429] {
+        let wrong = try_pin(&w, &page, "198.51.100.1", "wrong000", &browser).await;
+        assert_eq!(wrong.status, status);
+    }
 }
 
 #[tokio::test]

@@ -123,13 +123,9 @@ async fn a_day_of_wrong_pins_that_began_in_the_future_ends_when_the_clock_is_rig
         async move {
             let page = w.open(&w.authorization_request(&client)).await;
             let form = [("page", page.id.as_str()), ("pin", &pin)];
-            let request = w.post("/authorize").header("cookie", &page.cookie);
-            request
-                .header("x-real-ip", address)
-                .form(&form)
-                .send()
-                .await
-                .status
+            let request = w.post("/authorize").header("x-real-ip", address);
+            let response = w.send_as_browser(&page.cookie, request.form(&form)).await;
+            response.status
         }
     };
     w.advance_clock(12 * HOUR);

@@ -1,47 +1,21 @@
 //! What the owner chooses for a connection, in the store: its name, its limit, tokens created by hand, activity.
 
 use lambda_oauth_mcp_proxy::{
-    connection_name::ConnectionName,
-    credential::{AccessToken, ConnectionId, Randomness, SealingKey},
+    credential::{AccessToken, ConnectionId, Randomness},
     limit::{Limit, ToolNames},
     store::{
-        ActivityCount, Store,
-        record::{Activity, ActivityOutcome, Connection},
+        ActivityCount,
+        record::{Activity, ActivityOutcome},
     },
 };
 
+use super::{manual, name, store};
 use crate::support::world::{BEGIN, World};
 
 const DAY: u64 = 86_400;
 
-fn store(w: &World) -> Store {
-    let table = "lambda-oauth-mcp-proxy".to_owned();
-    Store::new(w.dynamodb(), table, Randomness::system())
-}
-
-fn name(text: &str) -> Option<ConnectionName> {
-    ConnectionName::parse(text).unwrap()
-}
-
 fn token_id(access: &str) -> ConnectionId {
     AccessToken::parse(access).unwrap().id().clone()
-}
-
-/// A token created by hand, valid for a day.
-fn manual(w: &World, limit: Limit) -> (AccessToken, Connection) {
-    let randomness = Randomness::system();
-    let token = AccessToken::generate(&ConnectionId::generate(&randomness), &randomness);
-    w.keep_secret(token.expose());
-    let connection = Connection::manual(
-        &token,
-        name("Backup script"),
-        limit,
-        w.base.clone(),
-        SealingKey::generate(&randomness),
-        "127.0.0.1".to_owned(),
-        (BEGIN, BEGIN + DAY),
-    );
-    (token, connection)
 }
 
 #[tokio::test]
@@ -195,8 +169,8 @@ async fn activity_is_listed_counted_and_expires() {
     let w = World::start().await;
     let store = store(&w);
     let (id, other) = (
-        token_id(&manual(&w, Limit::Everything).0.expose()),
-        token_id(&manual(&w, Limit::Everything).0.expose()),
+        token_id(manual(&w, Limit::Everything).0.expose()),
+        token_id(manual(&w, Limit::Everything).0.expose()),
     );
     let record = async |id: &ConnectionId, at: u64, tool: String| {
         let activity = Activity {

@@ -1,8 +1,17 @@
-//! What a connection may do with the upstream's tools.
+//! What a connection may do with the upstream's tools, and the pure part of its enforcement.
+//!
+//! * [`request`] – reads what a client sends, strictly, and says which of it a limit refuses
+//! * [`tool_list`] – removes from the upstream's lists the tools that a connection may not call
+
+mod request;
+mod tool_list;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+
+pub use request::{ClientMessage, Forbidden, read_strictly};
+pub use tool_list::{ListedTool, NotFiltered, keep_tools};
 
 /// Most tools that can be chosen for one connection.
 pub const MAX_TOOLS: usize = 1000;
