@@ -47,7 +47,7 @@ const FILTERED_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// How long these bytes are waited for.
 const PEEK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a response that is read whole is waited for.
-const FILTERED_TIMEOUT: Duration = Duration::from_secs(60);
+const FILTERED_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long the bytes of an event stream are waited for: a shorter time, because an event stream may be silent at
 /// first.
 const EVENT_STREAM_PEEK_TIMEOUT: Duration = Duration::from_millis(500);
