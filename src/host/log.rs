@@ -5,7 +5,11 @@ mod human;
 use std::io::IsTerminal as _;
 
 use time::UtcOffset;
-use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt, prelude::*};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt,
+    prelude::*,
+};
 
 use super::metrics::Metrics;
 use crate::{clock::Clock, config::LogFormat};
@@ -14,9 +18,14 @@ use crate::{clock::Clock, config::LogFormat};
 /// `filter` is what `RUST_LOG` holds; metrics do not depend on it. Libraries stay at `warn`: their debug lines may show
 /// headers.
 pub fn start(format: LogFormat, filter: Option<&str>, metrics: Option<Metrics>, offset: UtcOffset) {
-    let filter = filter
-        .and_then(|filter| EnvFilter::try_new(filter).ok())
-        .unwrap_or_else(|| EnvFilter::new("warn,lambda_oauth_mcp_proxy=info"));
+    let filter: Targets = filter
+        .filter(|filter| !filter.trim().is_empty())
+        .and_then(|filter| filter.parse().ok())
+        .unwrap_or_else(|| {
+            Targets::new()
+                .with_default(LevelFilter::WARN)
+                .with_target(env!("CARGO_CRATE_NAME"), LevelFilter::INFO)
+        });
     let metrics = metrics.map(|metrics| metrics.with_filter(LevelFilter::INFO));
     let registry = tracing_subscriber::registry().with(metrics);
     match format {

@@ -33,7 +33,7 @@ use lambda_oauth_mcp_proxy::{
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+use tracing_subscriber::{filter::Targets, fmt, prelude::*};
 
 pub use crate::support::exchange::{Connected, Page, Pairs, Request, Response};
 use crate::support::recorder::Recorder;
@@ -126,7 +126,7 @@ impl World {
             .database
             .unwrap_or_else(|| Database::memory().unwrap());
         let wire = engine::http_client(database.clone());
-        let mut dynamodb = aws::local_dynamodb(wire.clone(), "http://127.0.0.1");
+        let mut dynamodb = aws::embedded_dynamodb(wire.clone());
         table::create(&dynamodb, &config.table_name).await.unwrap();
         if let Some(faulty) = options.wire {
             // Do not wait between two attempts of the SDK.
@@ -220,10 +220,7 @@ impl World {
 
     /// The table, without the program in between.
     pub fn dynamodb(&self) -> Client {
-        aws::local_dynamodb(
-            engine::http_client(self.database.clone()),
-            "http://127.0.0.1",
-        )
+        aws::embedded_dynamodb(engine::http_client(self.database.clone()))
     }
 
     /// From now on, this must not be in any log line.
@@ -269,13 +266,18 @@ impl World {
 
     /// Sets the day's count of tries from all addresses, instead of sending so many requests.
     pub async fn set_tries_of_the_day(&self, tries: u32) {
+        self.set_counter_of_the_day("tries", tries).await;
+    }
+
+    pub async fn set_counter_of_the_day(&self, counter: &str, tries: u32) {
         let key = |text: &str| AttributeValue::S(text.to_owned());
         let update = self.dynamodb().update_item();
         update
             .table_name("lambda-oauth-mcp-proxy")
             .key("pk", key("pin#overall"))
             .key("sk", key("-"))
-            .update_expression("SET tries = :tries")
+            .update_expression("SET #counter = :tries")
+            .expression_attribute_names("#counter", counter)
             .expression_attribute_values(":tries", AttributeValue::N(tries.to_string()))
             .condition_expression("attribute_exists(tries)")
             .send()
@@ -480,8 +482,9 @@ pub fn logged() -> &'static Mutex<Vec<u8>> {
         }
     }
     STARTED.get_or_init(|| {
+        let filter: Targets = "warn,lambda_oauth_mcp_proxy=trace".parse().unwrap();
         tracing_subscriber::registry()
-            .with(EnvFilter::new("warn,lambda_oauth_mcp_proxy=trace"))
+            .with(filter)
             .with(fmt::layer().json().with_writer(|| Sink))
             .init();
     });

@@ -85,6 +85,7 @@ pub async fn demo(
     let token = SecretString::generate("demo_", &randomness);
     let config = Config::read(HostKind::Local, |name| match name {
         "UPSTREAM_MCP" => Some(upstream_url.clone()),
+        "UPSTREAM_NAME" => Some("the demo".to_owned()),
         "LOG_FORMAT" | "GET_STREAMS" => settings.get(name),
         _ => None,
     })

@@ -2,7 +2,7 @@
 // Measures how much time the Lambda host adds to a call, and when it first polls: two builds of examples/function.rs in turns,
 // with a Runtime API on loopback.
 //
-//     bench/runtime_api.mjs OLD NEW [calls]
+//     benches/runtime_api.mjs OLD NEW [calls]
 //
 // A call is a tools/call through a Function URL to an upstream on loopback that responds immediately. Calls run one after the
 // other on one instance, and then on each of eight. The first poll is measured from the start of the process, with an upstream
@@ -19,7 +19,7 @@ const STARTS = 9;
 const WARM_UP_CALLS = 30;
 const [OLD, NEW, CALLS = '300'] = process.argv.slice(2);
 if (NEW === undefined) {
-  console.error('usage: bench/runtime_api.mjs OLD NEW [calls]');
+  console.error('usage: benches/runtime_api.mjs OLD NEW [calls]');
   process.exit(2);
 }
 
