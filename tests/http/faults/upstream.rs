@@ -59,20 +59,19 @@ async fn respond(mut socket: TcpStream, sent: Sent) {
     }
 }
 
-/// The log event about a call of this connection that got no response to pass on.
+/// The name of the log line about a call of this connection that got no response to pass on.
 fn logged_event(client: &Connected) -> Option<String> {
     let id = client.access.trim_start_matches("mcp_at_");
     let id = id.split('.').next().unwrap();
     let log = logged().lock().unwrap().clone();
-    let log = String::from_utf8_lossy(&log);
-    let mut events = log.lines().filter(|line| line.contains(id)).map(|line| {
-        let line: Value = serde_json::from_str(line).unwrap();
-        line["fields"]["event"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    });
-    events.find(|event| event.starts_with("upstream_"))
+    let log = String::from_utf8_lossy(&log).into_owned();
+    let mut lines = log.lines().filter(|line| line.contains(id));
+    lines
+        .rfind(|line| line.contains("\"event\":\"upstream_"))
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            line["fields"]["event"].as_str().unwrap().to_owned()
+        })
 }
 
 #[tokio::test]
