@@ -46,7 +46,7 @@ export async function behaviour({ browser, directory, check }) {
   for (const javaScriptEnabled of [true, false]) {
     const { context, page } = await fresh('/consent', { javaScriptEnabled });
     const post = await posted(async () => { await page.focus('#pin'); await page.keyboard.type('correct-horse'); await page.keyboard.press('Enter'); });
-    check(post.path === '/authorize' && JSON.stringify(Object.keys(post.fields).sort()) === '["decision","page","pin","username"]', `fields: ${JSON.stringify(post)}`);
+    check(post.path === '/authorize' && JSON.stringify(Object.keys(post.fields).sort()) === '["decision","limit","name","page","pin","username"]', `fields: ${JSON.stringify(post)}`);
     check(post.fields.decision === 'authorize' && post.fields.pin === 'correct-horse' && post.fields.username === 'owner', 'Enter authorizes');
     check(post.headers['sec-fetch-site'] === 'same-origin', `sec-fetch-site: ${post.headers['sec-fetch-site']}`);
     await context.close();
@@ -61,11 +61,11 @@ export async function behaviour({ browser, directory, check }) {
     check((await posted(() => page.click('button[value=deny]'))).fields.decision === 'deny', 'Deny by mouse');
     await page.goto(at('/consent'));
     const stops = [];
-    for (let i = 0; i < 5; i += 1) {
+    for (let i = 0; i < 7; i += 1) {
       await page.keyboard.press('Tab');
       stops.push(await page.evaluate(() => document.activeElement.id || document.activeElement.value || document.activeElement.textContent));
     }
-    check(stops.join() === 'Full address,pin,show-pin,authorize,deny', `tab order: ${stops}`);
+    check(stops.join() === 'Full address,everything,name,pin,show-pin,authorize,deny', `tab order: ${stops}`);
     check(await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle === 'solid'), 'focus is visible');
     check((await posted(() => page.keyboard.press('Enter'))).fields.decision === 'deny', 'Deny by keyboard');
     await context.close();
