@@ -152,7 +152,7 @@ export async function behaviour({ browser, directory, check }) {
   // Choosing tools: search and selection with script, and links to selections without.
   {
     const { context, page } = await fresh('/tools');
-    const checked = () => page.getByRole('checkbox').evaluateAll((boxes) => boxes.filter((box) => box.checked).map((box) => box.value).join());
+    const checked = () => page.locator('.tools input').evaluateAll((boxes) => boxes.filter((box) => box.checked).map((box) => box.value).join());
     check(await checked() === 'get_me,list_issues,create_issue,old_tool', `chosen: ${await checked()}`);
     await page.getByRole('button', { name: 'Only reading' }).click();
     check(await checked() === 'get_me,list_issues,search_code', `reading: ${await checked()}`);
