@@ -9,6 +9,7 @@ mod explore {
     mod fuzz_targets;
     mod limits;
     mod model;
+    mod properties;
     mod seeds;
 }
 

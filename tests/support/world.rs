@@ -79,6 +79,8 @@ pub struct Options {
     pub token: Option<String>,
     pub documents: Option<Fetcher>,
     pub upstream: Option<String>,
+    /// Where the secret comes from, if not from the test itself.
+    pub secrets: Option<Box<dyn FnOnce(Clock) -> Secrets + Send>>,
     pub wire: Option<Wire>,
     pub max_connections: Option<NonZeroU16>,
 }
@@ -149,7 +151,10 @@ impl World {
         }
         let http = HttpClient::new(tls(), clock.clone());
         let documents = options.documents.unwrap_or_else(|| Fetcher::new(tls()));
-        let secrets = Secrets::fixed(secret);
+        let secrets = match options.secrets {
+            Some(secrets) => secrets(clock.clone()),
+            None => Secrets::fixed(secret),
+        };
         let app = App::new(
             config, dynamodb, http, documents, secrets, clock, randomness,
         );

@@ -20,7 +20,7 @@ use crate::{
     clock::Clock,
     config::{Config, HostKind, LogFormat},
     credential::{Randomness, SecretString},
-    host::{demo as demo_server, local, log, server},
+    host::{demo as demo_server, local, log, server, start_check},
     http_client::{HttpClient, tls},
     oauth::resource::BaseUrl,
     pin::Pin,
@@ -252,6 +252,10 @@ impl Run {
             say_error(&format!(
                 "No browser could be started ({error}): open {base} yourself.\n"
             ));
+        }
+        if !self.demo {
+            let (upstream, secrets) = (app.upstream.clone(), app.secrets.clone());
+            tokio::spawn(async move { start_check::run(&upstream, &secrets, 1).await });
         }
         let background = app.background.clone();
         let router = local::router(app, names);
