@@ -52,6 +52,21 @@ export async function behaviour({ browser, directory, check }) {
     await context.close();
   }
 
+  // A click that began in another window must not authorize: half a second passes after the page comes to the front.
+  {
+    const { context, page } = await fresh('/consent');
+    await page.fill('#pin', 'correct-horse');
+    server.posts.length = 0;
+    const prevented = await page.evaluate(() => {
+      dispatchEvent(new Event('focus'));
+      const click = new MouseEvent('click', { detail: 1, bubbles: true, cancelable: true });
+      return !document.querySelector('button[value=authorize]').dispatchEvent(click);
+    });
+    check(prevented && server.posts.length === 0, 'a click right after the page came to the front authorizes');
+    check((await posted(() => page.click('button[value=authorize]'))).fields.decision === 'authorize', 'a later click authorizes');
+    await context.close();
+  }
+
   // An empty PIN is not sent; Deny needs none, with mouse and keyboard.
   {
     const { context, page } = await fresh('/consent');
