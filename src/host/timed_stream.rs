@@ -23,7 +23,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection may be idle between two requests.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a client may take no byte of a response, once the buffers between it and this program are full.
-const UNREAD_TIMEOUT: Duration = Duration::from_secs(120);
+const UNREAD_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// The requests of one connection. HTTP/1.1 handles them one after the other.
 #[derive(Debug, Default)]

@@ -67,7 +67,7 @@ fn logged_event(client: &Connected) -> Option<String> {
     let log = String::from_utf8_lossy(&log).into_owned();
     let mut lines = log.lines().filter(|line| line.contains(id));
     lines
-        .rfind(|line| line.contains("\"upstream_"))
+        .rfind(|line| line.contains("\"event\":\"upstream_"))
         .map(|line| {
             let line: Value = serde_json::from_str(line).unwrap();
             line["fields"]["event"].as_str().unwrap().to_owned()
