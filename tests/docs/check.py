@@ -122,6 +122,28 @@ def check_settings():
     check(len(read) > 20 and read == listed, f"README's settings: {sorted(read ^ listed)} are only in one of README and source")
 
 
+def check_recipes():
+    """Each recipe has three forms, for a file, for bash and for PowerShell, and they set the same variables."""
+    page = "docs/reference/recipes.md"
+    fenced = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    check(len(fenced) >= 3 and len(fenced) % 3 == 0, f"{page}: a recipe does not have three forms")
+    for number in range(0, len(fenced), 3):
+        (kind, file), (bash_kind, bash), (powershell_kind, powershell) = fenced[number : number + 3]
+        check((kind, bash_kind, powershell_kind) == ("env", "bash", "powershell"), f"{page}: the forms of\n{file}")
+        wanted = dict(line.split("=", 1) for line in file.splitlines())
+        shell = subprocess.run(
+            ["bash", "--noprofile", "--norc", "-c", f"{bash}\nexec '{sys.executable}' -c 'import json, os; print(json.dumps(dict(os.environ)))'"],
+            env={}, capture_output=True, text=True, check=True,
+        )
+        exported = {name: value for name, value in json.loads(shell.stdout).items() if name.isupper() and name in wanted}
+        check(exported == wanted, f"{page}: bash exports {exported}, the file has {wanted}")
+        check(bash.count("export ") == len(wanted), f"{page}: bash exports more than the file has: {bash}")
+        # In single quotes PowerShell replaces nothing; a quote would be doubled.
+        lines = [re.fullmatch(r"\$env:(\w+) = '([^']*)'", line) for line in powershell.splitlines()]
+        check(all(lines), f"{page}: not an assignment in PowerShell: {powershell}")
+        check({line[1]: line[2] for line in lines} == wanted, f"{page}: PowerShell differs from the file: {powershell}")
+
+
 # --- AWS ----------------------------------------------------------------------------------------------------------
 
 
@@ -277,7 +299,8 @@ def serve(account):
 RECORD = """#!/bin/sh
 { printf '%s' "${0##*/}"; for word; do printf '\\037%s' "$word"; done; printf '\\036'; } >> "$RECORDED"
 """
-REPLACED = "sam cargo git curl rustup claude npx sudo dig file nano rustc openssl".split()
+REPLACED = """sam cargo git curl rustup claude npx sudo dig file nano rustc openssl tailscale cloudflared ngrok install
+    journalctl""".split()
 
 
 def run(page, code, account, server):
@@ -379,7 +402,6 @@ def check_options(page, calls, known):
 # contains one of `without` is left out.
 PAGES = {
     "README.md": {
-        "only": ("aws ", "sam "),
         "asked": {"DescribeStacks", "GetSecretValue", "PutSecretValue"},
     },
     "docs/deploy/sam.md": {
@@ -397,6 +419,8 @@ PAGES = {
         "without": ("pip install", "sed -i", "tar -", "uname"),
         "asked": {"DescribeStacks", "GetSecretValue", "PutSecretValue"},
     },
+    "docs/deploy/tunnel.md": {"asked": set()},
+    "docs/deploy/systemd.md": {"asked": set()},
     "docs/operate/operations.md": {
         # Queries for the console.
         "without": ("filter event", "COMMIT"),
@@ -429,6 +453,7 @@ PAGES = {
 def main():
     check_links()
     check_settings()
+    check_recipes()
     known = {}
     for page in sys.argv[1:] or PAGES:
         how = PAGES[page]
