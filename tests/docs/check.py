@@ -1,4 +1,5 @@
-"""Runs the commands on the documentation's pages, and checks the pages' links and the README's list of settings.
+"""Runs the commands on the documentation's pages, and checks the pages' links, the README's list of settings, the recipes and
+the workflows.
 
 The AWS CLI is the real one. It talks to a stand-in for AWS on loopback, which has one stack and records all calls. Programs
 that would build, deploy or contact another host (sam, cargo, git, curl, …) are replaced by a program that records its
@@ -142,6 +143,23 @@ def check_recipes():
         lines = [re.fullmatch(r"\$env:(\w+) = '([^']*)'", line) for line in powershell.splitlines()]
         check(all(lines), f"{page}: not an assignment in PowerShell: {powershell}")
         check({line[1]: line[2] for line in lines} == wanted, f"{page}: PowerShell differs from the file: {powershell}")
+
+
+def check_workflows():
+    """Actions are pinned, only the job that publishes may write, and a release is built with the versions used elsewhere."""
+    for file in sorted((ROOT / ".github/workflows").glob("*.yml")):
+        text = file.read_text(encoding="utf-8")
+        for used in re.findall(r"uses: (.*)", text):
+            check(re.fullmatch(r"[\w/-]+@(v\d+\.\d+\.\d+|[0-9a-f]{40} # v\d+\.\d+\.\d+)", used), f"{file.name}: {used} is not pinned")
+        workflow = yaml.safe_load(text)
+        check(workflow["permissions"] == {"contents": "read"}, f"{file.name}: permissions")
+        for name, job in workflow["jobs"].items():
+            check("permissions" not in job or name == "publish", f"{file.name}: {name} has permissions of its own")
+    release = (ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8")
+    needs = re.search(r'^rust-version = "(.*)"$', (ROOT / "Cargo.toml").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    check(yaml.safe_load(release)["env"]["RUST"] == needs, "release.yml has another compiler than Cargo.toml")
+    tools = re.search(r"cargo-lambda==\S+ ziglang==\S+", (ROOT / ".ci/run").read_text(encoding="utf-8"))[0]
+    check(tools in release, f"release.yml does not use {tools}, as .ci/run does")
 
 
 # --- AWS ----------------------------------------------------------------------------------------------------------
@@ -454,6 +472,7 @@ def main():
     check_links()
     check_settings()
     check_recipes()
+    check_workflows()
     known = {}
     for page in sys.argv[1:] or PAGES:
         how = PAGES[page]
