@@ -164,6 +164,21 @@ async fn the_owner_renames_a_connection_and_changes_what_it_may_do() {
         owner.get(&here).await.text.contains("2 chosen tools"),
         "they stay"
     );
+}
+
+#[tokio::test]
+async fn an_invalid_form_of_a_connection_changes_nothing() {
+    let w = World::start().await;
+    let one = w.connect().await;
+    let owner = Owner::sign_in(&w).await;
+    let id = id(&one.access);
+    let here = format!("/connections/edit?connection={id}");
+    let csrf = owner.get(&here).await.field("csrf").unwrap();
+    let form = async |fields: &[(&str, &str)]| {
+        let mut form = vec![("csrf", &*csrf), ("connection", &*id)];
+        form.extend(fields);
+        owner.send(&form).await
+    };
     let unchanged = w.dump();
     for (status, fields) in [
         (

@@ -6,6 +6,7 @@ use http::StatusCode;
 use super::list;
 use crate::{
     app::App,
+    connection_name::ConnectionName,
     endpoint::{error::PageError, flash::Flash, response},
     error::Unavailable,
     page::{ActivityRow, ActivityTotal, ConnectionPage, ShownActivity, Timestamp},
@@ -35,7 +36,7 @@ pub async fn show(
     let notice = flash.and_then(Flash::sentence);
     let page = ConnectionPage {
         row: list::row(connection),
-        chosen_name: connection.name.as_ref().map(|name| name.as_str()),
+        chosen_name: connection.name.as_ref().map(ConnectionName::as_str),
         csrf: &session.csrf,
         notice: notice.as_deref(),
         activity,

@@ -343,6 +343,20 @@ async fn known_browsers_share_a_daily_limit_and_their_wrong_tries_are_counted_on
 }
 
 #[tokio::test]
+async fn when_the_limit_of_known_browsers_is_reached_one_counts_like_any_other() {
+    let (w, page) = behind_a_proxy().await;
+    let browser = known_browser_cookie(&try_pin(&w, &page, "203.0.113.7", &w.pin, "").await);
+    w.set_counter_of_the_day("known_browser_tries", 200).await;
+    let right = try_pin(&w, &page, "203.0.113.8", &w.pin, &browser).await;
+    assert_eq!(right.status, 303);
+    // It is worth no more tries than before.
+    for status in [403, 403, 403, 403, 429] {
+        let wrong = try_pin(&w, &page, "198.51.100.1", "wrong000", &browser).await;
+        assert_eq!(wrong.status, status);
+    }
+}
+
+#[tokio::test]
 async fn a_blocked_address_does_not_block_a_known_browser_behind_it() {
     let (w, page) = behind_a_proxy().await;
     let address = "203.0.113.7";
