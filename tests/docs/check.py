@@ -252,8 +252,6 @@ class Account:
             return f"{method}Concurrency", {}
         if path.endswith("/code"):
             return "UpdateFunctionCode", {"LastUpdateStatus": "InProgress"}
-        if path.endswith("/configuration"):
-            return "UpdateFunctionConfiguration", {"LastUpdateStatus": "InProgress"}
         return f"{method}Function", {"Code": {"Location": "https://code.example.com/package.zip"}}
 
 
@@ -443,8 +441,8 @@ PAGES = {
         # Queries for the console.
         "without": ("filter event", "COMMIT"),
         "asked": set(
-            """DescribeStacks GETFunction UpdateFunctionCode GetSecretValue PutSecretValue UpdateFunctionConfiguration Query
-            BatchWriteItem PUTConcurrency DELETEConcurrency DeleteItem FilterLogEvents GetCallerIdentity CreateBudget
+            """DescribeStacks GETFunction UpdateFunctionCode GetSecretValue PutSecretValue Query BatchWriteItem
+            PUTConcurrency DELETEConcurrency DeleteItem FilterLogEvents GetCallerIdentity CreateBudget
             DescribeBudgets DeleteBudget""".split()
         ),
     },
