@@ -37,7 +37,7 @@ PIN = "k7m2p9x4tq"
 REGION = "eu-central-1"
 SECRET = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:Secret-AbCdEf123456-a1B2c3"
 PROMPT = b"Token: "
-SECONDS_FOR_A_PAGE = 240
+SECONDS_FOR_A_PAGE = 600
 
 checks = 0
 
