@@ -23,7 +23,7 @@ use lambda_oauth_mcp_proxy::{
         token::TokenRequest,
     },
     secrets::TokenForm,
-    upstream::{endpoint_event, endpoint_target, keep_alive, target},
+    upstream::{endpoint_event, endpoint_target, event_filter, keep_alive, target},
 };
 use serde_json::Value;
 use url::Url;
@@ -32,17 +32,19 @@ use url::Url;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its program and of its folder of seeds.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("authorization", authorization),
     ("bearer", bearer),
     ("client_document", client_document),
     ("endpoint_event", endpoint_event),
+    ("event_filter", event_filter),
     ("function_url_event", function_url_event),
     ("keep_alive", keep_alive),
     ("limited_request", limited_request),
     ("path", path),
     ("registration", registration),
     ("token", token),
+    ("tool_list", tool_list),
 ];
 
 /// The metadata of a registration (RFC 7591). What is accepted can be registered again from the response.
@@ -382,6 +384,71 @@ pub fn endpoint_event(input: &[u8]) {
             })
             .collect();
         assert_eq!(interpret(&passed), expected);
+    }
+}
+
+/// A message of the upstream: only allowed tools are left in its list, and nothing else changes.
+pub fn tool_list(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    let Ok(kept) = limit::keep_tools(text, &|tool| tool.name == "keep") else {
+        return;
+    };
+    let parsed = |text: &str| serde_json::from_str::<Value>(text).ok();
+    // What is JSON for the filter may be none for this reader (a number such as 1e999).
+    let Some(sent) = parsed(text.trim_start_matches('\u{feff}')) else {
+        return;
+    };
+    let passed = kept.map_or_else(|| sent.clone(), |kept| parsed(&kept).unwrap());
+    let messages = |body: Value| match body {
+        Value::Array(batch) => batch,
+        one => vec![one],
+    };
+    let (sent, passed) = (messages(sent), messages(passed));
+    assert_eq!(sent.len(), passed.len());
+    for (mut sent, mut passed) in sent.into_iter().zip(passed) {
+        for tool in passed["result"]["tools"].as_array().into_iter().flatten() {
+            assert_eq!(tool["name"], "keep");
+        }
+        if let Some(tools) = sent
+            .pointer_mut("/result/tools")
+            .filter(|tools| tools.is_array())
+        {
+            *tools = Value::Null;
+            *passed.pointer_mut("/result/tools").unwrap() = Value::Null;
+        }
+        assert_eq!(sent, passed);
+    }
+}
+
+/// Events whose data is replaced: those and no others, however the stream is cut into chunks.
+pub fn event_filter(input: &[u8]) {
+    const NEW: &str = "replaced";
+    let (chunks, sent) = chunks(input);
+    let replace = |data: &str| Ok(data.contains('x').then(|| NEW.to_owned()));
+    let whole = stream::iter([Ok(Bytes::copy_from_slice(sent))]);
+    let cut = stream::iter(chunks.into_iter().map(Ok));
+    let (passed, complete) = collected(event_filter::replace_data(cut, replace));
+    let (passed_whole, complete_whole) = collected(event_filter::replace_data(whole, replace));
+    assert_eq!((&passed, complete), (&passed_whole, complete_whole));
+    let events = interpret(&passed);
+    assert!(!events.iter().any(|(_, data, _)| data.contains('x')));
+    if complete {
+        let expected = interpret(sent).into_iter().map(|(kind, data, id)| {
+            let data = if data.contains('x') {
+                NEW.to_owned()
+            } else {
+                data
+            };
+            (kind, data, id)
+        });
+        // An event that the end of the stream cuts off may be completed.
+        assert!(
+            expected
+                .zip(&events)
+                .all(|(expected, event)| expected == *event)
+        );
     }
 }
 

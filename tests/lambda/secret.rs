@@ -135,7 +135,7 @@ async fn a_replaced_pin_is_refused_from_the_first_try_after_a_minute() {
         let response = submit_consent(function, &page, pin).await;
         location(&response).starts_with(CALLBACK)
     };
-    proxy.hand.says("59");
+    proxy.hand.says("30");
     assert!(!is_right("newPIN4567").await);
     assert_eq!(function.aws.asked(), asked);
     // As after a freeze: nothing was read in the meantime.

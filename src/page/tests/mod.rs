@@ -90,6 +90,7 @@ fn connection_pages(text: &str, id: &str, row: &ConnectionRow<'_>) -> Vec<Page> 
     });
     vec![
         ConnectionPage {
+            pin_notice: None,
             row: row.clone(),
             chosen_name: Some(text),
             csrf: id,
@@ -98,6 +99,7 @@ fn connection_pages(text: &str, id: &str, row: &ConnectionRow<'_>) -> Vec<Page> 
         }
         .render(),
         Tools {
+            pin_notice: None,
             connection: id,
             connection_name: text,
             upstream_name: text,
@@ -108,6 +110,7 @@ fn connection_pages(text: &str, id: &str, row: &ConnectionRow<'_>) -> Vec<Page> 
         }
         .render(),
         NewToken {
+            pin_notice: None,
             id,
             upstream_name: text,
             days: &[7, 30],

@@ -98,7 +98,9 @@ async fn the_correct_pin_among_fifty_parallel_tries_succeeds_at_most_once() {
         .iter()
         .filter(|response| response.status == 403)
         .count();
-    assert!(right <= 1 && compared <= 4, "{right} {compared}");
+    // The correct PIN resets the counter: then there are four tries before it and four after it.
+    let allowed = if right == 1 { 8 } else { 4 };
+    assert!(right <= 1 && compared <= allowed, "{right} {compared}");
 }
 
 #[tokio::test]
