@@ -62,6 +62,7 @@ fn consent<'a>() -> Consent<'a> {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a list")]
 fn consents() -> Vec<(&'static str, Page)> {
     let restrictions = [READ_ONLY.to_owned(), TOOLSETS.to_owned()];
     let hostile = vec![HOSTILE.to_owned()];

@@ -528,7 +528,11 @@ impl Tree {
             .iter()
             .filter(|(other, _)| same(other, name))
             .map(|(_, value)| value);
-        if last { found.last() } else { found.next() }
+        if last {
+            found.next_back()
+        } else {
+            found.next()
+        }
     }
 
     fn text(&self) -> Option<&str> {

@@ -92,6 +92,7 @@ async function limited({ page, secret }) {
   // More than reading: the PIN once more.
   await page.click('button[value=tools]');
   await page.waitForSelector('[role=alert]:has-text("That PIN is wrong.")');
+  await page.getByRole('button', { name: 'None', exact: true }).click();
   await page.locator('.tools li').filter({ hasText: first }).locator('input').first().check();
   await page.locator('#pin').fill(secret);
   await page.click('button[value=tools]');

@@ -97,7 +97,7 @@ impl Invariants {
     ) -> Held {
         for (_, event) in view.events {
             let grant = match event {
-                Event::Revoked(token, 200) if tokens.is_refresh(token) => tokens.grant(token),
+                Event::Revoked(token, 200) if Tokens::is_refresh(token) => tokens.grant(token),
                 // A superseded access token is revoked alone (docs/reference).
                 Event::Revoked(token, 200) => {
                     let status = self.call(view, token, actors);
@@ -185,9 +185,8 @@ impl Invariants {
         }
         let end = actors.finish(actor, &mut view.table.clone(), view.now);
         let status = match &*actors.at(end).events {
-            [Event::Called(_, status)] => *status,
+            [Event::Called(_, status) | Event::Presented(_, Err((status, _)))] => *status,
             [Event::Presented(_, Ok(_))] => 200,
-            [Event::Presented(_, Err((status, _)))] => *status,
             other => panic!("{other:?}"),
         };
         self.statuses.insert(key, status);
@@ -227,10 +226,9 @@ pub fn complete(table: &Table) -> Held {
 fn responses_are_those_of_the_protocol(view: &View<'_>) -> Held {
     for (_, event) in view.events {
         let (status, allowed): (u16, &[u16]) = match event {
-            Event::Presented(_, Ok(_)) | Event::Limited(_) => continue,
+            Event::Presented(_, Ok(_)) | Event::Limited(_) | Event::Consented(Ok(_)) => continue,
             Event::Presented(_, Err((status, _))) => (*status, &[400, 401]),
             Event::Revoked(_, status) => (*status, &[200, 400, 401]),
-            Event::Consented(Ok(_)) => continue,
             // 303 without a code leads back to the page, which says why.
             Event::Consented(Err(status)) => (*status, &[200, 303, 400, 409, 429]),
             Event::Denied(status) => (*status, &[303, 400]),
@@ -276,7 +274,7 @@ fn refused_tokens_are_old(view: &View<'_>, tokens: &Tokens) -> Held {
         if *status == 503 {
             continue;
         }
-        let old = tokens.is_refresh(token)
+        let old = Tokens::is_refresh(token)
             && generation.is_some_and(|newest| newest >= tokens.generation(token) + 2);
         must(old, || format!("refused: {token} {status} {error}"))?;
     }
@@ -316,7 +314,7 @@ impl Tokens {
         })
     }
 
-    fn is_refresh(&self, token: &str) -> bool {
+    fn is_refresh(token: &str) -> bool {
         token.starts_with("mcp_rt_")
     }
 

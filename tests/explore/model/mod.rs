@@ -222,7 +222,7 @@ fn no_order_of_calls_breaks_an_invariant() {
 #[ignore = "takes minutes: the documentation of this module has the command"]
 fn more_actors_and_more_faults_break_no_invariant() {
     // The smaller ones first.
-    for search in [
+    for search in vec![
         redemption(4),
         two_redemptions(2),
         revocation(true, 1, 1),

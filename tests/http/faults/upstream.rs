@@ -74,6 +74,9 @@ fn logged_event(client: &Connected) -> Option<String> {
         })
 }
 
+/// What is sent, whether the connection is reset then, the client's status and Retry-After, the log event.
+type Row<'a> = (&'a str, &'a [u8], bool, u16, &'a str, &'a str);
+
 #[tokio::test]
 async fn every_fault_of_the_upstream_has_its_response_and_its_log_event() {
     let upstream = Scripted::start().await;
@@ -83,8 +86,7 @@ async fn every_fault_of_the_upstream_has_its_response_and_its_log_event() {
     })
     .await;
     let long = [&b"HTTP/1.1 200 OK\r\nx: "[..], &vec![b'x'; 1 << 20]].concat();
-    // What is sent, whether the connection is reset then, the client's status and Retry-After, the log event.
-    let rows: [(&str, &[u8], bool, u16, &str, &str); 11] = [
+    let rows: [Row<'_>; 11] = [
         ("closed before a response", b"", false, 502, "", "upstream_unreachable"),
         ("reset before a response", b"", true, 502, "", "upstream_unreachable"),
         ("reset in the headers", b"HTTP/1.1 200 OK\r\ncontent-ty", true, 502, "", "upstream_unreachable"),
