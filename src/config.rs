@@ -288,7 +288,7 @@ impl Config {
                     &[("human", LogFormat::Human), ("json", LogFormat::Json)],
                 ),
             },
-            trusted_proxy_header: reader.parsed("TRUSTED_PROXY_HEADER", header_name, None),
+            trusted_proxy_header: reader.parsed("TRUSTED_PROXY_HEADER", address_header, None),
             table_name: reader
                 .text("TABLE_NAME")
                 .unwrap_or_else(|| "lambda-oauth-mcp-proxy".to_owned()),
@@ -427,10 +427,19 @@ fn base_urls(text: &str) -> Result<Vec<BaseUrl>, String> {
         .collect()
 }
 
-fn header_name(text: &str) -> Result<Option<HeaderName>, String> {
-    text.parse()
-        .map(Some)
-        .map_err(|_| "must be the name of a header".to_owned())
+/// A header whose value is an IP address, or a list of them.
+fn address_header(text: &str) -> Result<Option<HeaderName>, String> {
+    let name: HeaderName = text.parse().map_err(|_| "must be the name of a header")?;
+    // They have another syntax (`Forwarded`: RFC 7239 section 4), so that no caller would have an address.
+    if matches!(
+        name.as_str(),
+        "authorization" | "cookie" | "forwarded" | "host" | "origin" | "user-agent" | "via"
+    ) {
+        return Err(format!(
+            "must name a header that contains only IP addresses, such as CF-Connecting-IP or X-Forwarded-For, not {name}"
+        ));
+    }
+    Ok(Some(name))
 }
 
 fn auth_header(text: &str) -> Result<HeaderName, String> {

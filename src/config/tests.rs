@@ -34,6 +34,7 @@ fn every_problem_is_named() {
             ("ACTIVITY_DAYS", "366"),
             ("MANUAL_TOKENS", "yes"),
             ("UPSTREAM_NAME", "a\u{7}b"),
+            ("TRUSTED_PROXY_HEADER", "Forwarded"),
         ],
     )
     .unwrap_err();
@@ -47,6 +48,7 @@ fn every_problem_is_named() {
         "ACTIVITY_DAYS",
         "MANUAL_TOKENS",
         "UPSTREAM_NAME",
+        "TRUSTED_PROXY_HEADER",
         "TABLE_NAME",
         "SECRET_ARN",
     ] {

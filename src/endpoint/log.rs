@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use axum::{extract::Request, response::Response};
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 
 use super::{response::RequestLogFields, route::Route};
 use crate::app::Caller;
@@ -13,7 +13,7 @@ use crate::app::Caller;
 pub struct RequestLogEntry {
     started: Instant,
     route: &'static str,
-    method: http::Method,
+    method: &'static str,
     /// The path, if no endpoint has it.
     path: Option<String>,
     mcp_method: Option<String>,
@@ -26,7 +26,7 @@ impl RequestLogEntry {
         Self {
             started: Instant::now(),
             route: route.label(),
-            method: request.method().clone(),
+            method: known_method(request.method()),
             path: matches!(route, Route::Unknown | Route::WellKnown(None))
                 .then(|| plain_path(request.uri().path()))
                 .flatten(),
@@ -44,7 +44,7 @@ impl RequestLogEntry {
             event = "request",
             request_id = caller.request_id,
             address = caller.address_text(),
-            method = self.method.as_str(),
+            method = self.method,
             route = self.route,
             path = self.path,
             status = response.status().as_u16(),
@@ -60,6 +60,15 @@ impl RequestLogEntry {
             mcp_name = log.mcp_name.or(self.mcp_name),
         );
     }
+}
+
+/// A method of RFC 9110 section 9 or RFC 5789. Any other is a text of the client, as long as a head may be.
+fn known_method(method: &Method) -> &'static str {
+    let known = [
+        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+    ];
+    let mut known = known.into_iter();
+    known.find(|known| method == known).unwrap_or("other")
 }
 
 /// A path if it is a plain one, as people and scanners type it.

@@ -35,19 +35,24 @@ pub enum Names {
 }
 
 impl Names {
-    /// The names of a listener on a loopback address.
+    /// The names of a listener on a loopback address, the one that it listens on first.
     ///
     /// # Panics
     /// Never: the three are well-formed.
     #[must_use]
-    pub fn of_loopback(port: u16) -> Self {
+    pub fn of_loopback(listener: SocketAddr) -> Self {
+        let port = listener.port();
         // An origin does not name the scheme's own port (RFC 6454 §6.1).
         let port = if port == 80 {
             String::new()
         } else {
             format!(":{port}")
         };
-        Self::Loopback(["127.0.0.1", "localhost", "[::1]"].map(|host| {
+        let mut hosts = ["127.0.0.1", "localhost", "[::1]"];
+        if listener.is_ipv6() {
+            hosts.reverse();
+        }
+        Self::Loopback(hosts.map(|host| {
             BaseUrl::parse(&format!("http://{host}{port}"))
                 .expect("a loopback origin is a base URL")
         }))
@@ -194,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_loopback_listener_has_exactly_three_names() {
-        let names = Names::of_loopback(8787);
+        let names = Names::of_loopback(([127, 0, 0, 1], 8787).into());
         for (host, base) in [
             ("127.0.0.1:8787", "http://127.0.0.1:8787"),
             ("LocalHost:8787", "http://localhost:8787"),
@@ -203,6 +208,13 @@ mod tests {
             let (name, others) = names.of_request(&headers(&[("host", host)])).unwrap();
             assert_eq!(name.as_str(), base);
             assert_eq!(others.len(), 2);
+        }
+        let listens_on = |address: &str| match Names::of_loopback(address.parse().unwrap()) {
+            Names::Loopback([first, ..]) => first.as_str().to_owned(),
+            Names::Configured(_) => unreachable!(),
+        };
+        for address in ["127.0.0.1:8787", "[::1]:8787"] {
+            assert_eq!(listens_on(address), format!("http://{address}"));
         }
         for host in [
             "evil.example:8787",
@@ -221,7 +233,7 @@ mod tests {
 
     #[test]
     fn port_80_may_be_written_or_left_out() {
-        let names = Names::of_loopback(80);
+        let names = Names::of_loopback(([127, 0, 0, 1], 80).into());
         for host in ["localhost", "localhost:80"] {
             let (name, _) = names.of_request(&headers(&[("host", host)])).unwrap();
             assert_eq!(name.as_str(), "http://localhost");

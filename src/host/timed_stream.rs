@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::task::AtomicWaker;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -30,6 +31,8 @@ const UNREAD_TIMEOUT: Duration = Duration::from_mins(2);
 pub struct Requests {
     begun: AtomicUsize,
     under_way: AtomicBool,
+    /// Of the task that reads the connection.
+    reader: AtomicWaker,
 }
 
 impl Requests {
@@ -39,9 +42,11 @@ impl Requests {
         self.begun.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The last byte of its response was handed over.
+    /// The last byte of its response was handed over. The connection is read again, because its idle time begins now and
+    /// the timer may have fired during the response.
     pub fn end(&self) {
         self.under_way.store(false, Ordering::Relaxed);
+        self.reader.wake();
     }
 
     /// Whether a request has no complete response yet.
@@ -109,6 +114,8 @@ impl AsyncRead for TimedStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        // Before `under_way` is read: a request that ends later wakes this task.
+        this.requests.reader.register(cx.waker());
         let polled = Pin::new(&mut this.inner).poll_read(cx, buffer);
         if this.requests.under_way() {
             return polled;
@@ -160,6 +167,7 @@ impl AsyncWrite for TimedStream {
         self.sent(written, cx)
     }
 
+    // Nothing is buffered here or in the socket's type, so this is never pending and needs no limit.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_flush(cx)
     }

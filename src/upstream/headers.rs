@@ -2,7 +2,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{CONNECTION, CONTENT_LENGTH},
+    header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 
 use crate::config::{is_reserved_header, normalized_header_name};
@@ -107,8 +107,8 @@ pub fn choose_tools(pinned: &[(HeaderName, HeaderValue)]) -> bool {
 }
 
 /// The headers of our response: those of the upstream's that may pass. Repeated ones are joined, because Lambda turns
-/// repeated header lines into a JSON array. `content-length` is passed on only with a body that is not changed. A header
-/// whose name or value contains one of our credentials (`is_secret`) is dropped, with a log line.
+/// repeated header lines into a JSON array. `content-length` is passed on only with a body that is not changed, and not
+/// beside `transfer-encoding`, which overrides it (RFC 9112 section 6.3). A header whose name or value contains one of our credentials (`is_secret`) is dropped, with a log line.
 #[must_use]
 pub fn for_client(
     upstream: &HeaderMap,
@@ -116,6 +116,7 @@ pub fn for_client(
     is_secret: impl Fn(&str) -> bool,
 ) -> HeaderMap {
     let hop_by_hop = named_by_connection(upstream);
+    let length_holds = body_unchanged && !upstream.contains_key(TRANSFER_ENCODING);
     let mut headers = HeaderMap::new();
     for name in upstream.keys() {
         let text = name.as_str();
@@ -123,7 +124,7 @@ pub fn for_client(
             || ["mcp-", "ratelimit", "x-ratelimit-"]
                 .iter()
                 .any(|prefix| text.starts_with(prefix));
-        if !allowed || hop_by_hop.contains(name) || (name == CONTENT_LENGTH && !body_unchanged) {
+        if !allowed || hop_by_hop.contains(name) || (name == CONTENT_LENGTH && !length_holds) {
             continue;
         }
         let mut values = upstream.get_all(name).iter();

@@ -178,6 +178,13 @@ def check_prompts():
         check(doctor.end() == 1, "the exit code says that something failed")
         check(serve.end(signal.SIGINT) == 0, "Ctrl-C stops")
 
+        refused = Terminal(["serve", "--listen", "0"], environment)
+        refused.until(r"not shown\): ")
+        refused.type_hidden("\x03")
+        refused.until("interrupted")
+        check(refused.end() == 2, "Ctrl-C at the question ends the program")
+        check(termios.tcgetattr(refused.terminal)[3] & termios.ECHO, "and the terminal shows again what is typed")
+
 
 def check_service():
     """The unit's own command starts the program, with the files that the page describes; and systemd accepts the unit."""

@@ -118,9 +118,11 @@ fn all_invalid_settings_are_reported_at_once_with_what_to_do() {
 
 #[test]
 fn the_demo_listens_on_loopback_only() {
-    let (code, said) = run(&["demo", "--listen", "0.0.0.0:0"], &[]);
-    assert_eq!(code, Some(2));
-    assert!(said.contains("loopback"), "{said}");
+    for (listen, what) in [("0.0.0.0:0", "loopback"), ("127.0.0.2:0", "use 127.0.0.1")] {
+        let (code, said) = run(&["demo", "--listen", listen], &[]);
+        assert_eq!(code, Some(2));
+        assert!(said.contains(what), "{said}");
+    }
 }
 
 #[test]
@@ -400,22 +402,49 @@ fn the_state_can_be_read_by_its_owner_only() {
         ("UPSTREAM_TOKEN", "t"),
         ("XDG_STATE_HOME", home.to_str().unwrap()),
     ];
-    run(&["serve", "--listen", &listen], &settings);
+    let (_, said) = run(&["serve", "--listen", &listen], &settings);
+    assert!(!said.contains("other users"), "{said}");
     let directory = home.join("lambda-oauth-mcp-proxy");
     let mut paths = vec![directory.clone()];
     paths.extend(
-        std::fs::read_dir(&directory)
+        fs::read_dir(&directory)
             .unwrap()
             .map(|file| file.unwrap().path()),
     );
-    let modes = paths
-        .iter()
-        .map(|path| path.metadata().unwrap().permissions().mode());
-    let modes: Vec<_> = modes.collect();
-    std::fs::remove_dir_all(&home).unwrap();
-    assert!(modes.len() > 1);
-    assert!(
-        modes.iter().all(|mode| mode & 0o700 == mode & 0o777),
-        "{modes:?}"
-    );
+    assert!(paths.len() > 2, "{paths:?}");
+    let open = || {
+        let mode = |path: &PathBuf| path.metadata().unwrap().permissions().mode() & 0o777;
+        let open = paths.iter().filter(|path| mode(path) & 0o077 != 0);
+        open.cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(open(), Vec::<PathBuf>::new());
+
+    // Files of this program are closed at the next start, and files of the owner are named.
+    let given = ["token", "settings.env"].map(|name| home.join(name));
+    let [token, env] = given.each_ref().map(|path| path.to_str().unwrap());
+    for (path, text) in [(token, "t"), (env, "LANDING_PAGE=on")] {
+        fs::write(path, text).unwrap();
+    }
+    for path in paths[1..].iter().chain(&given) {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
+    }
+    let arguments = [
+        "serve",
+        "--listen",
+        &listen,
+        "--token-file",
+        token,
+        "--env-file",
+        env,
+    ];
+    let (code, said) = run(&arguments, &[settings[0], settings[2]]);
+    let open = open();
+    fs::remove_dir_all(&home).unwrap();
+    assert!(code == Some(1) && said.contains("cannot listen"), "{said}");
+    assert_eq!(open, Vec::<PathBuf>::new());
+    for (option, path) in [("--token-file", token), ("--env-file", env)] {
+        let warning = format!("{option} {path} can be read by other users of this machine");
+        assert!(said.contains(&warning), "{said}");
+    }
+    assert_eq!(said.matches("other users").count(), 2, "{said}");
 }

@@ -1,14 +1,17 @@
 //! The listener of the local host: its limits for connections, and how it stops.
 
-use std::num::NonZeroU16;
+use std::{convert::Infallible, num::NonZeroU16, time::Duration};
 
-use futures_util::FutureExt as _;
+use axum::{body::Body, response::IntoResponse as _};
+use futures_util::{FutureExt as _, stream};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
 };
 
 use crate::support::world::{Options, World, time_passes};
+
+const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"}}"#;
 
 /// A connection without an HTTP client, which could open a second one.
 struct Socket(TcpStream);
@@ -42,6 +45,15 @@ impl Socket {
         Some(text.split(' ').nth(1)?.parse().unwrap())
     }
 
+    /// Reads everything that has arrived.
+    fn read_all(&mut self) -> String {
+        let (mut text, mut bytes) = (String::new(), vec![0; 64 * 1024]);
+        while let Some(Ok(length @ 1..)) = self.0.read(&mut bytes).now_or_never() {
+            text += &String::from_utf8_lossy(&bytes[..length]);
+        }
+        text
+    }
+
     fn is_waiting(&mut self) -> bool {
         self.0.read(&mut [0]).now_or_never().is_none()
     }
@@ -73,6 +85,41 @@ async fn a_head_has_thirty_seconds_and_an_idle_connection_seventy_five() {
     assert!(in_time.is_waiting());
     time_passes(3).await;
     assert_eq!(in_time.status(), None);
+}
+
+#[tokio::test]
+async fn the_idle_time_begins_at_the_end_of_a_response_however_long_it_took() {
+    let w = World::start().await;
+    let client = w.connect().await;
+    w.upstream.responds(|_| {
+        let late = stream::once(async {
+            tokio::time::sleep(Duration::from_secs(40)).await;
+            Ok::<_, Infallible>("data: 1\n\n")
+        });
+        let events = [("content-type", "text/event-stream")];
+        (events, Body::from_stream(late)).into_response()
+    });
+    let mut long = Socket::open(&w).await;
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{CALL}",
+        w.address,
+        client.access,
+        CALL.len()
+    );
+    long.send(&head).await;
+    time_passes(39).await;
+    assert!(!long.read_all().contains("data: 1"));
+    let mut short = Socket::open(&w).await;
+    short.begin(&w).await;
+    short.send("\r\n").await;
+    time_passes(2).await;
+    assert!(long.read_all().ends_with("data: 1\n\n\r\n0\r\n\r\n"));
+    assert_eq!(short.status(), Some(404));
+    time_passes(72).await;
+    assert!(short.is_waiting() && long.is_waiting());
+    time_passes(4).await;
+    assert_eq!((short.status(), long.status()), (None, None));
 }
 
 #[tokio::test]

@@ -158,12 +158,14 @@ async fn a_credential_in_the_wrong_place_is_not_logged_either() {
 async fn the_path_of_a_404_is_logged_unless_it_could_contain_a_credential() {
     let w = World::start().await;
     let token = w.connect().await.access;
+    w.request("AN-INVENTED-METHOD", "/nowhere").send().await;
     for path in ["/wp-login.php", &format!("/{token}"), "/a%20b", "/token"] {
         w.get(path).send().await;
     }
     let log = String::from_utf8_lossy(&logged().lock().unwrap()).into_owned();
     assert!(log.contains(r#""path":"/wp-login.php""#));
-    for other in [&token, "%20", r#""path":"/token""#] {
+    assert!(log.contains(r#""method":"other""#));
+    for other in [&token, "AN-INVENTED-METHOD", "%20", r#""path":"/token""#] {
         assert!(!log.contains(other), "{other}");
     }
 }

@@ -82,7 +82,7 @@ async fn an_error_about_an_upstream_that_is_not_there_carries_the_calls_id() {
     };
     let w = world(Some(format!("http://{gone}/mcp")), &[]).await;
     each(&w, "POST", "/mcp/", 502, "cannot be reached").await;
-    each(&w, "PUT", "/mcp", 502, "cannot be reached").await;
+    each(&w, "DELETE", "/mcp", 502, "cannot be reached").await;
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn an_error_about_path_or_method_carries_the_calls_id() {
     )
     .await;
     each(&w, "GET", "/mcp", 405, "GET event stream").await;
-    each(&w, "TRACE", "/mcp", 405, "cannot be passed on").await;
+    each(&w, "PUT", "/mcp", 405, "MCP does not use this method").await;
     let w = World::with_settings(&[("UPSTREAM_TRANSPORT", "sse")]).await;
     each(&w, "POST", "/mcp", 405, "HTTP+SSE").await;
     each(&w, "POST", "/mcp/message/AAAA", 404, "message URL").await;

@@ -162,7 +162,7 @@ impl World {
         let address = listener.local_addr().unwrap();
         let names = match &app.config.base_url {
             Some(base) => local::Names::Configured(base.clone()),
-            None => local::Names::of_loopback(address.port()),
+            None => local::Names::of_loopback(address),
         };
         let router = local::router(app.clone(), names);
         let (stop, stopped) = oneshot::channel::<()>();

@@ -62,24 +62,29 @@ fn may_widen_tools(app: &App, secret: &Secret, path: McpPath<'_>) -> bool {
     !matches!(path.rest(), "" | "/") && pinned.iter().any(|pinned| headers::choose_tools(pinned))
 }
 
-/// The target for Streamable HTTP. GET opens an event stream, which keeps a function running and which MCP 2026-07-28
-/// no longer has. So GET is refused unless `GET_STREAMS` is set. TRACE and CONNECT are never forwarded.
+/// The target for Streamable HTTP, whose methods are POST, DELETE and GET (MCP, Transports). GET opens an event stream,
+/// which keeps a function running and which MCP 2026-07-28 no longer has. So GET, and HEAD with it, is refused unless
+/// `GET_STREAMS` is set. No other method reaches the upstream.
 fn streamable_target(app: &App, path: McpPath<'_>, parts: &Parts) -> Result<Url, McpError> {
+    let get_streams = app.config.get_streams;
+    let allow = if get_streams {
+        "GET, HEAD, POST, DELETE, OPTIONS"
+    } else {
+        "POST, DELETE, OPTIONS"
+    };
+    let refused = |what| Err(McpError::method_not_allowed(allow, what));
     match parts.method {
-        Method::GET | Method::HEAD if !app.config.get_streams => {
-            let what = "this server does not offer the GET event stream; everything arrives in the responses to POST";
-            Err(McpError::method_not_allowed("POST, DELETE, OPTIONS", what))
+        Method::POST | Method::DELETE => {}
+        Method::GET | Method::HEAD if get_streams => {}
+        Method::GET | Method::HEAD => {
+            return refused(
+                "this server does not offer the GET event stream; everything arrives in the responses to POST",
+            );
         }
-        Method::TRACE | Method::CONNECT => {
-            let what = "this method cannot be passed on";
-            Err(McpError::method_not_allowed(
-                "GET, POST, DELETE, OPTIONS",
-                what,
-            ))
-        }
-        _ => target::resolve(&app.upstream.config().url, path.rest(), parts.uri.query())
-            .ok_or_else(McpError::bad_path),
+        _ => return refused("MCP does not use this method"),
     }
+    target::resolve(&app.upstream.config().url, path.rest(), parts.uri.query())
+        .ok_or_else(McpError::bad_path)
 }
 
 /// Sends a request and waits for the status and headers of the response.

@@ -73,15 +73,13 @@ pub async fn respond(
     request: &ForwardedRequest<'_>,
     upstream: reqwest::Response,
 ) -> Result<Response, McpError> {
-    // A server that has no route for a method often responds as if it had none for the path.
-    if upstream.status() == StatusCode::NOT_FOUND
-        && !matches!(
-            *request.method,
-            Method::GET | Method::HEAD | Method::POST | Method::DELETE
-        )
-    {
-        let what = "MCP does not use this method";
-        return Err(McpError::method_not_allowed("POST, DELETE, OPTIONS", what));
+    // RFC 9110 section 15: other status codes are invalid, and 101 would end HTTP on the client's connection.
+    if !(200..600).contains(&upstream.status().as_u16()) {
+        let what = format!(
+            "the MCP server sent the status code {}, which cannot be forwarded",
+            upstream.status().as_u16()
+        );
+        return Err(McpError::new(StatusCode::BAD_GATEWAY, SERVER_ERROR, what));
     }
     let (events, encoded) = (
         Media::of(upstream.headers()) == Media::Events,

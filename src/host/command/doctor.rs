@@ -54,7 +54,11 @@ pub async fn run(arguments: Arguments, settings: &Settings) -> Result<(), StartE
         clock: Clock::system(),
         randomness: Randomness::system(),
     };
-    let report = doctor.examine(&arguments.url).await;
+    let report = tokio::select! {
+        report = doctor.examine(&arguments.url) => report,
+        // After the question it ends nothing by itself.
+        _ = tokio::signal::ctrl_c() => return Err(StartError::Reported),
+    };
     if arguments.json {
         say(&format!("{:#}\n", report.to_json()));
     } else {

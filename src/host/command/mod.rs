@@ -5,6 +5,7 @@
 //! * [`client_config`] – how to add the connector to a client
 //! * [`doctor`] – looks at a connector as clients do
 //! * [`settings`], [`listen`], [`state`], [`pin`], [`token`] – what these are given
+//! * [`private_files`] – files that other users must not read
 //! * [`browser`] – opens a page
 
 mod browser;
@@ -13,6 +14,7 @@ mod connections;
 mod doctor;
 mod listen;
 mod pin;
+mod private_files;
 mod serve;
 mod settings;
 mod state;
@@ -160,14 +162,15 @@ async fn execute(
     }
 }
 
-/// Reads the settings, and names the variables that were probably meant as settings.
+/// Reads the settings. Names the variables that were probably meant as settings, and a file that others can read.
 fn read_settings(
     environment: BTreeMap<String, String>,
     file: Option<&PathBuf>,
 ) -> Result<Settings, StartError> {
     let settings = Settings::read(environment, file.map(PathBuf::as_path))?;
-    for unknown in settings.unknown() {
-        say_error(&format!("{unknown}\n"));
+    let open = file.and_then(|path| private_files::warning("--env-file", path));
+    for warning in settings.unknown().into_iter().chain(open) {
+        say_error(&format!("{warning}\n"));
     }
     Ok(settings)
 }

@@ -6,10 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    StartError,
-    state::{State, private_options},
-};
+use super::{StartError, private_files, state::State};
 use crate::{
     credential::{Randomness, SecretString},
     pin::Pin,
@@ -68,7 +65,11 @@ fn beside(state: &Path) -> PathBuf {
 
 fn kept(file: &Path, randomness: &Randomness) -> Result<SecretString, String> {
     let cannot = |error: std::io::Error| format!("cannot be kept there: {error}");
-    match private_options().write(true).create_new(true).open(file) {
+    match private_files::options()
+        .write(true)
+        .create_new(true)
+        .open(file)
+    {
         Ok(mut created) => {
             let pin = Pin::generate(randomness);
             let written = writeln!(created, "{}", pin.expose()).and_then(|()| created.sync_all());
@@ -76,6 +77,7 @@ fn kept(file: &Path, randomness: &Randomness) -> Result<SecretString, String> {
             Ok(pin)
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            private_files::make_private(file)?;
             let text = std::fs::read_to_string(file)
                 .map_err(|error| format!("cannot be read: {error}"))?;
             match Pin::parse(text.trim()) {

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use super::{
     StartError, browser, listen,
     pin::{self, StartPin},
-    say, say_error,
+    private_files, say, say_error,
     settings::Settings,
     state::State,
     token,
@@ -158,11 +158,13 @@ pub async fn serve(
     let host = config
         .as_ref()
         .and_then(|config| config.upstream.url.host_str());
+    let token_file = arguments.token_file.as_deref();
+    if let Some(warning) = token_file.and_then(|path| private_files::warning("--token-file", path))
+    {
+        say_error(&format!("{warning}\n"));
+    }
     // Nobody is asked for a token as long as something else is wrong.
-    let (setting, file) = (
-        settings.set("UPSTREAM_TOKEN"),
-        arguments.token_file.as_deref(),
-    );
+    let (setting, file) = (settings.set("UPSTREAM_TOKEN"), token_file);
     let upstream_token = if problems.is_empty() {
         token::read(
             setting,
@@ -226,10 +228,9 @@ impl Run {
         };
 
         let listener = bind(self.listen).await?;
-        let port = address(&listener)?.port();
         let names = match &self.config.base_url {
             Some(base) => local::Names::Configured(base.clone()),
-            None => local::Names::of_loopback(port),
+            None => local::Names::of_loopback(address(&listener)?),
         };
         let app = App::new(
             self.config.clone(),

@@ -7,7 +7,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use super::{StartError, settings::Settings};
+use super::{StartError, private_files, settings::Settings};
 use crate::{
     config::Config,
     host::{aws, engine},
@@ -120,10 +120,11 @@ fn open_file(path: &Path) -> Result<(), String> {
         .parent()
         .filter(|directory| !directory.as_os_str().is_empty())
     {
-        private_directory(directory).map_err(cannot)?;
+        private_files::create_directory(directory).map_err(cannot)?;
     }
-    private_file(path).map_err(cannot)?;
-    check_file(path)
+    private_files::create(path).map_err(cannot)?;
+    check_file(path)?;
+    private_files::make_private(path)
 }
 
 /// The table in which the engine lists its tables.
@@ -157,30 +158,4 @@ fn check_file(path: &Path) -> Result<(), String> {
             _ => Ok(()),
         },
     }
-}
-
-/// The state says who is connected; other users of the machine must not read it.
-fn private_directory(path: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
-}
-
-/// Created before the engine opens it, so that it is never readable by others.
-fn private_file(path: &Path) -> std::io::Result<()> {
-    private_options()
-        .append(true)
-        .create(true)
-        .open(path)
-        .map(drop)
-}
-
-/// A new file that only its owner can read.
-pub fn private_options() -> std::fs::OpenOptions {
-    let mut options = std::fs::OpenOptions::new();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
 }

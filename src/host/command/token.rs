@@ -58,11 +58,14 @@ pub fn read_given(
     }
 }
 
-/// What a person types at the terminal, without showing it.
+/// What a person types at the terminal, without showing it. From then on Ctrl-C does not end the process by itself.
 ///
 /// # Errors
-/// When there is no terminal, or it was closed.
+/// When there is no terminal, it was closed, or Ctrl-C was pressed.
 pub fn hidden(question: &str) -> Result<String, String> {
+    // `rpassword` sends SIGINT to this process at Ctrl-C. It must survive that, so that the terminal is restored.
+    #[cfg(unix)]
+    let _interrupts = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
     rpassword::prompt_password(question)
         .map_err(|error| format!("Nothing could be read from the terminal: {error}"))
 }

@@ -87,13 +87,33 @@ impl Fields {
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
         // Texts of clients must neither move the cursor nor write lines of their own.
-        self.0
-            .insert(field.name(), value.escape_debug().to_string());
+        self.0.insert(field.name(), printable(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0.insert(field.name(), format!("{value:?}"));
+        self.0
+            .insert(field.name(), printable(&format!("{value:?}")));
     }
+}
+
+/// The text in which every character is visible. Quotation marks stay as they are.
+fn printable(text: &str) -> String {
+    let mut printable = String::new();
+    for character in text.chars() {
+        match character {
+            '"' | '\'' => printable.push(character),
+            _ => printable.extend(character.escape_debug()),
+        }
+    }
+    printable
+}
+
+/// The text, in quotation marks if it could be taken for more than one field.
+fn one_field(text: &str, is_ambiguous: impl Fn(&str) -> bool) -> String {
+    if is_ambiguous(text) || text.starts_with('"') {
+        return format!("\"{}\"", text.replace('"', "\\\""));
+    }
+    text.to_owned()
 }
 
 /// Who called what, and how it ended.
@@ -103,6 +123,8 @@ fn request(fields: &Fields) -> String {
         .filter(|name| !name.is_empty());
     let who = who.or(fields.text("address")).unwrap_or("unknown");
     let who: String = who.chars().take(NAME_CHARACTERS_MAX).collect();
+    // Two spaces separate the fields of this line.
+    let who = one_field(&who, |who| who.contains("  ") || who.ends_with(' '));
     let what = match (fields.text("mcp_method"), fields.text("mcp_name")) {
         (Some(method), Some(name)) => format!("{method} {name}"),
         (Some(method), None) => method.to_owned(),
@@ -129,6 +151,7 @@ fn other(fields: &Fields) -> String {
     let mut line = message.unwrap_or_default().to_owned();
     let shown = |name: &str| !matches!(name, "message" | "event") && !name.starts_with("log.");
     for (name, value) in fields.0.iter().filter(|(name, _)| shown(name)) {
+        let value = one_field(value, |value| value.contains([' ', '=']));
         let _ = write!(line, "  {name}={value}");
     }
     line
@@ -239,6 +262,17 @@ mod tests {
                     client_name = "\x1b[2Ja\nb\u{202e}",
                     "a client registered"
                 );
+                for client_name in ["client's", "address=1.1.1.1  status=200", "a\" b=\"c"] {
+                    tracing::info!(event = "registered", client_name);
+                }
+                tracing::info!(
+                    event = "request",
+                    connection_name = "a  tools/call b  200",
+                    method = "GET",
+                    route = "/",
+                    status = 404,
+                    ms = 1
+                );
                 tracing::warn!(
                     event = "upstream_broken",
                     detail = "eof",
@@ -249,6 +283,10 @@ mod tests {
         assert_eq!(
             line,
             "04:57:08 a client registered  client_name=\\u{1b}[2Ja\\nb\\u{202e}\n\
+             04:57:08 registered  client_name=client's\n\
+             04:57:08 registered  client_name=\"address=1.1.1.1  status=200\"\n\
+             04:57:08 registered  client_name=\"a\\\" b=\\\"c\"\n\
+             04:57:08 \"a  tools/call b  200\"  GET /  404  1 ms\n\
              04:57:08 WARN a response was cut off  detail=eof  request_id=\"r1\"\n"
         );
     }
