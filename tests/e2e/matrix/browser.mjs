@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { authorize } from '../lib/person.mjs';
 
 const LOOK_MS = 50;
+const RETRY_MS = 250;
 
 export class Browser {
   asked = 0;
@@ -46,9 +47,20 @@ export class Browser {
   async #visit(url) {
     this.asked += 1;
     const back = await authorize(url, this.pin);
-    const landed = await fetch(back);
+    const landed = await this.#follow(back);
     await landed.text();
     if (landed.status >= 400) this.problems.push(`the client's callback: ${landed.status}`);
+  }
+
+  /** A program that prints its URL before it listens gets the time that a person needs. */
+  async #follow(back, tries = 40) {
+    try {
+      return await fetch(back);
+    } catch (error) {
+      if (tries === 0) throw error;
+      await new Promise((resolve) => { setTimeout(resolve, RETRY_MS); });
+      return this.#follow(back, tries - 1);
+    }
   }
 
   stop() { clearInterval(this.timer); }

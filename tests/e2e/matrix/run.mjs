@@ -61,7 +61,7 @@ const HOSTS = {
 };
 
 /** One client on one host. */
-async function one(client, host, upstream, results) {
+async function one(client, host, upstream) {
   const cleanups = [];
   const defer = (cleanup) => cleanups.push(cleanup);
   const name = `${client.name}, ${host}`;
@@ -88,8 +88,7 @@ async function one(client, host, upstream, results) {
   } finally {
     for (const cleanup of cleanups.reverse()) await cleanup();
   }
-  results[client.file] ??= {};
-  results[client.file][host] = row;
+  return row;
 }
 
 await run('clients', async (defer) => {
@@ -97,14 +96,18 @@ await run('clients', async (defer) => {
   const wanted = CLIENTS.filter(({ file, short }) =>
     (names.includes('--short') ? short : names.length === 0 || names.some((name) => file.startsWith(`${name}.`))));
   check('there are clients to run', wanted.length > 0, wanted.length);
-  const results = existsSync(RESULTS) ? JSON.parse(readFileSync(RESULTS, 'utf8')) : {};
   const upstream = await everything();
   defer(() => upstream.stop());
   for (const client of wanted) {
-    for (const host of Object.keys(HOSTS)) await attempt(`${client.name}, ${host}`, () => one(client, host, upstream, results));
-    if (names[0] !== '--short') {
-      writeFileSync(RESULTS, JSON.stringify(results, null, 1));
-      writePage(results);
+    const rows = {};
+    for (const host of Object.keys(HOSTS)) {
+      await attempt(`${client.name}, ${host}`, async () => { rows[host] = await one(client, host, upstream); });
     }
+    if (names.includes('--short')) continue;
+    // Read only now: several runs can share the file.
+    const results = existsSync(RESULTS) ? JSON.parse(readFileSync(RESULTS, 'utf8')) : {};
+    results[client.file] = rows;
+    writeFileSync(RESULTS, JSON.stringify(results, null, 1));
+    writePage(results);
   }
 });

@@ -1,0 +1,8 @@
+// MCP Inspector's command line: one call of it is one method.
+import { inPackage, must } from '../matrix/product.mjs';
+import { done, MESSAGE, URL_OF_SERVER } from '../matrix/stored.mjs';
+
+const inspector = [process.execPath, inPackage('@modelcontextprotocol/inspector', 'clients/launcher/build/index.js'), '--cli', '--server-url', URL_OF_SERVER, '--transport', 'http'];
+const listed = await must([...inspector, '--method', 'tools/list'], { terminal: true });
+const called = await must([...inspector, '--method', 'tools/call', '--tool-name', 'echo', '--tool-arg', `message=${MESSAGE}`], { terminal: true });
+done([...listed.matchAll(/"name": "([^"]+)"/g)].map(([, name]) => name), called);
