@@ -63,7 +63,7 @@ def ask(method: str, params: dict, number: int | None = None, mcp_session: str |
     if answer.status_code == 401:
         return answer, None
     assert answer.ok, answer.text
-    data = [line[5:] for line in answer.text.splitlines() if line.startswith("data:")]
+    data = [line[5:] for line in answer.text.splitlines() if line.startswith("data:") and line[5:].strip()]
     text = data[0] if data else answer.text
     return answer, json.loads(text)["result"] if number else None
 

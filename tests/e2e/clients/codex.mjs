@@ -16,7 +16,9 @@ if (!stored.added) {
 }
 const provider = `{name="stand-in",base_url="${standIn.url}/v1",env_key="STAND_IN_KEY",wire_api="responses"}`;
 const session = () => command([...codex, 'exec', '--skip-git-repo-check', '--dangerously-bypass-approvals-and-sandbox',
-  '-c', `model_providers.standin=${provider}`, '-c', 'model_provider="standin"', '-m', 'gpt-5', 'Call echo.'], { env });
+  '-c', `model_providers.standin=${provider}`, '-c', 'model_provider="standin"', '-m', 'gpt-5',
+  // Otherwise a session begins without the tools of a server that is still connecting.
+  '-c', 'mcp_servers.proxy.required=true', '-c', 'mcp_servers.proxy.startup_timeout_sec=60', 'Call echo.'], { env });
 await session();
 if (standIn.result === undefined) {
   await must([...codex, 'mcp', 'login', 'proxy'], { env, terminal: true });

@@ -7,7 +7,11 @@ from pathlib import Path
 
 from fastmcp import Client
 from fastmcp.client.auth import OAuth
-from key_value.aio.stores.filetree import FileTreeStore
+from key_value.aio.stores.filetree import (
+    FileTreeStore,
+    FileTreeV1CollectionSanitizationStrategy,
+    FileTreeV1KeySanitizationStrategy,
+)
 
 URL, HOME, MESSAGE = sys.argv[1:]
 
@@ -15,7 +19,12 @@ URL, HOME, MESSAGE = sys.argv[1:]
 async def main() -> None:
     folder = Path(HOME) / "tokens"
     folder.mkdir(exist_ok=True)
-    auth = OAuth(URL, token_storage=FileTreeStore(data_directory=folder))
+    tokens = FileTreeStore(
+        data_directory=folder,
+        key_sanitization_strategy=FileTreeV1KeySanitizationStrategy(folder),
+        collection_sanitization_strategy=FileTreeV1CollectionSanitizationStrategy(folder),
+    )
+    auth = OAuth(URL, token_storage=tokens)
     async with Client(URL, auth=auth) as client:
         tools = [tool.name for tool in await client.list_tools()]
         result = await client.call_tool("echo", {"message": MESSAGE})

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import sys
 
+os.environ["MCP_USE_ANONYMIZED_TELEMETRY"] = "false"
 from mcp_use import MCPClient
 
 URL, HOME, MESSAGE = sys.argv[1:]

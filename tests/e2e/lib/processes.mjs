@@ -23,7 +23,7 @@ const alive = new Set();
 process.on('exit', () => alive.forEach((child) => child.kill('SIGKILL')));
 
 /** Starts a program and resolves when its output matches; if that takes longer than 60 seconds, ends it and rejects. */
-async function start(command, args, env, pattern) {
+export async function start(command, args, env, pattern) {
   const child = spawn(command, args, { env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env } });
   endWithUs(child);
   let output = '';

@@ -6,6 +6,8 @@ import { authorize } from '../lib/person.mjs';
 
 const LOOK_MS = 50;
 const RETRY_MS = 250;
+/** It ends with a space, a quote, or a control character: terminals print it as a link. */
+const AUTHORIZATION_URL = /https?:\/\/[^\s"'<>\x00-\x1f]+\/authorize\?[^\s"'<>\x00-\x1f]+(?=[\s"'<>\x00-\x1f])/g;
 
 export class Browser {
   asked = 0;
@@ -36,7 +38,7 @@ export class Browser {
 
   /** Visits the authorization URLs in a text, each once, however often it is printed. */
   read(text) {
-    for (const [url] of text.matchAll(/https?:\/\/[^\s"'<>\u001b]+\/authorize\?[^\s"'<>\u001b]+(?=[\s"'<>\u001b])/g)) {
+    for (const [url] of text.matchAll(AUTHORIZATION_URL)) {
       const key = new URL(url).searchParams.get('code_challenge');
       if (key === null || this.#seen.has(key)) continue;
       this.#seen.add(key);

@@ -2,19 +2,21 @@
 // ../run. `https`: it refuses http, also on loopback. `calls: false`: it lists tools, and a call needs a model.
 // `differs` says for a step why the client does not do it: then it must not, so that the reason stays true.
 const REASK = 'asks the person again: this client refreshes a token only when it expires';
+const NEVER_REFRESHES = 'asks the person again: this client does not use its refresh token';
+const STORED_IN_HOME = 'fails until the stored token expires: this client does not react to a 401. Delete `~/.mcp_use/tokens`';
 
 export const CLIENTS = [
-  { file: 'typescript-1.mjs', name: 'TypeScript SDK 1', packages: ['@modelcontextprotocol/sdk'], short: true },
-  { file: 'typescript-2.mjs', name: 'TypeScript SDK 2', packages: ['@modelcontextprotocol/client'], short: true },
+  { file: 'typescript-1.mjs', name: 'TypeScript SDK 1', packages: ['@modelcontextprotocol/sdk'] },
+  { file: 'typescript-2.mjs', name: 'TypeScript SDK 2', packages: ['@modelcontextprotocol/client'] },
   { file: 'mcp-remote.mjs', name: 'mcp-remote', packages: ['mcp-remote'], short: true },
   { file: 'oauth4webapi.mjs', name: 'oauth4webapi', packages: ['oauth4webapi'], short: true, https: true },
   { file: 'openid-client.mjs', name: 'openid-client', packages: ['openid-client'], short: true, https: true },
   { file: 'simple-oauth2.mjs', name: 'simple-oauth2', packages: ['simple-oauth2'], short: true, https: true },
-  { file: 'python-sdk.py', name: 'Python SDK', packages: ['mcp'], short: true, differs: { 'refused token': REASK } },
+  { file: 'python-sdk.py', name: 'Python SDK', packages: ['mcp'], differs: { 'refused token': REASK } },
   { file: 'authlib_client.py', name: 'Authlib', packages: ['Authlib'], environment: 'fastmcp', https: true },
   { file: 'fastmcp_client.py', name: 'FastMCP client', packages: ['fastmcp'], environment: 'fastmcp', differs: { 'refused token': REASK } },
   { file: 'langchain_client.py', name: 'LangChain MCP adapters', packages: ['langchain-mcp-adapters'], environment: 'langchain', differs: { 'refused token': REASK } },
-  { file: 'mcp-use.py', name: 'mcp-use (Python)', packages: ['mcp-use'], environment: 'langchain', differs: { 'refused token': REASK } },
+  { file: 'mcp-use.py', name: 'mcp-use (Python)', packages: ['mcp-use'], environment: 'langchain', differs: { 'expired token': NEVER_REFRESHES, 'refused token': STORED_IN_HOME, revoke: STORED_IN_HOME } },
   { file: 'pydantic-ai.py', name: 'pydantic-ai', packages: ['pydantic-ai-slim'], environment: 'agents', differs: { 'refused token': REASK } },
   { file: 'openai-agents.py', name: 'openai-agents', packages: ['openai-agents'], environment: 'agents', differs: { 'refused token': REASK } },
   { file: 'inspector.mjs', name: 'MCP Inspector (command line)', packages: ['@modelcontextprotocol/inspector'] },
@@ -23,4 +25,5 @@ export const CLIENTS = [
   { file: 'claude-code.mjs', name: 'Claude Code', packages: ['@anthropic-ai/claude-code'] },
   { file: 'codex.mjs', name: 'Codex', packages: ['@openai/codex'] },
   { file: 'opencode.mjs', name: 'OpenCode', packages: ['opencode-ai'] },
+  { file: 'gemini-cli.mjs', name: 'Gemini CLI', packages: ['@google/gemini-cli'] },
 ];

@@ -14,7 +14,7 @@ export async function listAndCall(send) {
     if (answer.status === 401) return undefined;
     if (!answer.ok) throw new Error(`${method}: ${answer.status} ${text}`);
     if (answer.headers.has('mcp-session-id')) session = { 'mcp-session-id': answer.headers.get('mcp-session-id') };
-    const json = text.match(/^data: ?(.*)$/m)?.[1] ?? text;
+    const json = text.match(/^data: ?(.+)$/m)?.[1] ?? text;
     return json.trim() === '' ? {} : JSON.parse(json).result;
   }
   const begun = await ask('initialize', { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'matrix', version: '1' } }, 1);

@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { endWithUs } from '../lib/processes.mjs';
 import { Browser } from './browser.mjs';
 
-export const STEPS = ['sign in', 'tools/list', 'tools/call', 'reconnect', 'refused token', 'expired token', 'revoke'];
+export const STEPS = ['sign in', 'tools/list', 'tools/call', 'expired token', 'reconnect', 'refused token', 'revoke'];
 /** How long one run of a client may take. */
 const RUN_LIMIT_MS = Number(process.env.RUN_LIMIT_MS ?? 90_000);
-/** What the client reads as the lifetime of a token that shall expire. */
+/** What the client reads as the lifetime of its first token. */
 const SHORT_LIFETIME_SECONDS = 1;
 
 /** Runs a client's script once; resolves to what it printed in its last line: the names of tools, and the text of a call. */
@@ -73,24 +73,24 @@ export async function takeSteps(client, server, front, environment, report) {
     ?? `person asked ${run.asked} times, ${run.refreshed} refreshes${run.works ? '' : ', no result'}${browser.problems.length ? `; ${browser.problems}` : ''}`;
 
   try {
+    front.expiresIn = SHORT_LIFETIME_SECONDS;
     const first = await once();
+    front.expiresIn = undefined;
     report('sign in', first.works && first.asked === 1 && noted.grants.some(({ status }) => status === 200), seen(first));
     if (first.failed) return;
     report('tools/list', first.listed, first.tools ? `${first.tools.length} tools` : seen(first));
     report('tools/call', first.called, first.called ? '' : seen(first));
+
+    const expired = await once();
+    report('expired token', expired.works && expired.asked === 0, seen(expired));
 
     await server.restart();
     const again = await once();
     report('reconnect', again.works && again.asked === 0, seen(again));
 
     front.refuseIssued();
-    front.expiresIn = SHORT_LIFETIME_SECONDS;
     const refused = await once();
-    front.expiresIn = undefined;
     report('refused token', refused.works && refused.asked === 0 && refused.refreshed > 0, seen(refused));
-
-    const expired = await once();
-    report('expired token', expired.works && expired.asked === 0, seen(expired));
 
     const form = { token: front.tokens.refresh_token, client_id: front.clientId };
     if (front.clientSecret) form.client_secret = front.clientSecret;
