@@ -19,8 +19,10 @@ if (!stored.client) {
 const file = join(HOME, 'mastra.json');
 const kept = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
 const write = () => writeFileSync(file, JSON.stringify(kept));
+// Only `authenticate` listens for the callback.
+let listening = false;
 const authProvider = new MCPOAuthClientProvider({
-  redirectUrl, clientMetadata, clientInformation: stored.client, onRedirectToAuthorization: open,
+  redirectUrl, clientMetadata, clientInformation: stored.client, onRedirectToAuthorization: (url) => { if (listening) open(url); },
   storage: {
     get: (key) => kept[key],
     set: (key, value) => { kept[key] = value; write(); },
@@ -30,6 +32,7 @@ const authProvider = new MCPOAuthClientProvider({
 const client = new MCPClient({ servers: { proxy: { url: new URL(URL_OF_SERVER), authProvider } } });
 let tools = await client.listTools().catch(() => ({}));
 if (Object.keys(tools).length === 0) {
+  listening = true;
   await client.authenticate('proxy');
   tools = await client.listTools();
 }

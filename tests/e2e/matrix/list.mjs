@@ -1,9 +1,18 @@
 // The clients of the matrix. `file` is the script that drives it; `packages` name what is tested; `short` clients are part of
 // ../run. `https`: it refuses http, also on loopback. `calls: false`: it lists tools, and a call needs a model.
-// `differs` says for a step why the client does not do it: then it must not, so that the reason stays true.
+// `differs` says for a step (on both hosts, or on one) why the client does not do it: then it must not, so that the reason
+// stays true.
 const REASK = 'asks the person again: this client refreshes a token only when it expires';
 const NEVER_REFRESHES = 'asks the person again: this client does not use its refresh token';
 const STORED_IN_HOME = 'fails until the stored token expires: this client does not react to a 401. Delete `~/.mcp_use/tokens`';
+const NEEDS_CHALLENGE = 'asks the person again: this client refreshes a refused token only if it sees the challenge, which a Function URL '
+  + 'renames; CloudFront in front of it restores the name';
+
+/** Why a client does not do this step on this host, or undefined. */
+export function reason({ differs = {} }, step, host) {
+  const found = differs[step];
+  return typeof found === 'object' ? found[host] : found;
+}
 
 export const CLIENTS = [
   { file: 'typescript-1.mjs', name: 'TypeScript SDK 1', packages: ['@modelcontextprotocol/sdk'] },
@@ -23,7 +32,7 @@ export const CLIENTS = [
   { file: 'ai-sdk.mjs', name: 'AI SDK', packages: ['@ai-sdk/mcp'] },
   { file: 'mastra.mjs', name: 'Mastra', packages: ['@mastra/mcp'] },
   { file: 'claude-code.mjs', name: 'Claude Code', packages: ['@anthropic-ai/claude-code'] },
-  { file: 'codex.mjs', name: 'Codex', packages: ['@openai/codex'] },
+  { file: 'codex.mjs', name: 'Codex', packages: ['@openai/codex'], differs: { 'refused token': { 'Function URL': NEEDS_CHALLENGE } } },
   { file: 'opencode.mjs', name: 'OpenCode', packages: ['opencode-ai'] },
   { file: 'gemini-cli.mjs', name: 'Gemini CLI', packages: ['@google/gemini-cli'] },
 ];

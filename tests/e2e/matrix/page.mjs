@@ -1,6 +1,6 @@
 // Writes docs/reference/clients.md from the stored results.
 import { writeFileSync } from 'node:fs';
-import { CLIENTS } from './list.mjs';
+import { CLIENTS, reason } from './list.mjs';
 import { STEPS } from './steps.mjs';
 
 const PAGE = new URL('../../../docs/reference/clients.md', import.meta.url);
@@ -22,15 +22,13 @@ that does everything wrong that AWS is reported to do. Nobody had an account, an
 `;
 
 /** What stands in a cell: the same for both hosts, or what each shows. */
-function cell(hosts, step, notes) {
+function cell(client, hosts, step, notes) {
   const words = Object.entries(hosts).map(([host, { steps }]) => {
-    const result = steps[step];
-    if (!result) return [host, 'not reached'];
-    if (result.reason) {
-      if (!notes.includes(result.reason)) notes.push(result.reason);
-      return [host, `no (${notes.indexOf(result.reason) + 1})`];
-    }
-    return [host, result.held ? 'yes' : '**fails**'];
+    const known = reason(client, step, host);
+    if (steps[step] === undefined) return [host, 'not reached'];
+    if (steps[step] || !known) return [host, steps[step] ? 'yes' : '**fails**'];
+    if (!notes.includes(known)) notes.push(known);
+    return [host, `no (${notes.indexOf(known) + 1})`];
   });
   const [[, first]] = words;
   return words.every(([, word]) => word === first) ? first : words.map(([host, word]) => `${host}: ${word}`).join(', ');
@@ -41,7 +39,7 @@ export function writePage(results) {
   const rows = CLIENTS.filter(({ file }) => results[file]).map((client) => {
     const hosts = results[client.file];
     const [{ version, date }] = Object.values(hosts);
-    return `| ${[client.name, `\`${client.packages[0]}\` ${version}`, ...STEPS.map((step) => cell(hosts, step, notes)), date].join(' | ')} |`;
+    return `| ${[client.name, `\`${client.packages[0]}\` ${version}`, ...STEPS.map((step) => cell(client, hosts, step, notes)), date].join(' | ')} |`;
   });
   const titles = ['Client', 'Package and version', ...STEPS, 'Date'];
   const lines = [

@@ -66,7 +66,7 @@ async function seen(url, authorization, call, Transport = StreamableHTTPClientTr
 }
 
 /** Some print their address before they listen. */
-async function listening(url, tries = 100) {
+async function listening(url, tries = 300) {
   try {
     await (await fetch(url)).body?.cancel();
   } catch (error) {
@@ -87,7 +87,7 @@ async function compare(name, upstream, { settings = {}, authorization = `Bearer 
   const server = await proxy(['serve', '--state', 'memory'],
     { UPSTREAM_MCP: upstream, UPSTREAM_TOKEN: PAT, ...(transport ? { UPSTREAM_TRANSPORT: transport } : {}), ...settings });
   defer(() => server.stop());
-  const proxied = await seen(server.url, `Bearer ${await accessToken(server.url, server.pin)}`, call);
+  const proxied = await seen(server.url, `Bearer ${await accessToken(server.url, server.pin)}`, call, Transport);
   check(`${name}: lists tools`, direct.tools.length > 0, `${direct.tools.length} tools`);
   equal(`${name}: the same tools through the proxy`, proxied.tools, direct.tools);
   const result = JSON.stringify(direct.result);
@@ -103,7 +103,7 @@ await run('upstreams', async (defer) => {
       defer(() => rmSync(home, { recursive: true, force: true }));
       const port = String(await freePort());
       const [program, ...args] = upstream.command(port);
-      const server = await start(program, args, { HOME: home, ...upstream.env }, /listening|running on|http:\/\/\S+:\d+/i);
+      const server = await start(program, args, { HOME: home, ...upstream.env }, /listening|running on|Server:|http:\/\/\S+:\d+/i);
       defer(() => server.stop());
       const url = `http://${upstream.host ?? '127.0.0.1'}:${port}/mcp`;
       await listening(url);
