@@ -7,7 +7,7 @@ import { done, HOME, URL_OF_SERVER } from '../matrix/stored.mjs';
 
 const gemini = [process.execPath, inPackage('@google/gemini-cli', 'bundle/gemini.js')];
 const standIn = await model();
-const env = { GEMINI_API_KEY: 'none', GOOGLE_GEMINI_BASE_URL: standIn.url, GEMINI_FORCE_FILE_STORAGE: 'true', GEMINI_CLI_TRUST_WORKSPACE: 'true', NO_BROWSER: '' };
+const env = { GEMINI_API_KEY: 'none', GOOGLE_GEMINI_BASE_URL: standIn.url, GEMINI_FORCE_FILE_STORAGE: 'true', GEMINI_CLI_TRUST_WORKSPACE: 'true', COLORTERM: 'truecolor' };
 mkdirSync(join(HOME, '.gemini'), { recursive: true });
 writeFileSync(join(HOME, '.gemini/settings.json'), JSON.stringify({
   mcpServers: { proxy: { httpUrl: URL_OF_SERVER, trust: true } },
@@ -17,7 +17,9 @@ writeFileSync(join(HOME, '.gemini/settings.json'), JSON.stringify({
 const session = () => command([...gemini, '-m', 'gemini-2.5-flash', '--yolo', '-p', 'Call echo.'], { env });
 await session();
 if (standIn.result === undefined) {
-  await command([...gemini, '-i', '/mcp auth proxy'], { env, terminal: true, until: /Successfully (re)?authenticated|Authentication (failed|error)|Failed to authenticate/i });
+  await command([...gemini, '-i', '/mcp auth proxy'], {
+    env, terminal: true, enter: /Do you want to continue|authentication page in your browser/, until: /Successfully (re)?authenticated|Authentication (failed|error)|Failed to authenticate/i,
+  });
   await session();
 }
 done(standIn.tools, standIn.result);

@@ -1,6 +1,3 @@
-import { UnauthorizedError } from '@modelcontextprotocol/sdk/client/auth.js';
-import { Client } from '@modelcontextprotocol/sdk/client/index.js';
-import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
-import { run } from '../matrix/typescript.mjs';
+import { run, SDK_1 } from '../matrix/typescript.mjs';
 
-await run({ Client, StreamableHTTPClientTransport, UnauthorizedError });
+await run(SDK_1);

@@ -1,4 +1,3 @@
-import * as sdk from '@modelcontextprotocol/client';
-import { run } from '../matrix/typescript.mjs';
+import { run, SDK_2 } from '../matrix/typescript.mjs';
 
-await run(sdk);
+await run(SDK_2);

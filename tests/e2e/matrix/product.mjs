@@ -16,16 +16,24 @@ export function inPackage(name, file) {
 
 const quoted = (word) => `'${word.replaceAll("'", `'\\''`)}'`;
 
-/** Runs a command and resolves to its exit code and output, which is printed too. With `terminal`, it has a pseudo-terminal. */
-export async function command(words, { env = {}, terminal = false, until = undefined } = {}) {
+/**
+ * Runs a command and resolves to its exit code and output, which is printed too. With `terminal`, it has a
+ * pseudo-terminal. `enter` is the question to which the person presses Enter; `until` is what it says when it can be ended.
+ */
+export async function command(words, { env = {}, terminal = false, until = undefined, enter = undefined } = {}) {
   const [program, ...args] = terminal ? ['script', '-qefc', words.map(quoted).join(' '), '/dev/null'] : words;
   // A terminal as wide as any URL.
   const child = spawn(program, args, { env: { ...process.env, COLUMNS: '2000', ...env }, stdio: [terminal ? 'pipe' : 'ignore', 'pipe', 'pipe'] });
   let output = '';
+  let entered = false;
   const read = (chunk) => {
     output += chunk;
     process.stderr.write(chunk);
     if (until?.test(output)) child.kill();
+    if (!entered && enter?.test(output)) {
+      entered = true;
+      child.stdin.write('\r');
+    }
   };
   child.stdout.on('data', read);
   child.stderr.on('data', read);

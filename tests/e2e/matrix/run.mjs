@@ -20,16 +20,15 @@ const PIN = 'e2ePIN2345';
 const TLS = { key: readFileSync(join(FOLDER, 'tls/key.pem')), cert: readFileSync(CERTIFICATE) };
 const script = (file) => fileURLToPath(new URL(`../clients/${file}`, import.meta.url));
 
-const python = ({ environment }) => (environment ? join(FOLDER, environment, 'bin/python') : process.env.PYTHON);
+const python = ({ environment }) => join(FOLDER, environment, 'bin/python');
 
-/** Where each package's manifest is: of the clients that ../run installs, or of all. */
 function version(client) {
   const [name] = client.packages;
   if (client.file.endsWith('.py')) {
     const code = 'import importlib.metadata as m, sys; print(m.version(sys.argv[1]))';
     return spawnSync(python(client), ['-c', code, name], { encoding: 'utf8' }).stdout.trim();
   }
-  const places = createRequire(script(client.file)).resolve.paths(name);
+  const places = createRequire(client.pinned ? import.meta.url : script(client.file)).resolve.paths(name);
   const manifest = places.map((place) => join(place, name, 'package.json')).find(existsSync);
   return manifest ? JSON.parse(readFileSync(manifest, 'utf8')).version : 'not installed';
 }

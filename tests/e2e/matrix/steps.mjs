@@ -66,7 +66,7 @@ export async function takeSteps(client, server, front, environment, report) {
       refreshed: refreshes() - before.refreshes,
       listed: passed('tools/list') && (result.tools === undefined || result.tools.some((name) => name.includes('echo'))),
       called: passed('tools/call') && (result.text ?? '').includes(message),
-      works: !result.failed && (client.calls === false ? passed('tools/list') : (result.text ?? '').includes(message)),
+      works: !result.failed && (result.text ?? '').includes(message),
     };
   }
   const seen = (run) => run.failed

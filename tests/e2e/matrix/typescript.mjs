@@ -1,5 +1,12 @@
-// The same for both lines of the TypeScript SDK.
+// The same for both lines of the TypeScript SDK, in the versions of ../package.json.
+import * as two from '@modelcontextprotocol/client';
+import { UnauthorizedError } from '@modelcontextprotocol/sdk/client/auth.js';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { done, MESSAGE, provider, URL_OF_SERVER } from './stored.mjs';
+
+export const SDK_1 = { Client, StreamableHTTPClientTransport, UnauthorizedError };
+export const SDK_2 = two;
 
 export async function run({ Client, StreamableHTTPClientTransport, UnauthorizedError }) {
   const authProvider = await provider('TypeScript SDK');

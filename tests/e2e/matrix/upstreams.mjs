@@ -42,7 +42,7 @@ const UPSTREAMS = [
     command: (port) => [join(python('mcp-atlassian'), 'mcp-atlassian'), '--transport', 'streamable-http', '--host', '127.0.0.1', '--port', port, '--path', '/mcp'],
     env: { JIRA_URL: NOWHERE, ATLASSIAN_OAUTH_ENABLE: 'true' },
     settings: { UPSTREAM_AUTH_SCHEME: 'none', UPSTREAM_TOKEN: `Token ${PAT}` }, authorization: `Token ${PAT}`,
-    call: ['jira_get_issue', { issue_key: 'A-1' }],
+    call: ['jira_get_issue', { issue_key: 'PROJ-1' }],
   },
   {
     name: 'FastMCP with a static verifier',
