@@ -424,6 +424,7 @@ fn connections() -> Vec<(&'static str, Page)> {
             or_more: calls == 5_000,
         });
         let page = ConnectionPage {
+            pin_notice: None,
             row,
             chosen_name,
             csrf: CSRF,
@@ -456,6 +457,7 @@ fn connections() -> Vec<(&'static str, Page)> {
         (
             "connection-not-recorded",
             ConnectionPage {
+                pin_notice: None,
                 row: cursor,
                 chosen_name: None,
                 csrf: CSRF,
@@ -509,6 +511,7 @@ fn tools() -> Vec<(&'static str, Page)> {
     }];
     let page = |name, rows, not_shown, notice| {
         let page = Tools {
+            pin_notice: None,
             connection: "c3RhdGUtb2YtdGhlLWE",
             connection_name: name,
             upstream_name: "GitHub",
@@ -544,6 +547,7 @@ fn tokens() -> Vec<(&'static str, Page)> {
         (
             "new-token",
             NewToken {
+                pin_notice: None,
                 id: "dG9rZW4tb2YtdGhlLWE",
                 upstream_name: "GitHub",
                 days: &[7, 30, 90, 365],

@@ -10,6 +10,7 @@ use lambda_oauth_mcp_proxy::{
     client_document::DocumentUrl,
     credential::{AccessToken, Code, IssuedToken, RefreshToken},
     host::lambda::event,
+    limit,
     oauth::{
         authorization::{AuthorizationRequest, RedirectTarget},
         bearer::{self, PresentedBearer},
@@ -22,7 +23,7 @@ use lambda_oauth_mcp_proxy::{
         token::TokenRequest,
     },
     secrets::TokenForm,
-    upstream::{endpoint_event, endpoint_target, keep_alive, target},
+    upstream::{endpoint_event, endpoint_target, event_filter, keep_alive, target},
 };
 use serde_json::Value;
 use url::Url;
@@ -31,16 +32,19 @@ use url::Url;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its program and of its folder of seeds.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("authorization", authorization),
     ("bearer", bearer),
     ("client_document", client_document),
     ("endpoint_event", endpoint_event),
+    ("event_filter", event_filter),
     ("function_url_event", function_url_event),
     ("keep_alive", keep_alive),
+    ("limited_request", limited_request),
     ("path", path),
     ("registration", registration),
     ("token", token),
+    ("tool_list", tool_list),
 ];
 
 /// The metadata of a registration (RFC 7591). What is accepted can be registered again from the response.
@@ -383,6 +387,71 @@ pub fn endpoint_event(input: &[u8]) {
     }
 }
 
+/// A message of the upstream: only allowed tools are left in its list, and nothing else changes.
+pub fn tool_list(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    let Ok(kept) = limit::keep_tools(text, &|tool| tool.name == "keep") else {
+        return;
+    };
+    let parsed = |text: &str| serde_json::from_str::<Value>(text).ok();
+    // What is JSON for the filter may be none for this reader (a number such as 1e999).
+    let Some(sent) = parsed(text.trim_start_matches('\u{feff}')) else {
+        return;
+    };
+    let passed = kept.map_or_else(|| sent.clone(), |kept| parsed(&kept).unwrap());
+    let messages = |body: Value| match body {
+        Value::Array(batch) => batch,
+        one => vec![one],
+    };
+    let (sent, passed) = (messages(sent), messages(passed));
+    assert_eq!(sent.len(), passed.len());
+    for (mut sent, mut passed) in sent.into_iter().zip(passed) {
+        for tool in passed["result"]["tools"].as_array().into_iter().flatten() {
+            assert_eq!(tool["name"], "keep");
+        }
+        if let Some(tools) = sent
+            .pointer_mut("/result/tools")
+            .filter(|tools| tools.is_array())
+        {
+            *tools = Value::Null;
+            *passed.pointer_mut("/result/tools").unwrap() = Value::Null;
+        }
+        assert_eq!(sent, passed);
+    }
+}
+
+/// Events whose data is replaced: those and no others, however the stream is cut into chunks.
+pub fn event_filter(input: &[u8]) {
+    const NEW: &str = "replaced";
+    let (chunks, sent) = chunks(input);
+    let replace = |data: &str| Ok(data.contains('x').then(|| NEW.to_owned()));
+    let whole = stream::iter([Ok(Bytes::copy_from_slice(sent))]);
+    let cut = stream::iter(chunks.into_iter().map(Ok));
+    let (passed, complete) = collected(event_filter::replace_data(cut, replace));
+    let (passed_whole, complete_whole) = collected(event_filter::replace_data(whole, replace));
+    assert_eq!((&passed, complete), (&passed_whole, complete_whole));
+    let events = interpret(&passed);
+    assert!(!events.iter().any(|(_, data, _)| data.contains('x')));
+    if complete {
+        let expected = interpret(sent).into_iter().map(|(kind, data, id)| {
+            let data = if data.contains('x') {
+                NEW.to_owned()
+            } else {
+                data
+            };
+            (kind, data, id)
+        });
+        // An event that the end of the stream cuts off may be completed.
+        assert!(
+            expected
+                .zip(&events)
+                .all(|(expected, event)| expected == *event)
+        );
+    }
+}
+
 /// Comments in an idle stream change nothing of what a client sees.
 pub fn keep_alive(input: &[u8]) {
     const INTERVAL: Duration = Duration::from_secs(8);
@@ -403,4 +472,164 @@ pub fn keep_alive(input: &[u8]) {
         all.concat()
     });
     assert_eq!(interpret(&passed), interpret(sent));
+}
+
+/// The body of a request of a limited connection. If it is accepted, every parser reads the same calls from it: one that
+/// takes the first of repeated members, one that takes the last, and one that ignores case.
+pub fn limited_request(input: &[u8]) {
+    let tree = serde_json::from_slice::<Tree>(input).ok();
+    let read = limit::read_strictly(input);
+    let Ok(messages) = read else {
+        // What has no member twice and no other shape than a message is not refused.
+        assert!(
+            !tree.is_some_and(|tree| tree.is_plain_message()),
+            "{read:?}"
+        );
+        return;
+    };
+    let tree = tree.expect("what is accepted is JSON");
+    let called = messages.iter().map(|message| match message {
+        limit::ClientMessage::ToolCall(tool) => Some(tool.to_string()),
+        _ => None,
+    });
+    let called: Vec<_> = called.collect();
+    for same in [|a: &str, b: &str| a == b, go_takes_for] {
+        for last in [false, true] {
+            assert_eq!(tree.calls(same, last), called);
+        }
+    }
+}
+
+/// Go compares names of members like this (`strings.EqualFold`), as far as letters of ASCII are concerned.
+fn go_takes_for(a: &str, b: &str) -> bool {
+    let fold = |c: char| match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        c => c.to_ascii_lowercase(),
+    };
+    a.chars().map(fold).eq(b.chars().map(fold))
+}
+
+/// A JSON value with every member, also repeated ones.
+#[derive(Debug)]
+enum Tree {
+    Object(Vec<(String, Tree)>),
+    Array(Vec<Tree>),
+    Text(String),
+    Other,
+}
+
+impl Tree {
+    fn member(&self, name: &str, same: fn(&str, &str) -> bool, last: bool) -> Option<&Self> {
+        let Self::Object(members) = self else {
+            return None;
+        };
+        let mut found = members
+            .iter()
+            .filter(|(other, _)| same(other, name))
+            .map(|(_, value)| value);
+        if last { found.last() } else { found.next() }
+    }
+
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The tool that each message calls.
+    fn calls(&self, same: fn(&str, &str) -> bool, last: bool) -> Vec<Option<String>> {
+        let of = |message: &Self| {
+            let method = message.member("method", same, last)?.text()?;
+            let name = message
+                .member("params", same, last)?
+                .member("name", same, last)?
+                .text()?;
+            (method == "tools/call").then(|| name.to_owned())
+        };
+        match self {
+            Self::Array(messages) => messages.iter().map(of).collect(),
+            one => vec![of(one)],
+        }
+    }
+
+    /// Whether it is one request whose members are all different, even without regard to case.
+    fn is_plain_message(&self) -> bool {
+        let distinct = |tree: Option<&Self>| match tree {
+            Some(Self::Object(members)) => {
+                let mut names: Vec<_> = members
+                    .iter()
+                    .map(|(name, _)| name.to_ascii_lowercase())
+                    .collect();
+                names.sort();
+                names.windows(2).all(|pair| pair[0] != pair[1])
+                    && members
+                        .iter()
+                        .all(|(name, _)| name.is_ascii() && *name == name.to_ascii_lowercase())
+            }
+            _ => false,
+        };
+        let member = |name| self.member(name, |a, b| a == b, false);
+        let named = member("params").and_then(|params| params.member("name", |a, b| a == b, false));
+        distinct(Some(self))
+            && distinct(member("params"))
+            && member("result").or(member("error")).is_none()
+            && member("method").is_some_and(|method| method.text().is_some())
+            && named.is_some_and(|name| name.text().is_some())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Tree {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> serde::de::Visitor<'de> for Any {
+            type Value = Tree;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("JSON")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Tree, E> {
+                Ok(Tree::Text(text.to_owned()))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Tree, E> {
+                Ok(Tree::Other)
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Tree, E> {
+                Ok(Tree::Other)
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Tree, E> {
+                Ok(Tree::Other)
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Tree, E> {
+                Ok(Tree::Other)
+            }
+
+            fn visit_unit<E>(self) -> Result<Tree, E> {
+                Ok(Tree::Other)
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Tree, A::Error> {
+                let mut all = Vec::new();
+                while let Some(one) = seq.next_element()? {
+                    all.push(one);
+                }
+                Ok(Tree::Array(all))
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Tree, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Tree::Object(members))
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
 }

@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
+    background::Background,
     client_document::Fetcher,
     clock::Clock,
     config::Config,
@@ -30,6 +31,8 @@ pub struct App {
     pub documents: Fetcher,
     /// Limits on how often an IP address can cause writes.
     pub write_limits: WriteLimits,
+    /// Work that no response waits for.
+    pub background: Background,
     /// The credential of the upstream, and the PIN.
     pub secrets: Secrets,
     /// The clock.
@@ -55,6 +58,7 @@ impl App {
             store: Store::new(dynamodb, config.table_name.clone(), randomness.clone()),
             upstream: Upstream::new(http_client, config.upstream.clone()),
             documents,
+            background: Background::default(),
             write_limits: WriteLimits::new(write_limits::PER_ADDRESS),
             secrets,
             clock,

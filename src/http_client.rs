@@ -83,6 +83,12 @@ impl HttpClient {
         Self(Arc::new(PooledClient { tls, clock, pool }))
     }
 
+    /// The same client with another connection pool.
+    #[must_use]
+    pub fn with_own_pool(&self) -> Self {
+        Self::new(self.0.tls.clone(), self.0.clock.clone())
+    }
+
     /// The client to use now.
     #[must_use]
     pub fn client(&self) -> reqwest::Client {

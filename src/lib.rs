@@ -14,9 +14,11 @@
 //! * [`http_client`] – the HTTP client of all outgoing requests
 //! * [`oauth`] – the rules of the protocol, without I/O
 //! * [`limit`], [`connection_name`] – what the owner chooses for a connection
+//! * [`background`] – work that no response waits for
 //! * [`credential`], [`clock`], [`config`], [`error`] – types that all other modules use
 
 pub mod app;
+pub mod background;
 pub mod client_document;
 pub mod clock;
 pub mod config;

@@ -272,6 +272,9 @@ impl NetworkTries {
             next.started_at = now;
             next.tries = 0;
             next.households.clear();
+            // Otherwise the counter would grow with the addresses of two days.
+            let is_blocked = |_: &String, tries: &mut Tries| tries.tries >= TRIES_BEFORE_BLOCK;
+            next.addresses.retain(is_blocked);
         }
         next.addresses.retain(|_, tries| !tries.is_forgotten(now));
         let day_ends_in = (next.started_at + DAY_SECONDS).saturating_sub(now);

@@ -183,6 +183,23 @@ struct CachedSecret {
     read_at: u64,
     /// The last attempt, successful or not.
     tried_at: u64,
+    /// How often it was read because the upstream refused the token, and the token was the same.
+    refusals: u32,
+    /// When that was last.
+    refused_at: u64,
+}
+
+impl CachedSecret {
+    /// Whether a refused token is worth another read. The first refusal always is: the token may have been replaced since
+    /// the last read, however short ago that was. After that the pauses get longer, up to [`RETRY_SECONDS`], because calls
+    /// with an expired token must not become calls of Secrets Manager.
+    fn may_be_read_after_refusal(&self, now: u64) -> bool {
+        let pause = match self.refusals.checked_sub(1) {
+            None => 0,
+            Some(more) => (1 << more.min(5)).min(RETRY_SECONDS),
+        };
+        now.abs_diff(self.refused_at) >= pause
+    }
 }
 
 impl Secrets {
@@ -280,7 +297,8 @@ impl Secrets {
         let _ = refreshing.wait_for(|refreshing| !refreshing).await;
     }
 
-    /// Reads the secret again because the upstream refused the token. `Some` if the token has changed. At most every 30 s.
+    /// Reads the secret again because the upstream refused the token. `Some` if the token has changed. At once
+    /// after the first refusal, then after 1, 2, 4 … 30 s.
     pub async fn reread(&self, refused: &UpstreamToken) -> Option<Arc<Secret>> {
         if let SecretSource::Fixed(_) = &self.0.source {
             return None;
@@ -292,17 +310,22 @@ impl Secrets {
             if changed(&cached.secret) {
                 return Some(cached.secret.clone());
             }
-            if self.0.clock.now().saturating_sub(cached.tried_at) < RETRY_SECONDS {
+            if !cached.may_be_read_after_refusal(self.0.clock.now()) {
                 return None;
             }
         }
-        match self.read().await {
-            Ok(secret) => changed(&secret).then_some(secret),
-            Err(error) => {
-                tracing::error!(event = "secret_unavailable", detail = %error, "the secret could not be re-read");
-                None
-            }
+        let read = self.read().await;
+        if let Err(error) = &read {
+            tracing::error!(event = "secret_unavailable", detail = %error, "the secret could not be re-read");
         }
+        let new = read.ok().filter(|secret| changed(secret));
+        if new.is_none()
+            && let Some(now_cached) = &mut *self.0.lock()
+        {
+            now_cached.refusals = cached.map_or(0, |cached| cached.refusals) + 1;
+            now_cached.refused_at = self.0.clock.now();
+        }
+        new
     }
 
     fn cached(&self) -> Option<CachedSecret> {
@@ -356,6 +379,8 @@ impl Secrets {
             secret: secret.clone(),
             read_at: now,
             tried_at: now,
+            refusals: 0,
+            refused_at: 0,
         });
         Ok(secret)
     }

@@ -7,7 +7,9 @@ mod explore {
     mod faults;
     #[path = "../../fuzz/invariants.rs"]
     mod fuzz_targets;
+    mod limits;
     mod model;
+    mod properties;
     mod seeds;
 }
 

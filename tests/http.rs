@@ -33,6 +33,7 @@ mod http {
     mod reported_bugs;
     mod revocation_races;
     mod sse;
+    mod start_check;
     mod stream_ends;
     mod targets;
     mod token;

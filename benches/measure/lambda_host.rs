@@ -34,7 +34,8 @@ const CALLS: usize = 300;
 const ONE_CPU_MB: u32 = 1769;
 const MEMORY_MB: [u32; 5] = [128, 256, 512, 1024, ONE_CPU_MB];
 const ROUND_TRIPS_MS: [u64; 3] = [1, 5, 20];
-/// What a call may cost: a third more than when this was set. Compilers and dependencies change the counts a little.
+/// What a call may cost. These are estimates from a development build (5.9 million instructions on one machine): set them to a
+/// third more than what an optimized build counts.
 const INSTRUCTIONS_MAX: f64 = 1_000_000.0;
 const ALLOCATIONS_MAX: f64 = 2_000.0;
 

@@ -117,17 +117,34 @@ pub fn method_not_allowed(allow: &'static str) -> Response {
     response
 }
 
-/// The pages that people may look for; the last one can be switched off.
-const PAGES: [PageLink; 2] = [
-    PageLink {
-        path: "/connections",
-        text: "Connected apps",
-    },
-    PageLink {
-        path: "/",
-        text: "How to connect an app",
-    },
-];
+/// Links on the page of an error.
+#[derive(Clone, Copy, Debug)]
+enum Links {
+    None,
+    Connections,
+    /// With the landing page, which can be switched off.
+    All,
+}
+
+impl Links {
+    fn pages(self) -> &'static [PageLink] {
+        const PAGES: [PageLink; 2] = [
+            PageLink {
+                path: "/connections",
+                text: "Connected apps",
+            },
+            PageLink {
+                path: "/",
+                text: "How to connect an app",
+            },
+        ];
+        match self {
+            Self::None => &[],
+            Self::Connections => &PAGES[..1],
+            Self::All => &PAGES,
+        }
+    }
+}
 
 /// An error that can only be shown to the person.
 #[derive(Debug)]
@@ -138,7 +155,7 @@ pub struct PageError {
     what: &'static str,
     /// What the person can do.
     todo: &'static str,
-    links: &'static [PageLink],
+    links: Links,
     details: Option<String>,
     retry_after_seconds: Option<u64>,
     /// The request's id, which the log line has too.
@@ -158,7 +175,7 @@ impl PageError {
             title,
             what,
             todo,
-            links: &[],
+            links: Links::None,
             details: None,
             retry_after_seconds: None,
             reference: None,
@@ -176,13 +193,12 @@ impl PageError {
     pub fn nothing_here(landing_page: bool) -> Self {
         let what = "There is no page at this address.";
         let todo = "Check the address for typing errors.";
-        let links = if landing_page {
-            &PAGES[..]
-        } else {
-            &PAGES[..1]
-        };
         Self {
-            links,
+            links: if landing_page {
+                Links::All
+            } else {
+                Links::Connections
+            },
             ..Self::new(StatusCode::NOT_FOUND, "Page not found", what, todo)
         }
     }
@@ -231,7 +247,7 @@ impl IntoResponse for PageError {
             title: self.title,
             what: self.what,
             todo: self.todo,
-            links: self.links,
+            links: self.links.pages(),
             details: self.details.as_deref(),
             reference: self.reference.as_deref().unwrap_or_default(),
         };

@@ -30,8 +30,8 @@ impl RequestLogEntry {
             path: matches!(route, Route::Unknown | Route::WellKnown(None))
                 .then(|| plain_path(request.uri().path()))
                 .flatten(),
-            mcp_method: plain_word(request.headers(), "mcp-method"),
-            mcp_name: plain_word(request.headers(), "mcp-name"),
+            mcp_method: header(request.headers(), "mcp-method"),
+            mcp_name: header(request.headers(), "mcp-name"),
         }
     }
 
@@ -56,8 +56,8 @@ impl RequestLogEntry {
             connection_name = log.connection_name,
             refused = log.refused,
             reason = log.reason,
-            mcp_method = self.mcp_method,
-            mcp_name = self.mcp_name,
+            mcp_method = log.mcp_method.or(self.mcp_method),
+            mcp_name = log.mcp_name.or(self.mcp_name),
         );
     }
 }
@@ -71,9 +71,12 @@ fn plain_path(path: &str) -> Option<String> {
     (plain && path.len() <= 128 && !path.contains("mcp_")).then(|| path.to_owned())
 }
 
-/// A header's value if it is a plain word, as the names of MCP methods and tools are.
-fn plain_word(headers: &HeaderMap, name: &str) -> Option<String> {
-    let value = headers.get(name)?.to_str().ok()?;
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    plain_word(headers.get(name)?.to_str().ok()?)
+}
+
+/// A text if it is a plain word, as the names of MCP methods and tools are.
+pub fn plain_word(value: &str) -> Option<String> {
     let plain = value
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || b"/_-.".contains(&b));

@@ -6,12 +6,13 @@ use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use super::{
     browser,
     flash::{Flash, PinRefusal},
+    response,
 };
 use crate::{
     app::{App, Caller},
     credential::Fingerprint,
     error::Unavailable,
-    page::Notice,
+    page::{Notice, Page},
     pin::{ALARM_WRONG_TRIES, DAY_SECONDS, KNOWN_BROWSER_SECONDS, Source},
     store::{PinOutcome, PinTry},
 };
@@ -78,6 +79,16 @@ impl RefusedPin {
                 .map(|seconds| must_wait(seconds.min(DAY_SECONDS))),
             PinRefusal::ClosedForToday => Some(closed_for_today()),
         }
+    }
+
+    /// A page that asks for the PIN, with the status of the refusal, if there was one.
+    pub fn page(refused: Option<&Self>, page: Page) -> Response {
+        let status = refused.map_or(StatusCode::OK, |refused| refused.status);
+        let mut response = response::page(status, page);
+        if let Some(refused) = refused {
+            refused.set_retry_after(&mut response);
+        }
+        response
     }
 
     /// Adds `Retry-After` to the page.

@@ -27,6 +27,10 @@ pub struct RequestLogFields {
     pub store_ms: Option<u128>,
     /// Milliseconds until the upstream's response began.
     pub upstream_ms: Option<u128>,
+    /// The method in the body of a request to the MCP endpoint.
+    pub mcp_method: Option<String>,
+    /// The tool or prompt that its body names.
+    pub mcp_name: Option<String>,
     /// Why the request was refused: an OAuth error code, or a word that this program defines.
     pub refused: Option<&'static str>,
     /// A description of the error, without text that others wrote.

@@ -33,23 +33,35 @@ pub async fn from_environment(http: SharedHttpClient) -> SdkConfig {
         .await
 }
 
-/// A DynamoDB client for the embedded engine, or for an endpoint such as DynamoDB Local; neither checks
-/// credentials.
+/// A DynamoDB client for an endpoint such as DynamoDB Local, which does not check credentials.
 #[cfg(feature = "local")]
 #[must_use]
 pub fn local_dynamodb(http: SharedHttpClient, endpoint: &str) -> aws_sdk_dynamodb::Client {
-    use aws_sdk_dynamodb::config::{Builder, Credentials, Region};
-    let config = Builder::new()
-        .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
+    let credentials =
+        aws_sdk_dynamodb::config::Credentials::new("local", "local", None, None, "local");
+    let config = local_config(http, endpoint).credentials_provider(credentials);
+    aws_sdk_dynamodb::Client::from_conf(config.build())
+}
+
+/// A DynamoDB client for the embedded engine. It does not sign its requests, because nobody would check the signatures.
+#[cfg(feature = "local")]
+#[must_use]
+pub fn embedded_dynamodb(engine: SharedHttpClient) -> aws_sdk_dynamodb::Client {
+    // The endpoint is never contacted: requests go to the engine in memory.
+    let config = local_config(engine, "http://127.0.0.1").allow_no_auth();
+    aws_sdk_dynamodb::Client::from_conf(config.build())
+}
+
+#[cfg(feature = "local")]
+fn local_config(http: SharedHttpClient, endpoint: &str) -> aws_sdk_dynamodb::config::Builder {
+    aws_sdk_dynamodb::config::Builder::new()
+        .behavior_version(BehaviorVersion::latest())
         .http_client(http)
         .timeout_config(timeouts())
         .retry_config(RetryConfig::standard())
         .stalled_stream_protection(without_stream_protection())
-        .region(Region::new("local"))
-        .credentials_provider(Credentials::new("local", "local", None, None, "local"))
+        .region(aws_sdk_dynamodb::config::Region::new("local"))
         .endpoint_url(endpoint)
-        .build();
-    aws_sdk_dynamodb::Client::from_conf(config)
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ impl Seen {
         Some(match self.event.as_str() {
             "wrong_pin" => "WrongPin",
             "wrong_pin_alarm" => "WrongPinAlarm",
-            "authorized" => "ClientAuthorized",
+            "authorized" | "token_created" => "ClientAuthorized",
             "replay_found" => "ReplayFound",
             "upstream_credential_refused" => "UpstreamCredentialRefused",
             "secret_unavailable" => "SecretUnavailable",

@@ -5,6 +5,7 @@
 //! * `local` – one machine: who calls, and at which base URL
 //! * `server` – its HTTP server, with limits for connections
 //! * `engine` – its table
+//! * `start_check` – asks the upstream once whether it works
 //! * `command` – the command line
 //! * `doctor` – looks at a connector from outside, as clients do
 //! * `demo` – an MCP server to try the proxy with
@@ -13,6 +14,7 @@ pub mod aws;
 pub mod lambda;
 pub mod log;
 pub mod metrics;
+pub mod start_check;
 
 #[cfg(feature = "local")]
 pub mod command;

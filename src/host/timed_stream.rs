@@ -1,5 +1,5 @@
-//! Time limits for a client's connection: for the head of a request, and for being idle between two requests. A request
-//! that is under way has no limit here.
+//! Time limits for a client's connection: for the head of a request, for being idle between two requests, and for taking
+//! nothing of a response. Otherwise a request that is under way has no limit here.
 
 use std::{
     io::{self, IoSlice},
@@ -15,13 +15,15 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, Sleep, sleep, sleep_until},
 };
 
 /// How long the head of a request may take: from the start of the connection, later from its first byte.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection may be idle between two requests.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a client may take no byte of a response, once the buffers between it and this program are full.
+const UNREAD_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// The requests of one connection. HTTP/1.1 handles them one after the other.
 #[derive(Debug, Default)]
@@ -59,6 +61,8 @@ pub struct TimedStream {
     /// When the client must have sent a head.
     deadline: Instant,
     timer: Pin<Box<Sleep>>,
+    /// Runs while the client takes nothing of a response.
+    unread: Option<Pin<Box<Sleep>>>,
 }
 
 impl TimedStream {
@@ -72,6 +76,7 @@ impl TimedStream {
             head_begun: true,
             deadline,
             timer: Box::pin(sleep_until(deadline)),
+            unread: None,
         }
     }
 
@@ -123,9 +128,22 @@ impl AsyncRead for TimedStream {
 }
 
 impl TimedStream {
-    /// A client that is still reading a response is not idle.
-    fn sent<T>(&mut self, written: Poll<T>) -> Poll<T> {
-        if written.is_ready() && !self.head_begun {
+    /// A client that is still reading a response is not idle. One that has stopped reading would keep its place for ever:
+    /// nothing else ends a response, and no limit for reading applies while further requests wait in the buffer.
+    fn sent(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_pending() {
+            let unread = self
+                .unread
+                .get_or_insert_with(|| Box::pin(sleep(UNREAD_TIMEOUT)));
+            let timed_out = unread.as_mut().poll(cx);
+            return timed_out.map(|()| Err(io::ErrorKind::TimedOut.into()));
+        }
+        self.unread = None;
+        if !self.head_begun {
             self.idle();
         }
         written
@@ -139,7 +157,7 @@ impl AsyncWrite for TimedStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        self.sent(written)
+        self.sent(written, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -156,7 +174,7 @@ impl AsyncWrite for TimedStream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
-        self.sent(written)
+        self.sent(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -41,6 +41,17 @@ impl Limit {
         *self != Self::Everything
     }
 
+    /// Whether it may allow a call that the other one forbids.
+    #[must_use]
+    pub fn allows_more_than(&self, other: &Self) -> bool {
+        match (self, other) {
+            (_, Self::Everything) => false,
+            (Self::Tools(names), Self::Tools(others)) => !names.0.is_subset(&others.0),
+            // Which tools only read is known to the upstream alone.
+            (limit, other) => limit != other,
+        }
+    }
+
     /// The kind of limit, for logs: `everything`, `read_only` or `tools`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -106,6 +117,29 @@ impl ToolNames {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_that_allows_no_more_is_the_same_or_fewer_tools() {
+        let tools = |names: &[&str]| {
+            Limit::Tools(ToolNames::new(names.iter().map(|name| (*name).to_owned())).unwrap())
+        };
+        let all = [
+            Limit::Everything,
+            Limit::ReadOnly,
+            tools(&["a", "b"]),
+            tools(&["a"]),
+        ];
+        let expected = [
+            [false, true, true, true],
+            [false, false, true, true],
+            [false, true, false, true],
+            [false, true, false, false],
+        ];
+        for (limit, row) in all.iter().zip(expected) {
+            let more = all.each_ref().map(|other| limit.allows_more_than(other));
+            assert_eq!(more, row, "{limit:?}");
+        }
+    }
 
     #[test]
     fn names_are_bounded_in_number_length_and_size() {

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::{Page, Timestamp, text};
+use super::{Notice, Page, Timestamp, text};
 
 /// What a connection may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +160,8 @@ pub struct ConnectionPage<'a> {
     pub csrf: &'a str,
     /// What has just been done: `The name was changed.`
     pub notice: Option<&'a str>,
+    /// Why the last PIN was not accepted.
+    pub pin_notice: Option<Notice>,
     /// What it did; `None` if that is not recorded.
     pub activity: Option<ShownActivity<'a>>,
 }

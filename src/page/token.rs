@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::{Page, Timestamp, client_setup, text};
+use super::{Notice, Page, Timestamp, client_setup, text};
 
 /// The form. `POST /connections` with `csrf`, `action` = `create-token`, `connection`, `name`, `days` and `limit`.
 ///
@@ -16,6 +16,8 @@ pub struct NewToken<'a> {
     pub upstream_name: &'a str,
     /// The lives that can be chosen, in days.
     pub days: &'a [u64],
+    /// Why the last PIN was not accepted.
+    pub pin_notice: Option<Notice>,
     /// Hidden field `csrf`.
     pub csrf: &'a str,
 }

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::{Page, text};
+use super::{Notice, Page, text};
 
 /// What a tool does, as the upstream describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +92,8 @@ pub struct Tools<'a> {
     pub csrf: &'a str,
     /// Why the last choice was not saved.
     pub notice: Option<&'a str>,
+    /// Why the last PIN was not accepted.
+    pub pin_notice: Option<Notice>,
 }
 
 impl Tools<'_> {

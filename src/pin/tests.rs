@@ -170,3 +170,25 @@ fn ipv6_counts_by_64_and_mapped_addresses_as_ipv4() {
     let mapped = Source::of(Some("::ffff:203.0.113.9".parse().unwrap()));
     assert_eq!(mapped.network(), "203.0.113.0/24");
 }
+
+/// The documentation's worst case: a day of tries that block addresses, and another of one try from each address.
+#[test]
+fn the_counter_of_a_network_stays_under_11_kilobytes() {
+    let source = |n: u64| Source::of(Some(format!("2001:db8:f100:{n:x}::1").parse().unwrap()));
+    let (limit, tries_each) = (IPV6_48_DAILY_TRIES, TRIES_BEFORE_BLOCK);
+    let mut tries = NetworkTries {
+        started_at: 1_000_000,
+        ..NetworkTries::default()
+    };
+    for n in 0..limit {
+        let source = source(n / tries_each * 256 + 255);
+        tries = tries.one_more(&source, 1_086_399).unwrap();
+    }
+    for n in 0..limit {
+        tries = tries.one_more(&source(n * 256 + 254), 1_086_400).unwrap();
+    }
+    assert_eq!(tries.addresses.len() as u64, limit + limit / tries_each);
+    let bytes = serde_json::to_vec(&tries).unwrap().len();
+    // As an item it is shorter: DynamoDB counts no quotes and half a byte for a digit.
+    assert!((11_000..12_500).contains(&bytes), "{bytes}");
+}

@@ -76,14 +76,15 @@ impl Store {
     pub async fn check_pin(
         &self,
         attempt: PinTry<'_>,
-        is_right: impl FnOnce() -> bool,
+        is_right: impl Fn() -> bool,
     ) -> Result<PinOutcome, Unavailable> {
         if let Some(browser) = attempt.browser
             && let Some(known) = self.known_browser(browser, attempt.now).await?
+            && let Some(outcome) = self
+                .check_pin_of_known_browser(attempt, browser, known, &is_right)
+                .await?
         {
-            return self
-                .check_pin_of_known_browser(attempt, browser, known, is_right)
-                .await;
+            return Ok(outcome);
         }
         let day: Option<DailyTries> = self.read(DAILY_TRIES_KEY).await?;
         if let Some(day) = &day
@@ -114,16 +115,18 @@ impl Store {
         self.record_wrong_try(Some(day), attempt, &tries).await
     }
 
+    /// `None` when the allowance of all known browsers is used up. Then the browser counts like any other, so that somebody
+    /// who used it up, with browsers made known by an earlier PIN, does not keep the owner out.
     async fn check_pin_of_known_browser(
         &self,
         attempt: PinTry<'_>,
         browser: &Fingerprint,
         known: KnownBrowserRecord,
-        is_right: impl FnOnce() -> bool,
-    ) -> Result<PinOutcome, Unavailable> {
+        is_right: &impl Fn() -> bool,
+    ) -> Result<Option<PinOutcome>, Unavailable> {
         let tries = match known.tries.one_more(attempt.now) {
             Ok(tries) => tries,
-            Err(wait) => return Ok(PinOutcome::Blocked { wait }),
+            Err(wait) => return Ok(Some(PinOutcome::Blocked { wait })),
         };
         let reserved = Update::of(browser_key(browser), "-")
             .set("tries", tries.tries)
@@ -135,23 +138,24 @@ impl Store {
             .send(&self.client, &self.table)
             .await?;
         if let WriteOutcome::ConditionFailed(_) = reserved {
-            return Ok(PinOutcome::Blocked {
+            return Ok(Some(PinOutcome::Blocked {
                 wait: LOST_RACE_WAIT_SECONDS,
-            });
+            }));
         }
         // Somebody who knew an earlier PIN may have made many browsers known: they share an allowance.
         let day = self.read(DAILY_TRIES_KEY).await?;
         let counter = ("known_browser_tries", KNOWN_BROWSERS_DAILY_TRIES);
         let Some(day) = self.reserve_for_day(day, counter, attempt.now).await? else {
-            return Ok(PinOutcome::ClosedForToday);
+            return Ok(None);
         };
         if is_right() {
             self.remember_browser(browser, attempt.now).await?;
-            return Ok(PinOutcome::Right {
+            return Ok(Some(PinOutcome::Right {
                 known_browser: true,
-            });
+            }));
         }
-        self.record_wrong_try(Some(day), attempt, &tries).await
+        let wrong = self.record_wrong_try(Some(day), attempt, &tries).await?;
+        Ok(Some(wrong))
     }
 
     /// Remembers a browser in which the right PIN was entered, and resets its tries.

@@ -15,21 +15,29 @@ const PART_CHARACTERS: usize = 12;
 const CHECKED_CHARACTERS: usize = 4096;
 /// A pinned header or query parameter that is shorter is not taken for a key.
 const KEY_CHARACTERS_MIN: usize = 8;
+/// In a response header, a query parameter counts from this length on, with a digit: `Link` and the like also repeat those
+/// that are no keys.
+const KEY_IN_LINK_CHARACTERS_MIN: usize = 16;
 
 /// The credentials that requests to the upstream carry in headers, in every form in which a response header may repeat
 /// them. A response header passes to the client only if it contains none (see [`for_client`](super::headers::for_client)).
 ///
-/// Unlike [`holds_credential`], a part does not count, nor does a value from the URL: a header that is dropped by mistake
+/// Unlike [`holds_credential`], a part does not count, nor does the path of the URL: a header that is dropped by mistake
 /// may break a session, and two JSON Web Tokens begin alike.
 pub struct SentCredentials(Vec<String>);
 
 impl SentCredentials {
-    /// The upstream's token and the pinned headers that could be keys.
+    /// The upstream's token, and the pinned headers and query parameters that could be keys.
     #[must_use]
     pub fn new(config: &UpstreamConfig, secret: &Secret) -> Self {
         let credentials = sent_in_headers(config, secret);
         let long = credentials.filter(|credential| credential.len() >= KEY_CHARACTERS_MIN);
-        Self(long.map(|credential| credential.to_lowercase()).collect())
+        let query = config.url.query_pairs().map(|(_, value)| value);
+        let keys = query.filter(|value| {
+            value.len() >= KEY_IN_LINK_CHARACTERS_MIN && value.bytes().any(|b| b.is_ascii_digit())
+        });
+        let all = long.chain(keys.map(Cow::into_owned));
+        Self(all.map(|credential| credential.to_lowercase()).collect())
     }
 
     /// Whether the text contains one of them: in upper or lower case, plain, percent-encoded or escaped as in JSON.
@@ -166,6 +174,11 @@ mod tests {
     const TOKEN: &str = "github_pat_11AAAA/BBBB+CCCC~dddd";
 
     fn holds(token: &str, text: &str) -> bool {
+        let (config, secret) = settings(token);
+        holds_credential(&config, &secret, text)
+    }
+
+    fn settings(token: &str) -> (UpstreamConfig, Secret) {
         let scheme = if token.contains(':') {
             "Basic"
         } else {
@@ -174,7 +187,7 @@ mod tests {
         let config = Config::read(HostKind::Local, |name| {
             match name {
             "UPSTREAM_AUTH_SCHEME" => Some(scheme.to_owned()),
-            "UPSTREAM_MCP" => Some("https://up.example/mcp/s/inThePath4711/sse?k=inTheQuery1&v=2".to_owned()),
+            "UPSTREAM_MCP" => Some("https://up.example/mcp/s/inThePath4711/sse?k=inTheQuery1&v=2&key=aLongKeyInTheQuery1".to_owned()),
             "UPSTREAM_HEADERS" => Some(
                 r#"{"X-Key":"pinnedKey77","X-MCP-Toolsets":"repos,issues","X-MCP-Key":"alsoAKey99","X-Mode":"fast"}"#
                     .to_owned(),
@@ -190,7 +203,26 @@ mod tests {
             clients: Vec::new(),
             origin_secret: None,
         };
-        holds_credential(&config, &secret, text)
+        (config, secret)
+    }
+
+    #[test]
+    fn a_response_header_must_not_contain_a_whole_credential_nor_a_key_of_the_query() {
+        let (config, secret) = settings(TOKEN);
+        let credentials = SentCredentials::new(&config, &secret);
+        for text in [
+            "Bearer github_pat_11AAAA/BBBB+CCCC~dddd",
+            "<https://up.example/mcp/s/x?key=aLongKeyInTheQuery1&page=2>; rel=next",
+            "pinnedKey77",
+        ] {
+            assert!(credentials.are_in(text), "{text}");
+        }
+        for text in [
+            "github_pat_11AAAA/BBBB",
+            "<https://up.example/mcp/s/inThePath4711/sse?k=inTheQuery1&v=2&page=2>",
+        ] {
+            assert!(!credentials.are_in(text), "{text}");
+        }
     }
 
     #[test]

@@ -78,6 +78,12 @@ impl Upstream {
         }
     }
 
+    /// The same upstream over connections of its own.
+    #[must_use]
+    pub fn with_own_connections(&self) -> Self {
+        Self::new(self.http.with_own_pool(), self.config.clone())
+    }
+
     /// Its configuration.
     #[must_use]
     pub fn config(&self) -> &UpstreamConfig {

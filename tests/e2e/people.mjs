@@ -69,7 +69,7 @@ async function named({ page }) {
 }
 
 /** It may only read, and then use only two tools. */
-async function limited({ page }) {
+async function limited({ page, secret }) {
   await page.getByRole('radio', { name: /Read only/ }).check();
   await page.click('button[value=limit]');
   await page.waitForSelector('[role=status]:has-text("Saved.")');
@@ -89,6 +89,11 @@ async function limited({ page }) {
   check('the search hides the others', await page.locator('.tools li:visible').count() < all);
   await page.locator('.tools li:visible input').first().check();
   await page.getByLabel('Find a tool').fill('');
+  // More than reading: the PIN once more.
+  await page.click('button[value=tools]');
+  await page.waitForSelector('[role=alert]:has-text("That PIN is wrong.")');
+  await page.locator('.tools li').filter({ hasText: first }).locator('input').first().check();
+  await page.locator('#pin').fill(secret);
   await page.click('button[value=tools]');
   await page.waitForSelector('[role=status]:has-text("Saved.")');
   check('one tool is chosen', await page.getByRole('radio', { name: 'One chosen tool' }).isChecked());
@@ -96,11 +101,12 @@ async function limited({ page }) {
 }
 
 /** A token is created, used, and not created twice. */
-async function tokens({ page, base }, context) {
+async function tokens({ page, base, secret }, context) {
   await page.click('text=Create a token');
   await page.getByLabel('Name', { exact: true }).fill('Backup script');
   await page.getByLabel('Valid for').selectOption('7');
   await page.getByRole('radio', { name: /Read only/ }).check();
+  await page.locator('#pin').fill(secret);
   await page.click('button[value=create-token]');
   await page.waitForSelector('#token');
   await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: base });

@@ -93,6 +93,7 @@ await run('pictures', async (defer) => {
     await page.click('text=Create a token');
     await page.getByLabel('Name', { exact: true }).fill('Backup script');
     await page.getByLabel('Valid for').selectOption('90');
+    await page.locator('#pin').fill(owner.pin);
     await page.click('button[value=create-token]');
     await owner.picture('token');
     await page.goto(`${owner.base}/connections`);

@@ -244,7 +244,11 @@ fn a_generated_pin_is_kept_with_the_state_and_the_page_is_opened() {
     )
     .unwrap();
     let path = format!("{}:/usr/bin:/bin", folder.0.display());
-    let settings = [("UPSTREAM_TOKEN", "t"), ("PATH", &*path)];
+    let settings = [
+        ("UPSTREAM_MCP", "http://127.0.0.1:9/mcp"),
+        ("UPSTREAM_TOKEN", "t"),
+        ("PATH", &*path),
+    ];
     let arguments = ["serve", "--listen", "localhost:0", "--state", &state];
     let pin = |greeting: &str| {
         let line = greeting.lines().find_map(|line| line.strip_prefix("PIN: "));

@@ -145,10 +145,9 @@ async fn the_owner_renames_a_connection_and_changes_what_it_may_do() {
             .text
             .contains("value=\"read_only\" checked")
     );
-    leads_to(
-        &form(&[("action", "tools"), ("tool", "a"), ("tool", "b")]).await,
-        &here,
-    );
+    let tools = [("action", "tools"), ("tool", "a"), ("tool", "b")];
+    let with_pin = [&tools[..], &[("pin", &*w.pin)]].concat();
+    leads_to(&form(&with_pin).await, &here);
     assert!(
         owner
             .get(&here)
@@ -164,6 +163,68 @@ async fn the_owner_renames_a_connection_and_changes_what_it_may_do() {
         owner.get(&here).await.text.contains("2 chosen tools"),
         "they stay"
     );
+}
+
+#[tokio::test]
+async fn a_session_alone_gives_no_client_more_than_it_has() {
+    let w = World::start().await;
+    let one = w.connect().await;
+    let owner = Owner::sign_in(&w).await;
+    let id = id(&one.access);
+    let edit = format!("/connections/edit?connection={id}");
+    let choose = format!("/connections/tools?connection={id}");
+    let csrf = owner.get(&edit).await.field("csrf").unwrap();
+    let form = async |fields: &[(&str, &str)]| {
+        let mut form = vec![("csrf", &*csrf), ("connection", &*id)];
+        form.extend(fields);
+        owner.send(&form).await
+    };
+    // Less than now needs no PIN.
+    let fewer = [("action", "tools"), ("tool", "a")];
+    leads_to(&form(&fewer).await, &edit);
+    for (fields, back) in [
+        (&[("action", "limit"), ("limit", "everything")][..], &edit),
+        (&[("action", "limit"), ("limit", "read_only")], &edit),
+        (
+            &[("action", "tools"), ("tool", "a"), ("tool", "b")],
+            &choose,
+        ),
+    ] {
+        leads_to(&form(fields).await, back);
+        assert!(owner.get(&edit).await.text.contains("One chosen tool"));
+    }
+    let everything = [("action", "limit"), ("limit", "everything")];
+    let wrong = [&everything[..], &[("pin", "wrong00000")]].concat();
+    let request = w
+        .post("/connections")
+        .form(&[&[("csrf", &*csrf), ("connection", &*id)], &wrong[..]].concat());
+    let page = w.send_as_browser(&owner.cookie, request).await;
+    assert_eq!(page.status, 403);
+    assert!(page.text.contains("That PIN is wrong.") && page.text.contains("One chosen tool"));
+    let right = [&everything[..], &[("pin", &*w.pin)]].concat();
+    leads_to(&form(&right).await, &edit);
+    assert!(
+        owner
+            .get(&edit)
+            .await
+            .text
+            .contains("value=\"everything\" checked")
+    );
+}
+
+#[tokio::test]
+async fn an_invalid_form_of_a_connection_changes_nothing() {
+    let w = World::start().await;
+    let one = w.connect().await;
+    let owner = Owner::sign_in(&w).await;
+    let id = id(&one.access);
+    let here = format!("/connections/edit?connection={id}");
+    let csrf = owner.get(&here).await.field("csrf").unwrap();
+    let form = async |fields: &[(&str, &str)]| {
+        let mut form = vec![("csrf", &*csrf), ("connection", &*id)];
+        form.extend(fields);
+        owner.send(&form).await
+    };
     let unchanged = w.dump();
     for (status, fields) in [
         (
@@ -385,6 +446,7 @@ async fn a_token_is_created_once_shown_once_and_ended_like_any_connection() {
                 ("name", name),
                 ("days", days),
                 ("limit", limit),
+                ("pin", &*w.pin),
             ])
             .await
     };
@@ -409,6 +471,17 @@ async fn a_token_is_created_once_shown_once_and_ended_like_any_connection() {
     ];
     leads_to(&owner.send(&forged).await, "/connections");
     assert_eq!(w.dump(), before);
+    // Without the PIN there is no token.
+    let without_pin = [
+        ("csrf", &*csrf),
+        ("connection", &*connection),
+        ("action", "create-token"),
+        ("name", "x"),
+        ("days", "7"),
+        ("limit", "everything"),
+    ];
+    leads_to(&owner.send(&without_pin).await, "/connections/token");
+    assert!(!w.dump().iter().any(|item| item.contains(&connection)));
 
     let created = form("7", "read_only", "Backup <script>").await;
     assert_eq!(
@@ -419,7 +492,6 @@ async fn a_token_is_created_once_shown_once_and_ended_like_any_connection() {
         ),
         (200, "", "no-store")
     );
-    assert_eq!(created.header("set-cookie"), "");
     let (_, token) = created.text.split_once("id=\"token\">").unwrap();
     let token = token.split_once('<').unwrap().0.to_owned();
     w.keep_secret(&token);
@@ -428,6 +500,7 @@ async fn a_token_is_created_once_shown_once_and_ended_like_any_connection() {
         !created.text.contains("<script>\"") && created.text.contains("Backup &#60;script&#62;")
     );
     let secret = token.split_once('.').unwrap().1;
+    assert!(!created.header("set-cookie").contains(secret));
     assert!(
         !w.dump().iter().any(|item| item.contains(secret)),
         "only its fingerprint is stored"

@@ -7,7 +7,7 @@ use crate::support::world::{Response, World};
 /// A signed-in owner.
 pub struct Owner<'a> {
     w: &'a World,
-    cookie: String,
+    pub cookie: String,
 }
 
 impl<'a> Owner<'a> {

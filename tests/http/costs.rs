@@ -96,6 +96,13 @@ async fn each_step_of_an_ordinary_client_costs_the_documented_units() {
     meter.documented("Redemption of the code");
     assert_eq!(w.status(&one.access).await, 200);
     meter.documented("Call");
+    let call = json!({ "id": 1, "method": "tools/call", "params": { "name": "a_tool" } });
+    assert_eq!(w.call(&one.access).json(&call).send().await.status, 200);
+    // It is recorded after the response.
+    while meter.0.lock().unwrap()[1] == 0.0 {
+        tokio::task::yield_now().await;
+    }
+    meter.documented("Call of a tool");
     w.advance_clock(3600);
     assert_eq!(w.status(&one.access).await, 200);
     meter.documented("Call that updates the time of the last use");

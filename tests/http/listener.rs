@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use futures_util::FutureExt as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 use crate::support::world::{Options, World, time_passes};
@@ -124,6 +124,32 @@ async fn a_connection_beyond_the_limit_waits_until_another_closes() {
     drop(open.pop());
     time_passes(1).await;
     assert_eq!(fourth.status(), Some(404));
+}
+
+#[tokio::test]
+async fn a_client_that_reads_no_response_loses_its_place() {
+    let w = World::with_options(Options {
+        max_connections: NonZeroU16::new(1),
+        ..Options::default()
+    })
+    .await;
+    // With a small buffer at the client, a few hundred pages fill everything on the way.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut unread = Socket(socket.connect(w.address).await.unwrap());
+    let request = format!(
+        "GET / HTTP/1.1\r\nhost: {}\r\naccept: text/html\r\n\r\n",
+        w.address
+    );
+    unread.send(&request.repeat(1000)).await;
+    let mut next = Socket::open(&w).await;
+    next.begin(&w).await;
+    next.send("\r\n").await;
+    time_passes(110).await;
+    assert!(next.is_waiting());
+    time_passes(20).await;
+    assert_eq!(next.status(), Some(404));
+    drop(unread);
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ impl Default for Kept {
 /// An empty table.
 pub async fn database() -> Database {
     let database = Database::memory().unwrap();
-    let client = aws::local_dynamodb(engine::http_client(database.clone()), "http://127.0.0.1");
+    let client = aws::embedded_dynamodb(engine::http_client(database.clone()));
     table::create(&client, TABLE).await.unwrap();
     database
 }

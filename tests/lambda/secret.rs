@@ -107,18 +107,18 @@ async fn a_new_token_is_used_when_the_upstream_refuses_the_old_one() {
         (status, "{}").into_response()
     });
     proxy.function.keep_secret("new-token-of-the-owner");
-    // The secret did not change: the owner must act. The copy from the warm-up is younger than 30 s.
+    // The secret did not change: the owner must act.
     let response = proxy.function.response(&call(&proxy.tokens.access)).await;
     assert_eq!(response.prelude.status, 502);
     proxy.function.counted("UpstreamCredentialRefused").await;
-    assert_eq!(proxy.function.aws.asked(), asked);
+    assert_eq!(proxy.function.aws.asked(), asked + 1);
 
     let new = good_secret().replace(PAT, "new-token-of-the-owner");
     proxy.function.aws.set_secret(Ok(new));
-    proxy.hand.says("31");
+    proxy.hand.says("1");
     let response = proxy.function.response(&call(&proxy.tokens.access)).await;
     assert_eq!(response.prelude.status, 200, "{}", response.text());
-    assert_eq!(proxy.function.aws.asked(), asked + 1);
+    assert_eq!(proxy.function.aws.asked(), asked + 2);
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_replaced_pin_is_refused_from_the_first_try_after_a_minute() {
         let response = submit_consent(function, &page, pin).await;
         location(&response).starts_with(CALLBACK)
     };
-    proxy.hand.says("59");
+    proxy.hand.says("30");
     assert!(!is_right("newPIN4567").await);
     assert_eq!(function.aws.asked(), asked);
     // As after a freeze: nothing was read in the meantime.

@@ -131,15 +131,22 @@ async fn table_secret_and_upstream_are_reached_by_tls_1_2_and_1_3() {
 async fn no_byte_is_sent_to_a_server_without_a_trusted_certificate() {
     let authority = Authority::new();
     let stranger = Authority::new();
-    for (http, name) in [
+    let config = |name: &str| authority.server_config(name, rustls::ALL_VERSIONS);
+    for (http, config) in [
         // The roots of the deployed program do not contain the tests' authority.
-        (HttpClient::new(tls(), Clock::from_fn(|| 0)), "localhost"),
-        (trusting(&stranger), "localhost"),
+        (
+            HttpClient::new(tls(), Clock::from_fn(|| 0)),
+            config("localhost"),
+        ),
+        (trusting(&stranger), config("localhost")),
         // The right authority, another name.
-        (trusting(&authority), "elsewhere.example"),
+        (trusting(&authority), config("elsewhere.example")),
+        (
+            trusting(&authority),
+            authority.expired_server_config("localhost"),
+        ),
     ] {
-        let recorder =
-            Recorder::start_on(TlsListener::start(&authority, name, rustls::ALL_VERSIONS).await);
+        let recorder = Recorder::start_on(TlsListener::with(config).await);
         let upstream = upstream(http, recorder.address.port());
         let failure = posted(&upstream).await.err().unwrap();
         assert!(

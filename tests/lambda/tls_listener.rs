@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::serve::Listener;
-use rustls::SupportedProtocolVersion;
+use rustls::{ServerConfig, SupportedProtocolVersion};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
@@ -21,7 +21,11 @@ impl TlsListener {
         name: &str,
         versions: &[&'static SupportedProtocolVersion],
     ) -> Self {
-        let config = authority.server_config(name, versions);
+        Self::with(authority.server_config(name, versions)).await
+    }
+
+    /// Listens with these settings.
+    pub async fn with(config: ServerConfig) -> Self {
         Self {
             tcp: TcpListener::bind("127.0.0.1:0").await.unwrap(),
             acceptor: TlsAcceptor::from(Arc::new(config)),

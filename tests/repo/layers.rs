@@ -4,7 +4,14 @@ use super::files::rust_files;
 
 /// The lowest layer first. Modules of one layer do not use each other.
 const LAYERS: [&[&str]; 7] = [
-    &["clock", "credential", "error", "client_document", "page"],
+    &[
+        "background",
+        "clock",
+        "credential",
+        "error",
+        "client_document",
+        "page",
+    ],
     &["oauth", "pin", "limit", "connection_name"],
     &["config", "http_client", "write_limits"],
     &["secrets", "store"],

@@ -121,10 +121,12 @@ fn counted() -> BTreeMap<String, String> {
     let arm = |line: &str| {
         let (event, metric) = line.trim().strip_suffix(',')?.split_once(" => ")?;
         // Without the condition of the arm.
-        let event = event_name(event.split(" if ").next()?)?;
-        Some((event, metric.trim_matches('"').to_owned()))
+        let metric = metric.trim_matches('"').to_owned();
+        let events = event.split(" if ").next()?.split(" | ");
+        let counted = events.filter_map(|event| Some((event_name(event)?, metric.clone())));
+        Some(counted.collect::<Vec<_>>())
     };
-    let found: BTreeMap<_, _> = arms.lines().filter_map(arm).collect();
+    let found: BTreeMap<_, _> = arms.lines().filter_map(arm).flatten().collect();
     assert!(found.len() > 5, "{found:?}");
     found
 }

@@ -1,4 +1,4 @@
-//! The tables in tests/README.md and in the threat model: every test that they name exists, and every row names a test or
+//! The tables in tests/README.md, in the threat model and in the page on faults: every test that they name exists, and every row names a test or
 //! says that there is none.
 
 use std::collections::BTreeSet;
@@ -7,6 +7,7 @@ use super::files::{read, rust_files};
 
 const REQUIREMENTS: &str = "tests/README.md";
 const THREAT_MODEL: &str = "docs/reference/threat-model.md";
+const FAULTS: &str = "docs/reference/faults.md";
 
 /// The names of tests in backticks: `file::test`.
 fn named(table: &str) -> BTreeSet<(String, String)> {
@@ -44,7 +45,7 @@ fn exists(file: &str, test: &str) -> bool {
 
 #[test]
 fn every_test_that_a_table_names_exists() {
-    for (page, at_least) in [(REQUIREMENTS, 100), (THREAT_MODEL, 50)] {
+    for (page, at_least) in [(REQUIREMENTS, 100), (THREAT_MODEL, 50), (FAULTS, 25)] {
         let table = read(page);
         let named = named(&table);
         assert!(
@@ -62,7 +63,7 @@ fn every_test_that_a_table_names_exists() {
 
 #[test]
 fn every_row_names_a_test_or_says_that_there_is_none() {
-    for page in [REQUIREMENTS, THREAT_MODEL] {
+    for page in [REQUIREMENTS, THREAT_MODEL, FAULTS] {
         let table = read(page);
         let rows = table
             .lines()
@@ -92,6 +93,19 @@ fn every_attack_and_fault_is_in_the_table() {
                     "{module}::{test} is not in the table"
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn every_log_event_of_a_fault_is_documented() {
+    let events = read("docs/operate/logs-and-metrics.md");
+    let page = read(FAULTS);
+    let rows = page.lines().filter(|line| line.contains("::"));
+    for row in rows {
+        let cell = row.split('|').nth(4).unwrap();
+        for event in cell.split('`').skip(1).step_by(2) {
+            assert!(events.contains(&format!("| `{event}` |")), "{event}: {row}");
         }
     }
 }

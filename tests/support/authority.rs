@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::{
     RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::ring::default_provider,
@@ -33,8 +33,24 @@ impl Authority {
         name: &str,
         versions: &[&'static SupportedProtocolVersion],
     ) -> ServerConfig {
-        let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        self.server_config_with(params, versions)
+    }
+
+    /// The same with a certificate that expired long ago.
+    #[allow(dead_code, reason = "not every test program needs it")]
+    pub fn expired_server_config(&self, name: &str) -> ServerConfig {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_after = date_time_ymd(2020, 1, 1);
+        self.server_config_with(params, rustls::ALL_VERSIONS)
+    }
+
+    fn server_config_with(
+        &self,
+        params: CertificateParams,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> ServerConfig {
+        let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(versions)

@@ -79,6 +79,8 @@ pub struct Options {
     pub token: Option<String>,
     pub documents: Option<Fetcher>,
     pub upstream: Option<String>,
+    /// Where the secret comes from, if not from the test itself.
+    pub secrets: Option<Box<dyn FnOnce(Clock) -> Secrets + Send>>,
     pub wire: Option<Wire>,
     pub max_connections: Option<NonZeroU16>,
 }
@@ -126,7 +128,7 @@ impl World {
             .database
             .unwrap_or_else(|| Database::memory().unwrap());
         let wire = engine::http_client(database.clone());
-        let mut dynamodb = aws::local_dynamodb(wire.clone(), "http://127.0.0.1");
+        let mut dynamodb = aws::embedded_dynamodb(wire.clone());
         table::create(&dynamodb, &config.table_name).await.unwrap();
         if let Some(faulty) = options.wire {
             // Do not wait between two attempts of the SDK.
@@ -149,7 +151,10 @@ impl World {
         }
         let http = HttpClient::new(tls(), clock.clone());
         let documents = options.documents.unwrap_or_else(|| Fetcher::new(tls()));
-        let secrets = Secrets::fixed(secret);
+        let secrets = match options.secrets {
+            Some(secrets) => secrets(clock.clone()),
+            None => Secrets::fixed(secret),
+        };
         let app = App::new(
             config, dynamodb, http, documents, secrets, clock, randomness,
         );
@@ -220,10 +225,7 @@ impl World {
 
     /// The table, without the program in between.
     pub fn dynamodb(&self) -> Client {
-        aws::local_dynamodb(
-            engine::http_client(self.database.clone()),
-            "http://127.0.0.1",
-        )
+        aws::embedded_dynamodb(engine::http_client(self.database.clone()))
     }
 
     /// From now on, this must not be in any log line.
@@ -269,13 +271,18 @@ impl World {
 
     /// Sets the day's count of tries from all addresses, instead of sending so many requests.
     pub async fn set_tries_of_the_day(&self, tries: u32) {
+        self.set_counter_of_the_day("tries", tries).await;
+    }
+
+    pub async fn set_counter_of_the_day(&self, counter: &str, tries: u32) {
         let key = |text: &str| AttributeValue::S(text.to_owned());
         let update = self.dynamodb().update_item();
         update
             .table_name("lambda-oauth-mcp-proxy")
             .key("pk", key("pin#overall"))
             .key("sk", key("-"))
-            .update_expression("SET tries = :tries")
+            .update_expression("SET #counter = :tries")
+            .expression_attribute_names("#counter", counter)
             .expression_attribute_values(":tries", AttributeValue::N(tries.to_string()))
             .condition_expression("attribute_exists(tries)")
             .send()

@@ -1,12 +1,17 @@
 //! What the forms of the connections pages do.
 
 use axum::response::Response;
+use http::HeaderMap;
 
 use super::{back_to, back_with, form::Action, session, token};
 use crate::{
     app::{App, Caller},
     credential::ConnectionId,
-    endpoint::{error::PageError, flash::Flash},
+    endpoint::{
+        error::PageError,
+        flash::Flash,
+        pin::{self, KnownBrowser, PinCheck},
+    },
     limit::{Limit, ToolNamesError},
     page::display,
 };
@@ -14,18 +19,44 @@ use crate::{
 /// Longest name in a message: it must fit into a cookie.
 const MAX_NAME_CHARACTERS: usize = 60;
 
+/// The owner who sent a form.
+#[derive(Clone, Copy)]
+pub struct Person<'a> {
+    pub app: &'a App,
+    pub caller: &'a Caller,
+    pub headers: &'a HeaderMap,
+    /// The PIN as typed, if the form has a field for it.
+    pub pin: &'a str,
+}
+
+impl Person<'_> {
+    /// Asks for the PIN again before a client gets more than it has. The cookie of the session is not enough: over plain
+    /// HTTP, other servers on the same host get it too, because cookies are not isolated by port (RFC 6265 §8.5).
+    pub async fn confirm(self) -> Result<Result<KnownBrowser, Flash>, PageError> {
+        let checked = pin::check(self.app, self.caller, self.headers, None, self.pin).await?;
+        Ok(match checked {
+            PinCheck::Accepted(browser) => Ok(browser),
+            PinCheck::Refused(refused) => Err(Flash::PinRefused {
+                reason: refused.reason(self.app.clock.now()),
+                name: None,
+                read_only: false,
+            }),
+        })
+    }
+}
+
 /// Does it, and goes back to a page that says what was done.
 pub async fn perform(
-    app: &App,
-    caller: &Caller,
+    person: Person<'_>,
     session_name: &str,
     action: Action,
 ) -> Result<Response, PageError> {
+    let Person { app, caller, .. } = person;
     let now = app.clock.now();
     let done = match action {
         Action::SignOut => return session::sign_out(app, caller, session_name).await,
         Action::CreateToken(request) if app.config.manual_tokens => {
-            return token::create(app, caller, request).await;
+            return token::create(person, request).await;
         }
         Action::CreateToken(_) => return Err(PageError::nothing_here(app.config.landing_page)),
         Action::End(ids) => end(app, caller, &ids).await?,
@@ -41,9 +72,9 @@ pub async fn perform(
             return Ok(changed(caller, &id, renamed, Flash::Renamed));
         }
         Action::Limit(id, None) => return Ok(changed(caller, &id, true, Flash::Limited)),
-        Action::Limit(id, Some(limit)) => return set_limit(app, caller, &id, &limit).await,
+        Action::Limit(id, Some(limit)) => return set_limit(person, &id, &limit, "edit").await,
         Action::Tools(id, Ok(names)) => {
-            return set_limit(app, caller, &id, &Limit::Tools(names)).await;
+            return set_limit(person, &id, &Limit::Tools(names), "tools").await;
         }
         Action::Tools(id, Err(ToolNamesError::TooMany | ToolNamesError::BadName)) => {
             return Ok(back_to("tools", &id, &Flash::TooManyTools, caller));
@@ -52,12 +83,22 @@ pub async fn perform(
     Ok(back_with(&done, caller))
 }
 
+/// `page` has the form, and asks for the PIN again if it was wrong.
 async fn set_limit(
-    app: &App,
-    caller: &Caller,
+    person: Person<'_>,
     id: &ConnectionId,
     limit: &Limit,
+    page: &str,
 ) -> Result<Response, PageError> {
+    let Person { app, caller, .. } = person;
+    let Some(connection) = app.store.connection(id, app.clock.now()).await? else {
+        return Ok(changed(caller, id, false, Flash::Limited));
+    };
+    if limit.allows_more_than(&connection.limit)
+        && let Err(refused) = person.confirm().await?
+    {
+        return Ok(back_to(page, id, &refused, caller));
+    }
     let limited = app.store.set_limit(id, limit, app.clock.now()).await?;
     if limited {
         tracing::info!(

@@ -1,12 +1,12 @@
 //! The page of one connection: its name, what it may do, and what it did.
 
 use axum::response::Response;
-use http::StatusCode;
 
 use super::list;
 use crate::{
     app::App,
-    endpoint::{error::PageError, flash::Flash, response},
+    connection_name::ConnectionName,
+    endpoint::{error::PageError, flash::Flash, pin::RefusedPin},
     error::Unavailable,
     page::{ActivityRow, ActivityTotal, ConnectionPage, ShownActivity, Timestamp},
     store::{
@@ -33,14 +33,16 @@ pub async fn show(
             calls,
         });
     let notice = flash.and_then(Flash::sentence);
+    let refused = flash.and_then(|flash| RefusedPin::of_flash(flash, app.clock.now()));
     let page = ConnectionPage {
         row: list::row(connection),
-        chosen_name: connection.name.as_ref().map(|name| name.as_str()),
+        chosen_name: connection.name.as_ref().map(ConnectionName::as_str),
         csrf: &session.csrf,
         notice: notice.as_deref(),
+        pin_notice: refused.as_ref().map(|refused| refused.notice),
         activity,
     };
-    Ok(response::page(StatusCode::OK, page.render()))
+    Ok(RefusedPin::page(refused.as_ref(), page.render()))
 }
 
 /// The latest calls and how many there were; `None` if they are not recorded.

@@ -22,6 +22,8 @@ pub enum Form {
         csrf: String,
         /// What to do.
         action: Action,
+        /// The PIN as typed, for actions that give a client more.
+        pin: String,
     },
 }
 
@@ -81,6 +83,7 @@ impl Form {
         Ok(Self::InSession {
             csrf: params.required("csrf")?.to_owned(),
             action,
+            pin: params.once("pin")?.unwrap_or_default().to_owned(),
         })
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     oauth::params::Params,
     store::record::{Connection, Session, Stage},
 };
+use action::Person;
 use form::Form;
 
 const OPEN_AGAIN: &str = "Open the connections page again.";
@@ -65,7 +66,9 @@ async fn owners_page(
     match page {
         ConnectionsPage::List => list::show(app, session, flash).await,
         ConnectionsPage::End => list::ask_before_ending(app, caller, session, &query).await,
-        ConnectionsPage::NewToken if app.config.manual_tokens => Ok(token::form(app, session)),
+        ConnectionsPage::NewToken if app.config.manual_tokens => {
+            Ok(token::form(app, session, flash))
+        }
         ConnectionsPage::NewToken => Err(PageError::nothing_here(app.config.landing_page)),
         ConnectionsPage::Edit => match live_connection(app, &query).await? {
             Some(connection) => edit::show(app, session, &connection, flash).await,
@@ -112,11 +115,17 @@ pub async fn post(
     match (form, session) {
         (Form::SignIn { pin }, _) => session::sign_in(app, caller, &parts.headers, &pin).await,
         (Form::InSession { .. }, None) => Ok(back_with(&Flash::SessionEnded, caller)),
-        (Form::InSession { csrf, action }, Some((name, session))) => {
+        (Form::InSession { csrf, action, pin }, Some((name, session))) => {
             if !session::owns_form(&session, &csrf) {
                 return Ok(back_with(&Flash::OutOfDate, caller));
             }
-            action::perform(app, caller, &name, action).await
+            let person = Person {
+                app,
+                caller,
+                headers: &parts.headers,
+                pin: &pin,
+            };
+            action::perform(person, &name, action).await
         }
     }
 }

@@ -3,12 +3,12 @@
 use axum::response::Response;
 use http::StatusCode;
 
-use super::back_with;
+use super::{action::Person, back_with};
 use crate::{
-    app::{App, Caller},
+    app::App,
     connection_name::ConnectionName,
     credential::{AccessToken, ConnectionId, SealingKey},
-    endpoint::{error::PageError, flash::Flash, response},
+    endpoint::{error::PageError, flash::Flash, pin::RefusedPin, response},
     limit::Limit,
     page::{CreatedToken, NewToken, Timestamp, client_setup::connector_name},
     store::record::{Connection, MANUAL_TOKEN_DAYS, Session},
@@ -29,24 +29,35 @@ pub struct Request {
 }
 
 /// Shows the form.
-pub fn form(app: &App, session: &Session) -> Response {
+pub fn form(app: &App, session: &Session, flash: Option<&Flash>) -> Response {
+    let refused = flash.and_then(|flash| RefusedPin::of_flash(flash, app.clock.now()));
     let id = ConnectionId::generate(&app.randomness);
     let page = NewToken {
         id: id.as_str(),
         upstream_name: &app.config.upstream.name,
         days: &MANUAL_TOKEN_DAYS,
+        pin_notice: refused.as_ref().map(|refused| refused.notice),
         csrf: &session.csrf,
     };
-    response::page(StatusCode::OK, page.render())
+    RefusedPin::page(refused.as_ref(), page.render())
 }
 
 /// Creates the token, and shows it. This is the only form that is not answered with a redirect, because the token must not be
 /// in a URL, in a cookie or in the table. Its id is in the form, so that a form that is sent again creates no second token.
-pub async fn create(app: &App, caller: &Caller, request: Request) -> Result<Response, PageError> {
+pub async fn create(person: Person<'_>, request: Request) -> Result<Response, PageError> {
+    let Person { app, caller, .. } = person;
     let now = app.clock.now();
     if app.store.connection(&request.id, now).await?.is_some() {
         return Ok(back_with(&Flash::TokenExists, caller));
     }
+    let browser = match person.confirm().await? {
+        Ok(browser) => browser,
+        Err(refused) => {
+            let mut response = response::redirect(StatusCode::SEE_OTHER, "/connections/token");
+            refused.set_on(&mut response, caller);
+            return Ok(response);
+        }
+    };
     let token = AccessToken::generate(&request.id, &app.randomness);
     let expires_at = now + request.days * DAY_SECONDS;
     let connection = Connection::manual(
@@ -77,5 +88,7 @@ pub async fn create(app: &App, caller: &Caller, request: Request) -> Result<Resp
         connector_url: &caller.base.join("/mcp"),
         connector_name: &connector_name(app.upstream.host()),
     };
-    Ok(response::page(StatusCode::OK, page.render()))
+    let mut response = response::page(StatusCode::OK, page.render());
+    browser.set_cookie(&mut response, caller);
+    Ok(response)
 }

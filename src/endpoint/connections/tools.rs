@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use crate::{
     app::App,
-    endpoint::{error::PageError, flash::Flash, response},
+    endpoint::{error::PageError, flash::Flash, pin::RefusedPin},
     limit::{Limit, MAX_TOOLS, ToolNames},
     page::{ToolEffect, ToolRow, Tools},
     store::record::{Connection, Session},
@@ -81,6 +81,7 @@ pub async fn show(
         }));
     }
     let notice = flash.and_then(Flash::sentence);
+    let refused = flash.and_then(|flash| RefusedPin::of_flash(flash, app.clock.now()));
     let page = Tools {
         connection: connection.id.as_str(),
         connection_name: &connection.shown_name(),
@@ -89,8 +90,9 @@ pub async fn show(
         not_shown: tools.len() - shown,
         csrf: &session.csrf,
         notice: notice.as_deref(),
+        pin_notice: refused.as_ref().map(|refused| refused.notice),
     };
-    Ok(response::page(StatusCode::OK, page.render()))
+    Ok(RefusedPin::page(refused.as_ref(), page.render()))
 }
 
 /// The tools in the order of their names. Of two with one name, the more dangerous description counts.

@@ -27,6 +27,9 @@ pub const INVALID_PARAMS: i64 = -32602;
 /// The JSON-RPC error code for every other error.
 pub const SERVER_ERROR: i64 = -32000;
 
+/// The word in the log for what the limit of a connection forbids.
+pub const LIMIT_REFUSED: &str = "limit_refused";
+
 /// Seconds after which a client may repeat a request that failed for a temporary reason.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
@@ -97,6 +100,11 @@ impl McpError {
     pub fn logged_with_reason(mut self, reason: String) -> Self {
         self.reason = Some(reason);
         self
+    }
+
+    /// Whether the limit of the connection forbids the call.
+    pub fn is_limit(&self) -> bool {
+        self.refused == Some(LIMIT_REFUSED)
     }
 
     /// The response to this message: with `"id":null` where no call can be read (section 5: "If there was an error in

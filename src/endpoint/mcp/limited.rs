@@ -16,7 +16,10 @@ use url::Url;
 
 use super::{
     auth::Authorized,
-    error::{self, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, McpError, SERVER_ERROR},
+    error::{
+        self, INVALID_PARAMS, INVALID_REQUEST, LIMIT_REFUSED, METHOD_NOT_FOUND, McpError,
+        SERVER_ERROR,
+    },
     media::is_encoded,
     message::{CallIds, Message},
 };
@@ -118,7 +121,7 @@ pub async fn check(
         _ => {
             let what = "a limited connection can use GET and DELETE without a body, and POST";
             let error = McpError::method_not_allowed("GET, POST, DELETE, OPTIONS", what);
-            return Err(error.logged_as("limit_refused"));
+            return Err(error.logged_as(LIMIT_REFUSED));
         }
     }
     let bytes = checked_body(authorized, &parts.headers, body)?;
@@ -128,7 +131,7 @@ pub async fn check(
             authorized.connection.shown_name()
         );
         McpError::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, what)
-            .logged_as("limit_refused")
+            .logged_as(LIMIT_REFUSED)
             .logged_with_reason(reason)
     })?;
     let reading = match limit {
@@ -166,7 +169,7 @@ fn check_stream_path(authorized: Authorized<'_>, target: &Url) -> Result<(), Mcp
     {
         let what = "a connection that may only read can use /mcp, and no path below it";
         let error = McpError::new(StatusCode::NOT_FOUND, INVALID_REQUEST, what);
-        return Err(error.logged_as("limit_refused"));
+        return Err(error.logged_as(LIMIT_REFUSED));
     }
     Ok(())
 }
@@ -179,7 +182,7 @@ fn checked_body<'b>(
     let name = authorized.connection.shown_name();
     let refuse = |status, because: &str| {
         let what = format!("the connection “{name}” has a limit, and {because}");
-        McpError::new(status, INVALID_REQUEST, what).logged_as("limit_refused")
+        McpError::new(status, INVALID_REQUEST, what).logged_as(LIMIT_REFUSED)
     };
     if is_encoded(headers) {
         let because = "a compressed request cannot be checked";
@@ -287,7 +290,7 @@ fn refused(authorized: Authorized<'_>, forbidden: &Forbidden<'_>, body: &[u8]) -
         _ => StatusCode::BAD_REQUEST,
     };
     McpError::new(status, code, message)
-        .logged_as("limit_refused")
+        .logged_as(LIMIT_REFUSED)
         .logged_with_reason(format!("the {what} is not allowed"))
 }
 

@@ -57,6 +57,7 @@ pub enum Message<'b> {
 pub struct Members<'b> {
     id: Option<&'b RawValue>,
     method: Option<&'b RawValue>,
+    params: Option<&'b RawValue>,
     has_outcome: bool,
     has_version: bool,
 }
@@ -126,6 +127,23 @@ impl<'b> Message<'b> {
         })
     }
 
+    /// The method of the message, and what its `params` name; of the first message of a batch. For the log.
+    pub fn method_and_name(&self) -> (Option<Cow<'b, str>>, Option<Cow<'b, str>>) {
+        let first = self.all().first();
+        (
+            first.and_then(Members::method),
+            first.and_then(Members::name),
+        )
+    }
+
+    /// The names of the tools that it calls.
+    pub fn called_tools(&self) -> impl Iterator<Item = Cow<'b, str>> {
+        self.all()
+            .iter()
+            .filter(|one| one.method().as_deref() == Some("tools/call"))
+            .filter_map(Members::name)
+    }
+
     /// Whether it is JSON-RPC in every part.
     pub fn is_json_rpc(&self) -> bool {
         let all = self.all();
@@ -159,6 +177,17 @@ impl<'b> Members<'b> {
         serde_json::from_str(self.method?.get())
             .ok()
             .map(|Text(text)| text)
+    }
+
+    /// `params.name`: of a tool or a prompt.
+    fn name(&self) -> Option<Cow<'b, str>> {
+        #[derive(Deserialize)]
+        struct Params<'a> {
+            #[serde(borrow)]
+            name: Cow<'a, str>,
+        }
+        let params: Params<'b> = serde_json::from_str(self.params?.get()).ok()?;
+        Some(params.name)
     }
 
     fn is_notification(&self) -> bool {
@@ -222,6 +251,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
                     match member {
                         Member::Id => members.id = Some(map.next_value()?),
                         Member::Method => members.method = Some(map.next_value()?),
+                        Member::Params => members.params = Some(map.next_value()?),
                         Member::Outcome => {
                             members.has_outcome = true;
                             map.next_value::<IgnoredAny>()?;
@@ -248,6 +278,8 @@ enum Member {
     Id,
     #[serde(rename = "method")]
     Method,
+    #[serde(rename = "params")]
+    Params,
     #[serde(rename = "result", alias = "error")]
     Outcome,
     #[serde(rename = "jsonrpc")]

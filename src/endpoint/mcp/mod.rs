@@ -3,6 +3,7 @@
 //! * [`auth`] – checks the access token
 //! * [`forward`] – finds the target URL and sends the request
 //! * [`limited`] – connections that may not do everything
+//! * [`activity`], [`outcome`] – records the calls of tools
 //! * [`response`] – decides what the client gets from the upstream's response
 //! * [`partly_read`] – the upstream's response, as far as it was read
 //! * [`refusal`] – explains a refusal by the upstream to a person
@@ -12,12 +13,14 @@
 //! * [`message`] – reads a body as JSON-RPC
 //! * [`media`] – the media type of a body
 
+mod activity;
 mod auth;
 mod error;
 mod forward;
 mod limited;
 mod media;
 mod message;
+mod outcome;
 mod partly_read;
 mod refusal;
 mod response;
@@ -32,12 +35,13 @@ use axum::{
 };
 use http::{Request, request::Parts};
 
-use super::response::RequestLogFields;
+use super::{log::plain_word, response::RequestLogFields};
 use crate::{
     app::{App, Caller},
     oauth::resource::McpPath,
     upstream::{self, KEPT_BODY_BYTES},
 };
+use activity::Calls;
 use auth::{Authorized, Denied};
 use error::McpError;
 use message::{Message, RequestBody};
@@ -105,9 +109,23 @@ async fn proxied(
         Err(gone) => return error::failed(authorized, &gone.into()).respond(&Message::Unreadable),
     };
     let read = RequestBody::of(&parts.headers, &body);
-    forwarded(authorized, path, parts, body, &read, log)
-        .await
-        .unwrap_or_else(|error| error.respond(&read.message()))
+    let message = read.message();
+    let (method, name) = message.method_and_name();
+    log.mcp_method = method.as_deref().and_then(plain_word);
+    log.mcp_name = name.as_deref().and_then(plain_word);
+    let calls = Calls::begin(authorized, &message);
+    match forwarded(authorized, path, parts, body, &message, log).await {
+        Ok(response) => match calls {
+            Some(calls) => calls.watch(response),
+            None => response,
+        },
+        Err(error) => {
+            if let Some(calls) = calls {
+                calls.failed(error.is_limit());
+            }
+            error.respond(&message)
+        }
+    }
 }
 
 async fn forwarded(
@@ -115,7 +133,7 @@ async fn forwarded(
     path: McpPath<'_>,
     parts: &mut Parts,
     body: upstream::Body,
-    read: &RequestBody,
+    message: &Message<'_>,
     log: &mut RequestLogFields,
 ) -> Result<Response, McpError> {
     let secret = authorized.app.secrets.get().await;
@@ -131,7 +149,7 @@ async fn forwarded(
         secret: &secret,
         method: &parts.method,
         headers: &parts.headers,
-        body: read,
+        message,
         filter,
     };
     response::respond(&request, sent).await

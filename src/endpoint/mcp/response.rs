@@ -17,7 +17,7 @@ use super::{
     error::{METHOD_NOT_FOUND, McpError, SERVER_ERROR},
     limited::ListFilter,
     media::{Media, is_encoded},
-    message::{Message, RequestBody, ResponseError},
+    message::{Message, ResponseError},
     partly_read::{PEEK_MAX_BYTES, PartlyReadResponse},
     refusal::{self, Refusal, Refused},
     sse,
@@ -47,7 +47,7 @@ const FILTERED_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// How long these bytes are waited for.
 const PEEK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a response that is read whole is waited for.
-const FILTERED_TIMEOUT: Duration = Duration::from_secs(60);
+const FILTERED_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long the bytes of an event stream are waited for: a shorter time, because an event stream may be silent at
 /// first.
 const EVENT_STREAM_PEEK_TIMEOUT: Duration = Duration::from_millis(500);
@@ -59,7 +59,8 @@ pub struct ForwardedRequest<'a> {
     pub method: &'a Method,
     /// The client's headers.
     pub headers: &'a HeaderMap,
-    pub body: &'a RequestBody,
+    /// What it says as JSON-RPC.
+    pub message: &'a Message<'a>,
     /// For a limited connection whose response may contain a list of tools.
     pub filter: Option<ListFilter>,
 }
@@ -95,9 +96,9 @@ pub async fn respond(
         let error = McpError::new(StatusCode::BAD_GATEWAY, SERVER_ERROR, what);
         return Err(error.logged_as("upstream_list_refused"));
     }
-    let message = request.body.message();
+    let message = request.message;
     let mut peeked = PartlyReadResponse::new(upstream);
-    Ok(match decide(request, &message, &mut peeked).await {
+    Ok(match decide(request, message, &mut peeked).await {
         Handling::PassThrough => match &request.filter {
             Some(filter) if !events => filtered(request, filter, peeked).await?,
             _ => passed_on(request, peeked),
@@ -114,7 +115,7 @@ pub async fn respond(
                 headers: peeked.upstream.headers(),
                 text: (!encoded).then_some(&peeked.bytes[..peeked.bytes.len().min(PEEK_MAX_BYTES)]),
             };
-            refusal::respond(request.authorized, request.secret, &message, &refused)
+            refusal::respond(request.authorized, request.secret, message, &refused)
         }
     })
 }

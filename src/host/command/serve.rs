@@ -20,12 +20,15 @@ use crate::{
     clock::Clock,
     config::{Config, HostKind, LogFormat},
     credential::{Randomness, SecretString},
-    host::{demo as demo_server, local, log, server},
+    host::{demo as demo_server, local, log, server, start_check},
     http_client::{HttpClient, tls},
     oauth::resource::BaseUrl,
     pin::Pin,
     secrets::{Secret, Secrets, TokenForm, UpstreamToken},
 };
+
+/// How long the end of the program waits for work that no response waits for.
+const BACKGROUND_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
@@ -82,6 +85,7 @@ pub async fn demo(
     let token = SecretString::generate("demo_", &randomness);
     let config = Config::read(HostKind::Local, |name| match name {
         "UPSTREAM_MCP" => Some(upstream_url.clone()),
+        "UPSTREAM_NAME" => Some("the demo".to_owned()),
         "LOG_FORMAT" | "GET_STREAMS" => settings.get(name),
         _ => None,
     })
@@ -249,8 +253,14 @@ impl Run {
                 "No browser could be started ({error}): open {base} yourself.\n"
             ));
         }
+        if !self.demo {
+            let (upstream, secrets) = (app.upstream.clone(), app.secrets.clone());
+            tokio::spawn(async move { start_check::run(&upstream, &secrets, 1).await });
+        }
+        let background = app.background.clone();
         let router = local::router(app, names);
         server::serve(listener, router, self.max_connections, signals, say).await;
+        let _ = tokio::time::timeout(BACKGROUND_WAIT, background.settled()).await;
         Ok(())
     }
 

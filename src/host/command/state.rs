@@ -79,8 +79,7 @@ impl State {
             }
         };
         let database = opened.map_err(|error| failure(format!("cannot be opened: {error}")))?;
-        // The endpoint is never contacted: requests go to the engine in memory.
-        let dynamodb = aws::local_dynamodb(engine::http_client(database), "http://127.0.0.1");
+        let dynamodb = aws::embedded_dynamodb(engine::http_client(database));
         created(dynamodb, table_name).await.map_err(failure)
     }
 }

@@ -25,7 +25,7 @@ use rustls::ClientConfig;
 use serde_json::json;
 use tower::ServiceExt as _;
 
-use super::{aws, log, metrics::Metrics};
+use super::{aws, log, metrics::Metrics, start_check};
 use crate::{
     app::App,
     client_document::Fetcher,
@@ -45,8 +45,12 @@ use runtime_api::{Invocation, RuntimeApi, RuntimeApiError};
 const AWS_WARM_UP: Duration = Duration::from_millis(1500);
 /// The same for the upstream, which may not respond to a request without a credential. Long enough for a TLS handshake.
 const UPSTREAM_WARM_UP: Duration = Duration::from_millis(300);
+/// How often the upstream is asked whether it works. Each time that the function is frozen meanwhile costs one attempt.
+const START_CHECK_ATTEMPTS: u32 = 3;
 /// How long the end of a response waits for a refresh of the secret that is still running.
 const SECRET_REFRESH_WAIT: Duration = Duration::from_secs(1);
+/// How long the next invocation waits for work that no response waits for.
+const BACKGROUND_WAIT: Duration = Duration::from_secs(1);
 
 /// Reads the settings from the environment variables and handles invocations until Lambda stops the process. Invalid
 /// settings end the process at once, so that the deployment visibly fails. `tls` contains the root certificates for
@@ -57,6 +61,11 @@ pub async fn run(lookup: impl Fn(&str) -> Option<String>, tls: ClientConfig) -> 
     match prepared(lookup, tls, clock, randomness).await {
         Ok(app) => {
             warm_up(&app).await;
+            // Runs while the first call is handled, and takes no connection from it.
+            let (upstream, secrets) = (app.upstream.with_own_connections(), app.secrets.clone());
+            tokio::spawn(async move {
+                start_check::run(&upstream, &secrets, START_CHECK_ATTEMPTS).await;
+            });
             serve(app, &runtime_api).await
         }
         Err(code) => code,
@@ -165,6 +174,9 @@ async fn serve_invocations(
                 "the Runtime API did not accept a response"
             );
         }
+        // The client has its response. Lambda freezes the function when it asks for the next invocation.
+        let settled = app.background.settled();
+        let _ = tokio::time::timeout(BACKGROUND_WAIT, settled).await;
     }
 }
 

@@ -46,6 +46,22 @@ if (pin) {
   pin.form.addEventListener("submit", () => show(false));
 }
 
+// A click that began in another window ("double-clickjacking") must not authorize: the button waits until it could be seen.
+const authorize = document.querySelector("button[value=authorize]");
+if (authorize) {
+  let timer;
+  const wait = () => {
+    authorize.ariaDisabled = "true";
+    clearTimeout(timer);
+    timer = setTimeout(() => { authorize.ariaDisabled = null; }, 500);
+  };
+  addEventListener("focus", wait);
+  addEventListener("pageshow", wait);
+  document.addEventListener("visibilitychange", wait);
+  // Without pointer, as with the Enter key, there is no such click.
+  authorize.addEventListener("click", (event) => { if (event.detail && authorize.ariaDisabled) event.preventDefault(); });
+}
+
 const find = byId("find");
 if (find) {
   const rows = [...all(".tools li")];

@@ -6,7 +6,7 @@ use super::super::{
 use super::{consent, every_page, row, timestamp};
 
 /// Style and script are half of it.
-const MAX_BYTES: usize = 20_000;
+const MAX_BYTES: usize = 21_000;
 
 /// Tries to break out of text, a quoted attribute, a comment and a style sheet, and to reverse the line.
 const HOSTILE: &str = "\u{202e}\"'--></style></title></details><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}&amp;";

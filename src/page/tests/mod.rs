@@ -90,6 +90,7 @@ fn connection_pages(text: &str, id: &str, row: &ConnectionRow<'_>) -> Vec<Page> 
     });
     vec![
         ConnectionPage {
+            pin_notice: None,
             row: row.clone(),
             chosen_name: Some(text),
             csrf: id,
@@ -98,6 +99,7 @@ fn connection_pages(text: &str, id: &str, row: &ConnectionRow<'_>) -> Vec<Page> 
         }
         .render(),
         Tools {
+            pin_notice: None,
             connection: id,
             connection_name: text,
             upstream_name: text,
@@ -108,6 +110,7 @@ fn connection_pages(text: &str, id: &str, row: &ConnectionRow<'_>) -> Vec<Page> 
         }
         .render(),
         NewToken {
+            pin_notice: None,
             id,
             upstream_name: text,
             days: &[7, 30],
@@ -136,6 +139,49 @@ fn landing<'a>() -> Landing<'a> {
     }
 }
 
+/// The consent page and the sign-in, with each notice.
+fn pages_with_a_pin(text: &str, id: &str, restrictions: &[String]) -> Vec<Page> {
+    let mut pages = Vec::new();
+    for verified_host in [None, Some(text)] {
+        for notice in [
+            None,
+            Some(Notice::WrongPin { tries_left: 3 }),
+            Some(Notice::Wait { seconds: 30 }),
+            Some(Notice::ClosedForToday),
+        ] {
+            pages.push(
+                Consent {
+                    page_id: id,
+                    client_name: Some(text),
+                    verified_host,
+                    known_redirect: false,
+                    redirect_host: text,
+                    redirect_uri: text,
+                    loopback_only: true,
+                    upstream_name: text,
+                    upstream_host: text,
+                    restrictions,
+                    lifetime: text,
+                    connection_name: text,
+                    read_only: true,
+                    notice,
+                }
+                .render(),
+            );
+            pages.push(
+                SignIn {
+                    upstream_name: text,
+                    notice,
+                    message: Some(text),
+                    landing_page: true,
+                }
+                .render(),
+            );
+        }
+    }
+    pages
+}
+
 /// Every page with `text` in every field.
 fn every_page(text: &str) -> Vec<Page> {
     let restrictions = vec![text.to_owned(); 3];
@@ -161,44 +207,7 @@ fn every_page(text: &str) -> Vec<Page> {
         expires: timestamp.clone(),
         ..row(text)
     };
-    let mut pages = Vec::new();
-    for verified_host in [None, Some(text)] {
-        for notice in [
-            None,
-            Some(Notice::WrongPin { tries_left: 3 }),
-            Some(Notice::Wait { seconds: 30 }),
-            Some(Notice::ClosedForToday),
-        ] {
-            pages.push(
-                Consent {
-                    page_id: id,
-                    client_name: Some(text),
-                    verified_host,
-                    known_redirect: false,
-                    redirect_host: text,
-                    redirect_uri: text,
-                    loopback_only: true,
-                    upstream_name: text,
-                    upstream_host: text,
-                    restrictions: &restrictions,
-                    lifetime: text,
-                    connection_name: text,
-                    read_only: true,
-                    notice,
-                }
-                .render(),
-            );
-            pages.push(
-                SignIn {
-                    upstream_name: text,
-                    notice,
-                    message: Some(text),
-                    landing_page: true,
-                }
-                .render(),
-            );
-        }
-    }
+    let mut pages = pages_with_a_pin(text, id, &restrictions);
     pages.push(
         ErrorPage {
             title: text,

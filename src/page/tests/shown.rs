@@ -241,6 +241,7 @@ fn a_connection_says_where_it_comes_from_and_what_it_may_do() {
         ),
     ] {
         let page = ConnectionPage {
+            pin_notice: None,
             row,
             chosen_name: None,
             csrf: "t-1",
@@ -263,6 +264,7 @@ fn a_connection_says_where_it_comes_from_and_what_it_may_do() {
         (ShownLimit::Tools(12), "12 chosen tools", "tools"),
     ] {
         let page = ConnectionPage {
+            pin_notice: None,
             row: ConnectionRow { limit, ..row("x") },
             chosen_name: None,
             csrf: "t-1",
@@ -287,6 +289,7 @@ fn tools_are_grouped_and_a_name_that_no_form_can_carry_is_disabled() {
         selectable,
     };
     let page = Tools {
+        pin_notice: None,
         connection: "c-1",
         connection_name: "Laptop",
         upstream_name: "Example",

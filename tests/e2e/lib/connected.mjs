@@ -6,6 +6,11 @@ const CHALLENGE = 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM';
 const CALLBACK = 'http://127.0.0.1/callback';
 
 export async function accessToken(url, pin) {
+  return (await connected(url, pin)).access_token;
+}
+
+/** A client that was authorized: the token response, and its `client_id`. */
+export async function connected(url, pin) {
   const base = new URL(url).origin;
   const registered = await fetch(`${base}/register`, {
     method: 'POST',
@@ -24,5 +29,14 @@ export async function accessToken(url, pin) {
       code_verifier: VERIFIER,
     }),
   });
-  return (await answer.json()).access_token;
+  return { client_id, ...await answer.json() };
+}
+
+/** Its next tokens, or the status of another response. */
+export async function refreshed(url, { client_id, refresh_token }) {
+  const answer = await fetch(`${new URL(url).origin}/token`, {
+    method: 'POST',
+    body: new URLSearchParams({ grant_type: 'refresh_token', client_id, refresh_token }),
+  });
+  return answer.status === 200 ? { client_id, ...await answer.json() } : answer.status;
 }

@@ -49,6 +49,7 @@ export async function start(command, args, env, pattern) {
   });
   await ready;
   return {
+    pid: child.pid,
     output: () => output,
     async stop() {
       if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');

@@ -46,6 +46,8 @@ export async function serve(directory, extra = {}) {
     } else if (states.includes(state)) {
       const csp = readFileSync(join(directory, `${state}.csp`), 'utf8');
       response.writeHead(200, headers(csp)).end(readFileSync(join(directory, `${state}.html`)));
+    } else if (request.url.startsWith('/connections/')) {
+      response.writeHead(204).end(); // the browser stays where it is
     } else {
       response.writeHead(404).end();
     }

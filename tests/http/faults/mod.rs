@@ -2,6 +2,9 @@
 //! version before.
 
 mod clock;
+mod frozen;
 mod records;
+mod secret;
 mod store_down;
+mod upstream;
 pub mod wire;

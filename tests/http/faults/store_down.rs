@@ -199,12 +199,15 @@ async fn a_call_succeeds_even_if_its_time_of_use_cannot_be_stored() {
     let one = w.connect().await;
     w.advance_clock(3600);
     wire.decide(|operation| {
-        if operation == "UpdateItem" {
+        // The time of use, and the record of a call.
+        if matches!(operation, "UpdateItem" | "PutItem") {
             Fate::Lose
         } else {
             Fate::Pass
         }
     });
+    let call = json!({ "id": 1, "method": "tools/call", "params": { "name": "a_tool" } });
+    assert_eq!(w.call(&one.access).json(&call).send().await.status, 200);
     assert_eq!(w.status(&one.access).await, 200);
 }
 

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use super::{answer, limited, ordinary_tools, post, serve_sse, serve_streamable, tools};
 use crate::support::world::World;
 
+const JSON: (&str, &str) = ("content-type", "application/json");
+const GZIP: (&str, &str) = ("content-encoding", "gzip");
 const LIST: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#;
 
 /// The names in a result.
@@ -148,8 +150,6 @@ async fn lists_over_http_sse_are_filtered() {
 async fn a_list_that_cannot_be_filtered_is_not_passed_on() {
     let w = World::with_settings(&[("GET_STREAMS", "on")]).await;
     let token = limited(&w, Limit::ReadOnly).await;
-    const JSON: (&str, &str) = ("content-type", "application/json");
-    const GZIP: (&str, &str) = ("content-encoding", "gzip");
     let repeated = r#"{"id":7,"result":{"tools":[]},"result":{"tools":[{"name":"write"}]}}"#;
     let cut = r#"{"id":7,"result":{"tools":[{"name":"write"}]}"#;
     for (headers, body) in [

@@ -1,5 +1,6 @@
 //! Connections with a limit: what they may do, what they see, what is recorded.
 
+mod activity;
 mod lists;
 mod messages;
 mod records;

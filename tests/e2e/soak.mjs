@@ -1,0 +1,148 @@
+// Mixed traffic with faults, through the local host and through the Lambda host (whose instances are frozen between requests):
+// every call gets the response of its fault and no other, and memory stays flat. SOAK_SECONDS=1800 for a long run.
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { attempt, check, equal, run } from './lib/check.mjs';
+import { connected, refreshed } from './lib/connected.mjs';
+import { faulty } from './lib/faulty.mjs';
+import { lambda } from './lib/function.mjs';
+import { PAT, proxy } from './lib/processes.mjs';
+
+const SECONDS = Number(process.env.SOAK_SECONDS ?? 30);
+const CLIENTS = 6;
+const PAUSE_MS = 20;
+const FREEZES = 100;
+/** A client that gives up waits this long. */
+const PATIENCE_MS = 150;
+/** Refreshes are rare: one in so many requests. */
+const REFRESH_EVERY = 50;
+
+/** Each kind of call, and whether what came back is right for it. */
+const EXPECTED = {
+  ok: (got) => got.status === 200 && got.text.includes(`"id":${got.id}`),
+  slow: (got) => got.status === 200 && got.text.includes(`"id":${got.id}`),
+  events: (got) => got.status === 200 && got.text.includes(`"id":${got.id}`) && got.text.includes('"progress":2'),
+  reset: (got) => got.status === 502 && got.text.includes('cannot be reached'),
+  // A reset may overtake the part that was sent.
+  cut: (got) => got.broken || EXPECTED.reset(got),
+  busy: (got) => got.status === 503 && got.retryAfter === '1',
+  refused: (got) => got.status === 200 && got.text.includes('no licence'),
+  hang: (got) => got.aborted,
+};
+const KINDS = Object.keys(EXPECTED);
+
+let ids = 0;
+
+async function call(server, access, kind) {
+  ids += 1;
+  const got = { id: ids };
+  try {
+    const response = await fetch(server.url, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${access}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
+      body: JSON.stringify({ jsonrpc: '2.0', id: ids, method: 'tools/call', params: { name: kind, arguments: {} } }),
+      signal: kind === 'hang' ? AbortSignal.timeout(PATIENCE_MS) : undefined,
+    });
+    got.status = response.status;
+    got.retryAfter = response.headers.get('retry-after');
+    got.text = await response.text();
+  } catch (error) {
+    got[error.name === 'TimeoutError' ? 'aborted' : 'broken'] = true;
+    got.error = String(error.cause ?? error);
+  }
+  return got;
+}
+
+async function client(server, upstream, tokens, until, kinds, tally) {
+  for (let number = 1; Date.now() < until; number += 1) {
+    if (number % REFRESH_EVERY === 0) {
+      const next = await refreshed(server.url, tokens);
+      tally.refreshes += 1;
+      if (typeof next === 'number') tally.wrong.push(`refresh: ${next}`);
+      else tokens = next;
+    }
+    const kind = kinds[Math.floor(Math.random() * kinds.length)];
+    const got = await call(server, tokens.access_token, kind);
+    tally.calls[kind] = (tally.calls[kind] ?? 0) + 1;
+    // The upstream closed the connection while the call was on its way to it. The proxy cannot know that it did not arrive,
+    // and a call that may have acted is not repeated.
+    if (EXPECTED.reset(got) && !upstream.saw(got.id)) tally.crossed += 1;
+    else if (!EXPECTED[kind](got)) tally.wrong.push(`${kind}: ${JSON.stringify(got)}`);
+    await sleep(PAUSE_MS);
+  }
+}
+
+const rssKb = (pids) => Math.max(...pids.map((pid) => {
+  try {
+    return Number(readFileSync(`/proc/${pid}/status`, 'utf8').match(/^VmRSS:\s+(\d+)/m)[1]);
+  } catch {
+    return 0; // It has ended.
+  }
+}));
+
+async function soak(name, server, upstream, pids, kinds) {
+  const tally = { calls: {}, refreshes: 0, crossed: 0, wrong: [] };
+  // One after the other: of two PINs at the same time one has to wait.
+  const tokens = [];
+  for (let number = 0; number < CLIENTS; number += 1) tokens.push(await connected(server.url, server.pin));
+  const began = Date.now();
+  const until = began + SECONDS * 1000;
+  const idle = setInterval(() => upstream.closeIdle(), 700);
+  const clients = Promise.all(tokens.map((own) => client(server, upstream, own, until, kinds, tally)));
+  await sleep(SECONDS * 1000 / 3);
+  const warm = rssKb(pids());
+  await clients;
+  const end = rssKb(pids());
+  clearInterval(idle);
+  const calls = Object.values(tally.calls).reduce((a, b) => a + b, 0);
+  console.log(`${name}: ${calls} calls, ${tally.refreshes} refreshes, ${tally.crossed} crossed the closing of a connection, in ${Math.round((Date.now() - began) / 1000)} s: ${JSON.stringify(tally.calls)}`);
+  equal(`${name}: every call got the response of its fault`, [tally.wrong.length, tally.wrong.slice(0, 5)], [0, []]);
+  check(`${name}: every kind of fault occurred`, kinds.every((kind) => tally.calls[kind] > 0));
+  check(`${name}: memory is flat`, warm > 0 && end < warm * 1.25 + 4096, `${warm} KB after a third, ${end} KB at the end`);
+  await sleep(500);
+  equal(`${name}: no call of the upstream is left`, upstream.open(), 0);
+}
+
+/** The upstream closes its connections while the program is stopped. */
+async function freezes(server, upstream) {
+  const { access_token: access } = await connected(server.url, server.pin);
+  let succeeded = 0;
+  for (let freeze = 0; freeze < FREEZES; freeze += 1) {
+    await call(server, access, 'ok');
+    process.kill(server.pid, 'SIGSTOP');
+    upstream.closeIdle();
+    await sleep(5);
+    process.kill(server.pid, 'SIGCONT');
+    succeeded += EXPECTED.ok(await call(server, access, 'ok'));
+  }
+  equal(`local: calls after a freeze that succeeded, of ${FREEZES}`, succeeded, FREEZES);
+}
+
+async function stops(server) {
+  const { access_token: access } = await connected(server.url, server.pin);
+  const calls = Array.from({ length: 20 }, (_, number) => call(server, access, number % 2 ? 'slow' : 'events'));
+  await sleep(100);
+  const [code, ...got] = await Promise.all([server.stop(), ...calls]);
+  equal('local: calls under way at SIGTERM that succeeded', got.filter((one) => one.status === 200).length, 20);
+  equal('local: exit code', code, 0);
+}
+
+await run('soak', async (defer) => {
+  const upstream = await faulty();
+  defer(() => upstream.stop());
+  const env = { UPSTREAM_MCP: upstream.url, UPSTREAM_TOKEN: PAT };
+  await attempt('local', async () => {
+    const server = await proxy(['serve', '--state', 'memory'], env);
+    defer(() => server.stop());
+    await freezes(server, upstream);
+    await soak('local', server, upstream, () => [server.pid], KINDS);
+    await stops(server);
+  });
+  await attempt('Lambda', async () => {
+    const server = await lambda(env);
+    defer(() => server.stop());
+    // A Function URL does not tell the function that the client has gone: an instance would wait for this upstream.
+    await soak('Lambda', server, upstream, server.processes, KINDS.filter((kind) => kind !== 'hang'));
+    equal('Lambda: nothing that AWS punishes', [...new Set(server.faults())], []);
+  });
+});
