@@ -18,7 +18,7 @@ const session = () => command([...gemini, '-m', 'gemini-2.5-flash', '--yolo', '-
 await session();
 if (standIn.result === undefined) {
   await command([...gemini, '-i', '/mcp auth proxy'], {
-    env, terminal: true, enter: /Do you want to continue|authentication page in your browser/, until: /Successfully (re)?authenticated|Authentication (failed|error)|Failed to authenticate/i,
+    env, terminal: true, enter: /Starting OAuth authentication/, until: /Successfully (re)?authenticated|Authentication (failed|error)|Failed to authenticate/i,
   });
   await session();
 }

@@ -13,12 +13,12 @@ that does everything wrong that AWS is reported to do. Nobody had an account, an
 
 - **sign in**: registration, consent page and token, with the person asked once.
 - **tools/list**, **tools/call**: the tools arrive, and a call's result.
+- **expired token**: the client believes that its token has expired; it refreshes it, or uses it until it is refused. Nobody is asked.
 - **reconnect**: the proxy and the client are started again; nobody is asked.
 - **refused token**: the proxy answers 401 to the stored access token; the client refreshes it, nobody is asked.
-- **expired token**: the client believes that its token has expired; it refreshes it, nobody is asked.
 - **revoke**: after a revocation the client asks the person again, and works.
 
-"yes" means on both hosts.
+"yes" means on both hosts. The clients that are applications (Claude Code, Codex, OpenCode) had a model on loopback that asks for one tool.
 `;
 
 /** What stands in a cell: the same for both hosts, or what each shows. */

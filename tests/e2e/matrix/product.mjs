@@ -14,11 +14,12 @@ export function inPackage(name, file) {
   throw new Error(`${name}/${file} is not installed`);
 }
 
+const ENTER_EVERY_MS = 2_000;
 const quoted = (word) => `'${word.replaceAll("'", `'\\''`)}'`;
 
 /**
  * Runs a command and resolves to its exit code and output, which is printed too. With `terminal`, it has a
- * pseudo-terminal. `enter` is the question to which the person presses Enter; `until` is what it says when it can be ended.
+ * pseudo-terminal. `enter` is what it says before it asks a question to which the person presses Enter; `until` is what it says when it can be ended.
  */
 export async function command(words, { env = {}, terminal = false, until = undefined, enter = undefined } = {}) {
   const [program, ...args] = terminal ? ['script', '-qefc', words.map(quoted).join(' '), '/dev/null'] : words;
@@ -32,7 +33,9 @@ export async function command(words, { env = {}, terminal = false, until = undef
     if (until?.test(output)) child.kill();
     if (!entered && enter?.test(output)) {
       entered = true;
-      child.stdin.write('\r');
+      // The question can be drawn a little later; Enter at an empty prompt does nothing.
+      const timer = setInterval(() => child.stdin.write('\r'), ENTER_EVERY_MS);
+      child.once('exit', () => clearInterval(timer));
     }
   };
   child.stdout.on('data', read);
