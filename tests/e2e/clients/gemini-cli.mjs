@@ -21,5 +21,7 @@ if (standIn.result === undefined) {
     env, terminal: true, enter: /Starting OAuth authentication/, until: /Successfully (re)?authenticated|Authentication (failed|error)|Failed to authenticate/i,
   });
   await session();
+  // A session can begin before its server is connected.
+  if (standIn.result === undefined) await session();
 }
 done(standIn.tools, standIn.result);
