@@ -42,7 +42,7 @@ impl Target {
 
     /// Calls for this long on this many connections; the milliseconds of each call.
     pub async fn calls(&self, connections: usize, duration: Duration) -> Vec<f64> {
-        let callers: Vec<_> = (0..connections).map(|_| {
+        let callers = (0..connections).map(|_| {
             let target = self.clone();
             tokio::spawn(async move {
                 let (mut socket, mut received) = (target.connect().await, BytesMut::new());

@@ -43,7 +43,7 @@ impl Proxy {
         let mut child = Command::new(env!("CARGO_BIN_EXE_lambda-oauth-mcp-proxy"))
             .args(["serve", "--listen", &address.to_string(), "--state", state])
             .env("UPSTREAM_MCP", format!("http://{upstream}/mcp"))
-            .env("UPSTREAM_TOKEN", "token")
+            .env("UPSTREAM_TOKEN", "upstream-token")
             .env("AUTH_PIN", PIN)
             .env("BASE_URL", BASE)
             .env("ACTIVITY_DAYS", activity_days)

@@ -15,7 +15,6 @@
     reason = "a benchmark that cannot go on ends there; its figures are small; it runs by the real clock"
 )]
 
-#[expect(dead_code, reason = "the tests use the rest of it")]
 #[path = "../../tests/support/authority.rs"]
 mod authority;
 mod client;
@@ -65,7 +64,7 @@ impl Report {
     }
 
     fn write(&self) {
-        let rows: Vec<_> = self.0.iter().map(|row| {
+        let rows = self.0.iter().map(|row| {
             json!({ "name": row.name, "unit": row.unit, "direct": row.direct, "proxied": row.proxied })
         });
         let _ = std::fs::write(

@@ -25,7 +25,7 @@ use crate::authority::Authority;
 
 /// The secret as Secrets Manager returns it.
 const SECRET: &str =
-    r#"{"SecretString":"{\"upstream_token\":\"token\",\"auth_pin\":\"benchPIN22\"}"}"#;
+    r#"{"SecretString":"{\"upstream_token\":\"upstream-token\",\"auth_pin\":\"benchPIN22\"}"}"#;
 pub const LARGE_BYTES: usize = 10 * 1024 * 1024;
 pub const EVENTS: usize = 500;
 const EVENT_PAUSE: Duration = Duration::from_millis(1);

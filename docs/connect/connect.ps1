@@ -57,4 +57,4 @@ if (-not $shown.Contains($Url)) {
 }
 Write-Host ''
 Write-Host "Next: start claude, type /mcp, choose $Name and Authenticate, and type the PIN in your browser."
-Write-Host "If it says `"Failed to connect`": cargo run --release -- doctor $Url"
+Write-Host "If it says `"Failed to connect`": cargo run -- doctor $Url"

@@ -72,5 +72,5 @@ esac
 cat << NEXT
 
 Next: start claude, type /mcp, choose $name and Authenticate, and type the PIN in your browser.
-If it says "Failed to connect": cargo run --release -- doctor $url
+If it says "Failed to connect": cargo run -- doctor $url
 NEXT

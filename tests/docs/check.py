@@ -1,4 +1,5 @@
-"""Runs the commands on the documentation's pages, and checks the pages' links and the README's list of settings.
+"""Runs the commands on the documentation's pages, and checks the pages' links, the README's list of settings, the recipes and
+the workflows.
 
 The AWS CLI is the real one. It talks to a stand-in for AWS on loopback, which has one stack and records all calls. Programs
 that would build, deploy or contact another host (sam, cargo, git, curl, …) are replaced by a program that records its
@@ -36,7 +37,7 @@ PIN = "k7m2p9x4tq"
 REGION = "eu-central-1"
 SECRET = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:Secret-AbCdEf123456-a1B2c3"
 PROMPT = b"Token: "
-SECONDS_FOR_A_PAGE = 240
+SECONDS_FOR_A_PAGE = 600
 
 checks = 0
 
@@ -120,6 +121,45 @@ def check_settings():
     section = readme.split("## Settings\n", 1)[1].split("\n## ", 1)[0]
     listed = set(re.findall(r"^\| `([A-Z]+(?:_[A-Z]+)+)`", section, re.MULTILINE)) | {"TABLE_NAME", "SECRET_ARN"}
     check(len(read) > 20 and read == listed, f"README's settings: {sorted(read ^ listed)} are only in one of README and source")
+
+
+def check_recipes():
+    """Each recipe has three forms, for a file, for bash and for PowerShell, and they set the same variables."""
+    page = "docs/reference/recipes.md"
+    fenced = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    check(len(fenced) >= 3 and len(fenced) % 3 == 0, f"{page}: a recipe does not have three forms")
+    for number in range(0, len(fenced), 3):
+        (kind, file), (bash_kind, bash), (powershell_kind, powershell) = fenced[number : number + 3]
+        check((kind, bash_kind, powershell_kind) == ("env", "bash", "powershell"), f"{page}: the forms of\n{file}")
+        wanted = dict(line.split("=", 1) for line in file.splitlines())
+        shell = subprocess.run(
+            ["bash", "--noprofile", "--norc", "-c", f"{bash}\nexec '{sys.executable}' -c 'import json, os; print(json.dumps(dict(os.environ)))'"],
+            env={}, capture_output=True, text=True, check=True,
+        )
+        exported = {name: value for name, value in json.loads(shell.stdout).items() if name.isupper() and name in wanted}
+        check(exported == wanted, f"{page}: bash exports {exported}, the file has {wanted}")
+        check(bash.count("export ") == len(wanted), f"{page}: bash exports more than the file has: {bash}")
+        # In single quotes PowerShell replaces nothing; a quote would be doubled.
+        lines = [re.fullmatch(r"\$env:(\w+) = '([^']*)'", line) for line in powershell.splitlines()]
+        check(all(lines), f"{page}: not an assignment in PowerShell: {powershell}")
+        check({line[1]: line[2] for line in lines} == wanted, f"{page}: PowerShell differs from the file: {powershell}")
+
+
+def check_workflows():
+    """Actions are pinned, only the job that publishes may write, and a release is built with the versions used elsewhere."""
+    for file in sorted((ROOT / ".github/workflows").glob("*.yml")):
+        text = file.read_text(encoding="utf-8")
+        for used in re.findall(r"uses: (.*)", text):
+            check(re.fullmatch(r"[\w/-]+@(v\d+\.\d+\.\d+|[0-9a-f]{40} # v\d+\.\d+\.\d+)", used), f"{file.name}: {used} is not pinned")
+        workflow = yaml.safe_load(text)
+        check(workflow["permissions"] == {"contents": "read"}, f"{file.name}: permissions")
+        for name, job in workflow["jobs"].items():
+            check("permissions" not in job or name == "publish", f"{file.name}: {name} has permissions of its own")
+    release = (ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8")
+    needs = re.search(r'^rust-version = "(.*)"$', (ROOT / "Cargo.toml").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    check(yaml.safe_load(release)["env"]["RUST"] == needs, "release.yml has another compiler than Cargo.toml")
+    tools = re.search(r"cargo-lambda==\S+ ziglang==\S+", (ROOT / ".ci/run").read_text(encoding="utf-8"))[0]
+    check(tools in release, f"release.yml does not use {tools}, as .ci/run does")
 
 
 # --- AWS ----------------------------------------------------------------------------------------------------------
@@ -212,8 +252,6 @@ class Account:
             return f"{method}Concurrency", {}
         if path.endswith("/code"):
             return "UpdateFunctionCode", {"LastUpdateStatus": "InProgress"}
-        if path.endswith("/configuration"):
-            return "UpdateFunctionConfiguration", {"LastUpdateStatus": "InProgress"}
         return f"{method}Function", {"Code": {"Location": "https://code.example.com/package.zip"}}
 
 
@@ -277,7 +315,8 @@ def serve(account):
 RECORD = """#!/bin/sh
 { printf '%s' "${0##*/}"; for word; do printf '\\037%s' "$word"; done; printf '\\036'; } >> "$RECORDED"
 """
-REPLACED = "sam cargo git curl rustup claude npx sudo dig file nano rustc openssl".split()
+REPLACED = """sam cargo git curl rustup claude npx sudo dig file nano rustc openssl tailscale cloudflared ngrok install
+    journalctl""".split()
 
 
 def run(page, code, account, server):
@@ -379,7 +418,6 @@ def check_options(page, calls, known):
 # contains one of `without` is left out.
 PAGES = {
     "README.md": {
-        "only": ("aws ", "sam "),
         "asked": {"DescribeStacks", "GetSecretValue", "PutSecretValue"},
     },
     "docs/deploy/sam.md": {
@@ -397,12 +435,14 @@ PAGES = {
         "without": ("pip install", "sed -i", "tar -", "uname"),
         "asked": {"DescribeStacks", "GetSecretValue", "PutSecretValue"},
     },
+    "docs/deploy/tunnel.md": {"asked": set()},
+    "docs/deploy/systemd.md": {"asked": set()},
     "docs/operate/operations.md": {
         # Queries for the console.
         "without": ("filter event", "COMMIT"),
         "asked": set(
-            """DescribeStacks GETFunction UpdateFunctionCode GetSecretValue PutSecretValue UpdateFunctionConfiguration Query
-            BatchWriteItem PUTConcurrency DELETEConcurrency DeleteItem FilterLogEvents GetCallerIdentity CreateBudget
+            """DescribeStacks GETFunction UpdateFunctionCode GetSecretValue PutSecretValue Query BatchWriteItem
+            PUTConcurrency DELETEConcurrency DeleteItem FilterLogEvents GetCallerIdentity CreateBudget
             DescribeBudgets DeleteBudget""".split()
         ),
     },
@@ -429,6 +469,8 @@ PAGES = {
 def main():
     check_links()
     check_settings()
+    check_recipes()
+    check_workflows()
     known = {}
     for page in sys.argv[1:] or PAGES:
         how = PAGES[page]

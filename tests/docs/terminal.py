@@ -1,5 +1,5 @@
 """What people do in a terminal: connect.sh with a stand-in for Claude Code, the token that `serve` asks for, and the PIN that
-`doctor` asks for. Needs `cargo build`.
+`doctor` asks for; and the command of the unit for systemd. Needs `cargo build`.
 
     python tests/docs/terminal.py
 """
@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "target/debug/lambda-oauth-mcp-proxy"
 SCRIPT = ROOT / "docs/connect/connect.sh"
+UNIT = ROOT / "docs/deploy/lambda-oauth-mcp-proxy.service"
 URL = "https://mcp.example.com/mcp"
 TOKEN = "ghp_typed-at-the-prompt"
 SECONDS = 60
@@ -177,9 +179,39 @@ def check_prompts():
         check(serve.end(signal.SIGINT) == 0, "Ctrl-C stops")
 
 
+def check_service():
+    """The unit's own command starts the program, with the files that the page describes; and systemd accepts the unit."""
+    unit = UNIT.read_text(encoding="utf-8")
+    setting = dict(re.findall(r"^(\w+)=(.*)$", unit, re.MULTILINE))
+    command = setting["ExecStart"].split()
+    check(command[0] == f"/usr/local/bin/{PROGRAM.name}", "the unit starts the program where the page installs it")
+    check(setting["Environment"] == "XDG_STATE_HOME=/var/lib" and setting["StateDirectory"] == PROGRAM.name, "the state's folder")
+    with tempfile.TemporaryDirectory() as home:
+        for name, text in (("settings", "UPSTREAM_MCP=http://127.0.0.1:9/mcp\nAUTH_PIN=abc234\n"), ("token", TOKEN)):
+            check(f"LoadCredential={name}:/etc/{PROGRAM.name}/{name}\n" in unit, f"the unit hands over {name}")
+            (Path(home) / name).write_text(text)
+        arguments = [word.replace("%d", home) for word in command[1:]] + ["--listen", "0"]
+        service = Terminal(arguments, {"XDG_STATE_HOME": home, "TERM": "xterm"})
+        service.until(r"Connector URL: http://127.0.0.1:\d+/mcp")
+        service.until("PIN: the one in AUTH_PIN")
+        service.until("Ctrl-C stops")
+        check((Path(home) / PROGRAM.name).is_dir(), "the state is where the unit allows writing")
+        check(service.end(signal.SIGTERM) == 0, "systemd's signal stops it")
+        (Path(home) / "settings").write_text("AUTH_PIN=REPLACE-THIS\n")
+        service = Terminal(arguments, {"XDG_STATE_HOME": home, "TERM": "xterm"})
+        service.until("AUTH_PIN must be")
+        check(service.end() == int(setting["RestartPreventExitStatus"]), "invalid settings are not tried again")
+        if shutil.which("systemd-analyze"):
+            copy = Path(home) / UNIT.name
+            copy.write_text(unit.replace(command[0], str(PROGRAM)))
+            verify = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False)
+            check(verify.returncode == 0 and not verify.stderr, verify.stderr)
+
+
 def main():
     check_connect()
     check_prompts()
+    check_service()
     print(f"{checks} checks passed")
 
 
