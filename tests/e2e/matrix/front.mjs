@@ -39,7 +39,7 @@ export async function front(tls = undefined) {
     const token = bearer(headers);
     if (refused.has(token)) headers.authorization = `Bearer ${UNKNOWN_TOKEN}`;
     const { hostname, port } = new URL(self.to);
-    const passed = request({ host: hostname, port, method: asked.method, path: asked.url, headers }, async (got) => {
+    const passed = request({ host: hostname, port, method: asked.method, path: asked.url, headers, agent: false }, async (got) => {
       if (path === '/token') {
         answerToken(answer, got, new URLSearchParams(String(body)), asked, await read(got));
         return;
