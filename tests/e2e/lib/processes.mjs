@@ -23,7 +23,7 @@ const alive = new Set();
 process.on('exit', () => alive.forEach((child) => child.kill('SIGKILL')));
 
 /** Starts a program and resolves when its output matches; if that takes longer than 60 seconds, ends it and rejects. */
-async function start(command, args, env, pattern) {
+export async function start(command, args, env, pattern) {
   const child = spawn(command, args, { env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env } });
   endWithUs(child);
   let output = '';
@@ -81,7 +81,8 @@ export async function proxy(args, env = {}, port = undefined) {
 /** Forwards a request to this origin with these headers, and its response back as it arrives. */
 export function passOn(asked, answer, origin, headers) {
   const { hostname: host, port, host: authority } = new URL(origin);
-  const options = { host, port, method: asked.method, path: asked.url, headers: { ...headers, host: authority } };
+  // A pooled connection could be closed by the server just when it is used again.
+  const options = { host, port, method: asked.method, path: asked.url, headers: { ...headers, host: authority }, agent: false };
   const passed = request(options, (got) => {
     answer.writeHead(got.statusCode, got.headers);
     answer.flushHeaders();

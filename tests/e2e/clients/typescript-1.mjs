@@ -1,0 +1,3 @@
+import { run, SDK_1 } from '../matrix/typescript.mjs';
+
+await run(SDK_1);
