@@ -59,6 +59,8 @@ pub enum Flash {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PinRefusal {
+    /// There was none.
+    Missing,
     /// It was wrong, and so many tries are left before a waiting time.
     Wrong(u8),
     /// It was not compared, and none will be before this time in unix seconds.

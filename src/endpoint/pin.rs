@@ -59,6 +59,7 @@ impl RefusedPin {
     /// The reason, for the page after the redirect.
     pub fn reason(&self, now: u64) -> PinRefusal {
         match self.notice {
+            Notice::NoPin => PinRefusal::Missing,
             Notice::WrongPin { tries_left } => {
                 PinRefusal::Wrong(u8::try_from(tries_left).unwrap_or(u8::MAX))
             }
@@ -73,6 +74,7 @@ impl RefusedPin {
             return None;
         };
         match *reason {
+            PinRefusal::Missing => Some(missing()),
             PinRefusal::Wrong(tries_left) => Some(wrong(tries_left.into())),
             PinRefusal::WaitUntil(time) => Some(time.saturating_sub(now))
                 .filter(|seconds| *seconds > 0)
@@ -107,6 +109,9 @@ pub async fn check(
     client_id: Option<&str>,
     pin: &str,
 ) -> Result<PinCheck, Unavailable> {
+    if pin.trim().is_empty() {
+        return Ok(PinCheck::Refused(missing()));
+    }
     let secret = app.secrets.get_for_pin().await?;
     let now = app.clock.now();
     let cookie = browser::cookie(caller, headers, KNOWN_BROWSER_COOKIE);
@@ -162,6 +167,14 @@ async fn new_known_browser(app: &App, now: u64) -> Option<String> {
             tracing::warn!(event = "unavailable", detail = %error, "the browser was not remembered");
             None
         }
+    }
+}
+
+fn missing() -> RefusedPin {
+    RefusedPin {
+        status: StatusCode::FORBIDDEN,
+        notice: Notice::NoPin,
+        wait: None,
     }
 }
 

@@ -3,6 +3,8 @@
 /// The notice above the PIN field after a PIN was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
+    /// No PIN was typed, which is no try.
+    NoPin,
     /// The PIN is wrong. The person may try again at once if tries are left.
     WrongPin {
         /// Tries left before a waiting time begins.
@@ -21,6 +23,7 @@ impl Notice {
     /// A few words for the title of the page, which a screen reader reads first.
     pub(super) fn title(self) -> &'static str {
         match self {
+            Self::NoPin => "PIN needed",
             Self::WrongPin { .. } => "Wrong PIN",
             Self::Wait { .. } => "Please wait",
             Self::ClosedForToday => "Closed for today",
@@ -30,6 +33,7 @@ impl Notice {
     /// One or two sentences: what happened, and what to do.
     pub(super) fn message(self) -> String {
         match self {
+            Self::NoPin => "Type the PIN. Nothing was changed yet.".to_owned(),
             Self::WrongPin { tries_left: 0 } => "That PIN is wrong.".to_owned(),
             Self::WrongPin { tries_left: 1 } => {
                 "That PIN is wrong. You have one try left before you must wait.".to_owned()
@@ -57,13 +61,13 @@ impl Notice {
     pub(super) fn wait_seconds(self) -> Option<u64> {
         match self {
             Self::Wait { seconds } => Some(seconds),
-            Self::WrongPin { .. } | Self::ClosedForToday => None,
+            Self::NoPin | Self::WrongPin { .. } | Self::ClosedForToday => None,
         }
     }
 
     /// Whether the PIN field is marked as invalid.
     pub(super) fn is_wrong_pin(self) -> bool {
-        matches!(self, Self::WrongPin { .. })
+        matches!(self, Self::NoPin | Self::WrongPin { .. })
     }
 }
 

@@ -91,7 +91,7 @@ async function limited({ page, secret }) {
   await page.getByLabel('Find a tool').fill('');
   // More than reading: the PIN once more.
   await page.click('button[value=tools]');
-  await page.waitForSelector('[role=alert]:has-text("That PIN is wrong.")');
+  await page.waitForSelector('[role=alert]:has-text("Type the PIN.")');
   await page.getByRole('button', { name: 'None', exact: true }).click();
   await page.locator('.tools li').filter({ hasText: first }).locator('input').first().check();
   await page.locator('#pin').fill(secret);

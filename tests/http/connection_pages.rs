@@ -195,6 +195,7 @@ async fn a_session_alone_gives_no_client_more_than_it_has() {
     // Less than now needs no PIN.
     let fewer = [("action", "tools"), ("tool", "a")];
     leads_to(&form(&fewer).await, &edit);
+    let unchanged = w.dump();
     for (fields, back) in [
         (&[("action", "limit"), ("limit", "everything")][..], &edit),
         (&[("action", "limit"), ("limit", "read_only")], &edit),
@@ -206,6 +207,8 @@ async fn a_session_alone_gives_no_client_more_than_it_has() {
         leads_to(&form(fields).await, back);
         assert!(owner.get(&edit).await.text.contains("One chosen tool"));
     }
+    // Nor was it a try: five wrong ones would make the owner wait.
+    assert_eq!(w.dump(), unchanged);
     let everything = [("action", "limit"), ("limit", "everything")];
     let wrong = [&everything[..], &[("pin", "wrong00000")]].concat();
     let request = w
