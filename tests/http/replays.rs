@@ -1,5 +1,7 @@
 //! What real clients send, from `clients/*.json`, each replayed up to a working connection: discovery, registration,
-//! consent, tokens, a call, a refresh, another call.
+//! consent, tokens, a call, a refresh, another call; then the rest of its life: two refreshes at once from two addresses,
+//! one without `resource`, calls at the base URL, a second registration, a second sign-in (from another loopback port, if
+//! it listens on one), revocation.
 
 use std::{fs, path::Path};
 
@@ -23,6 +25,12 @@ impl Filled {
             })
     }
 
+    /// Replaces a value.
+    fn set(&mut self, name: &'static str, value: &Value) {
+        self.0.retain(|(other, _)| *other != name);
+        self.0.push((name, value.as_str().unwrap().to_owned()));
+    }
+
     fn pairs(&self, recorded: &Value) -> Pairs {
         let fields = recorded.as_object().unwrap().iter();
         Pairs(
@@ -42,7 +50,10 @@ fn with_headers(mut request: Request, way: &Map<String, Value>) -> Request {
 
 /// The proxy for one client: the client's document is the bundled copy, since its origin refuses.
 async fn world(way: &Map<String, Value>) -> World {
-    let mut options = Options::default();
+    let mut options = Options {
+        settings: vec![("TRUSTED_PROXY_HEADER", "x-real-ip".to_owned())],
+        ..Options::default()
+    };
     if let Some(document) = way.get("document") {
         let host = url::Url::parse(document.as_str().unwrap()).unwrap();
         let refuses = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n".to_vec();
@@ -174,6 +185,82 @@ async fn play(what: &str, way: &Map<String, Value>) {
     ));
     let tokens = ok(post(&filled.pairs(&way["refresh"])), what).await.json();
     ok(w.call(tokens["access_token"].as_str().unwrap()), what).await;
+    filled.set("refresh_token", &tokens["refresh_token"]);
+    live_on(&w, what, way, filled).await;
+}
+
+/// What clients do in the months after they have connected.
+async fn live_on(w: &World, what: &str, way: &Map<String, Value>, mut filled: Filled) {
+    let post = |form: &Pairs| with_headers(w.post("/token"), way).form_of(form);
+    // claude.ai refreshes from several machines at once: both get the same tokens.
+    let refresh = filled.pairs(&way["refresh"]);
+    let from = |address: &str| ok(post(&refresh).header("x-real-ip", address), what);
+    let (one, two) = tokio::join!(from("198.51.100.1"), from("203.0.113.1"));
+    let (one, two) = (one.json(), two.json());
+    for name in ["access_token", "refresh_token"] {
+        assert_eq!(one[name], two[name], "{what}: {name}");
+    }
+    filled.set("refresh_token", &one["refresh_token"]);
+
+    // Without `resource`, which is optional (RFC 8707 §2).
+    let mut without_resource = filled.pairs(&way["refresh"]);
+    without_resource.0.retain(|(name, _)| name != "resource");
+    let tokens = ok(post(&without_resource), what).await.json();
+    filled.set("refresh_token", &tokens["refresh_token"]);
+    let access = tokens["access_token"].as_str().unwrap().to_owned();
+    // Some people enter the base URL.
+    let at_the_root = w
+        .post("/")
+        .header("authorization", &format!("Bearer {access}"));
+    let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" });
+    ok(at_the_root.json(&call), what).await;
+
+    // Clients that register before each sign-in leave the first registration in use.
+    if let Some(body) = way.get("register") {
+        let again = ok(with_headers(w.post("/register"), way).json(body), what).await;
+        assert_ne!(
+            again.json()["client_id"],
+            filled.text("{client_id}"),
+            "{what}"
+        );
+    }
+    // A second sign-in is another connection. An app that listens on loopback has another port then (RFC 8252 §7.3).
+    let mut redirect_uri = url::Url::parse(&filled.text("{redirect_uri}")).unwrap();
+    let on_loopback = matches!(redirect_uri.host_str(), Some("127.0.0.1" | "localhost"));
+    if on_loopback && redirect_uri.port().is_some() {
+        redirect_uri.set_port(Some(61_234)).unwrap();
+        filled.set("redirect_uri", &json!(redirect_uri.as_str()));
+    }
+    let page = w.open(&filled.pairs(&way["authorize"])).await;
+    let decided = w.submit_consent(&page, "authorize", &w.pin).await;
+    assert_eq!(decided.status, 303, "{what}: {}", decided.text);
+    filled.set("code", &json!(decided.redirected("code").unwrap()));
+    let second = ok(post(&filled.pairs(&way["token"])), what).await.json();
+    let second = second["access_token"].as_str().unwrap();
+
+    // Ended by its person: the first connection alone.
+    let mut revocation = filled.pairs(&way["refresh"]);
+    revocation
+        .0
+        .retain(|(name, _)| !matches!(&**name, "grant_type" | "resource"));
+    for (name, _) in &mut revocation.0 {
+        if name == "refresh_token" {
+            "token".clone_into(name);
+        }
+    }
+    ok(
+        with_headers(w.post("/revoke"), way).form_of(&revocation),
+        what,
+    )
+    .await;
+    assert_eq!(w.status(&access).await, 401, "{what}");
+    let refused = post(&filled.pairs(&way["refresh"])).send().await;
+    assert_eq!(
+        (refused.status, &refused.json()["error"]),
+        (400, &json!("invalid_grant")),
+        "{what}"
+    );
+    ok(w.call(second), what).await;
 }
 
 async fn replay(file: &str) {
