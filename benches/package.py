@@ -17,8 +17,8 @@ import time
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-# A tenth more than the 4.2 MB that were measured when this was set.
-PACKAGE_MAX_BYTES = 4_600_000
+# A tenth more than the 4.8 MB that were measured when this was set.
+PACKAGE_MAX_BYTES = 5_300_000
 
 polled = threading.Event()
 over = threading.Event()
