@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
-use http::{HeaderMap, HeaderValue, Method, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use lambda_oauth_mcp_proxy::{
     client_document::DocumentUrl,
     credential::{AccessToken, Code, IssuedToken, RefreshToken},
@@ -288,10 +288,6 @@ pub fn function_url_event(input: &[u8]) {
     if sent["isBase64Encoded"] != true {
         assert_eq!(received.request.body(), text.as_bytes());
     }
-    assert_ne!(
-        received.request.method(),
-        Method::CONNECT.as_str().to_lowercase().as_str()
-    );
 }
 
 /// An event of an event stream, as a client sees it: type, data, last event id.
@@ -378,7 +374,8 @@ pub fn endpoint_event(input: &[u8]) {
     if complete {
         let expected: Vec<_> = interpret(sent)
             .into_iter()
-            .map(|(kind, data, id)| match &*kind {
+            // Some clients trim the type.
+            .map(|(kind, data, id)| match kind.trim_ascii() {
                 "endpoint" => (kind, OURS.to_owned(), id),
                 _ => (kind, data, id),
             })

@@ -15,7 +15,13 @@ pub fn resolve(upstream: &Url, rest: &str, query: Option<&str>) -> Option<Url> {
         text += rest;
     }
     let path_end = text.len();
-    let query = join(upstream.query(), query.unwrap_or_default());
+    let query = query.unwrap_or_default();
+    // The parser takes them off the end, so that another key would arrive than was checked.
+    let is_trimmed = |byte: u8| byte.is_ascii_control() || byte == b' ';
+    if query.bytes().any(is_trimmed) {
+        return None;
+    }
+    let query = join(upstream.query(), query);
     if !query.is_empty() {
         text += "?";
         text += &query;
@@ -79,6 +85,20 @@ mod tests {
         ] {
             assert_eq!(resolved(upstream, "", None), upstream);
             assert_eq!(resolved(upstream, "/", None), upstream);
+        }
+    }
+
+    #[test]
+    fn a_query_that_the_parser_would_shorten_is_refused() {
+        for query in [
+            "key\u{1}",
+            "key ",
+            "a=b&key\u{0}\u{1f}",
+            "a\tb",
+            "key\u{7f}",
+        ] {
+            let resolved = resolved("https://up.example/mcp?key=ours", "", Some(query));
+            assert_eq!(resolved, "", "{query:?}");
         }
     }
 
