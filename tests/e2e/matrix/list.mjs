@@ -34,5 +34,5 @@ export const CLIENTS = [
   { file: 'claude-code.mjs', name: 'Claude Code', packages: ['@anthropic-ai/claude-code'] },
   { file: 'codex.mjs', name: 'Codex', packages: ['@openai/codex'], differs: { 'refused token': { 'Function URL': NEEDS_CHALLENGE } } },
   { file: 'opencode.mjs', name: 'OpenCode', packages: ['opencode-ai'] },
-  { file: 'gemini-cli.mjs', name: 'Gemini CLI', packages: ['@google/gemini-cli'] },
+  { file: 'gemini-cli.mjs', name: 'Gemini CLI', packages: ['@google/gemini-cli'], differs: { 'refused token': REASK } },
 ];
