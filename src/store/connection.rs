@@ -73,6 +73,15 @@ impl Store {
     /// # Errors
     /// When the table cannot be written, as for every method here.
     pub async fn issue_code(&self, connection: &Connection) -> Result<IssueOutcome, Unavailable> {
+        Ok(if self.put_unless_live(connection).await? {
+            IssueOutcome::Code
+        } else {
+            IssueOutcome::AlreadyConnected
+        })
+    }
+
+    /// Stores a connection; `false` if there is a live one with its id, which stays as it is.
+    async fn put_unless_live(&self, connection: &Connection) -> Result<bool, Unavailable> {
         let attempt = self.randomness.id();
         let mut item = item(
             CONNECTION,
@@ -94,18 +103,14 @@ impl Store {
             .send()
             .await;
         let Err(error) = sent else {
-            return Ok(IssueOutcome::Code);
+            return Ok(true);
         };
         let Some(PutItemError::ConditionalCheckFailedException(failed)) = error.as_service_error()
         else {
             return Err(unavailable(&error));
         };
-        Ok(
-            match condition_failed(failed.item().cloned(), Some(&attempt)) {
-                WriteOutcome::Applied(_) => IssueOutcome::Code,
-                WriteOutcome::ConditionFailed(_) => IssueOutcome::AlreadyConnected,
-            },
-        )
+        let outcome = condition_failed(failed.item().cloned(), Some(&attempt));
+        Ok(matches!(outcome, WriteOutcome::Applied(_)))
     }
 
     /// The connection with this id, unless it has expired.
@@ -291,18 +296,15 @@ impl Store {
             .map(drop)
     }
 
-    /// Stores the connection of a token that was created by hand.
+    /// Stores the connection of a token that was created by hand; `false` if there is one with its id.
     ///
     /// # Errors
     /// When the table cannot be written.
     pub async fn create_manual_connection(
         &self,
         connection: &Connection,
-    ) -> Result<(), Unavailable> {
-        // Its id is new, so a repeat by the SDK replaces nothing but itself.
-        let id = connection.id.as_str();
-        let item = item(CONNECTION, id, connection, connection.expires_at)?;
-        self.put_item(item).await
+    ) -> Result<bool, Unavailable> {
+        self.put_unless_live(connection).await
     }
 
     /// Sets or removes the name of a live connection; `false` if there is no such connection.

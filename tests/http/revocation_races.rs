@@ -2,7 +2,7 @@
 //! owner's page, and a replay, at two instances on one table. Afterwards no token is alive, whichever request was first.
 //!
 //! Without settings, one request is stopped before each of its steps while the other happens. `RACE_ROUNDS=25 cargo test
-//! --test http race` adds 25 rounds of each pairing whose order is left to chance, here and at two processes; `.ci/run` does
+//! --test http race` adds 25 rounds of each pairing in whatever order they come, here and at two processes; `.ci/run` does
 //! that.
 
 use std::{
@@ -310,7 +310,7 @@ async fn in_order(order: usize, granting: Held, ending: Held) -> [(u16, String);
     }
 }
 
-/// How many rounds are left to chance: none, unless the environment says how many.
+/// How many rounds have no fixed order: none, unless the environment says how many.
 #[expect(clippy::disallowed_methods, reason = "tests have no main")]
 pub fn race_rounds() -> usize {
     let rounds = std::env::var("RACE_ROUNDS").ok();

@@ -69,7 +69,10 @@ pub async fn create(person: Person<'_>, request: Request) -> Result<Response, Pa
         caller.address_text(),
         (now, expires_at),
     );
-    app.store.create_manual_connection(&connection).await?;
+    if !app.store.create_manual_connection(&connection).await? {
+        // The same form, sent twice at once.
+        return Ok(back_with(&Flash::TokenExists, caller));
+    }
     let name = connection.shown_name();
     tracing::info!(
         event = "token_created",

@@ -106,7 +106,9 @@ async fn a_token_created_by_hand_is_a_connection_without_a_client() {
     let w = World::start().await;
     let store = store(&w);
     let (token, connection) = manual(&w, Limit::Everything);
-    store.create_manual_connection(&connection).await.unwrap();
+    assert!(store.create_manual_connection(&connection).await.unwrap());
+    // A live connection is never replaced.
+    assert!(!store.create_manual_connection(&connection).await.unwrap());
     let item = w
         .dump()
         .into_iter()
