@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    Report,
+    Others, Report,
     authority::trusting,
     local_host::{BASE, Proxy},
     quantile,
@@ -275,7 +275,7 @@ pub async fn guard(servers: &Servers, report: &mut Report) -> bool {
     for (name, count, limit) in counts {
         match count {
             Some(count) => {
-                report.row(name, None, count, "");
+                report.row(name, Others::default(), count, "");
                 within &= count <= limit;
             }
             None => println!("{name}: not counted, because Valgrind is not installed"),
@@ -319,7 +319,7 @@ pub async fn measure(servers: &Servers, report: &mut Report) {
     }
     report.row(
         "start to first poll, p50",
-        None,
+        Others::default(),
         quantile(&mut polls, 0.5),
         "ms",
     );
@@ -337,7 +337,10 @@ pub async fn measure(servers: &Servers, report: &mut Report) {
         let row = format!("a call through the Lambda host, {name}");
         report.row(
             row,
-            Some(quantile(&mut one, share)),
+            Others {
+                direct: Some(quantile(&mut one, share)),
+                nginx: None,
+            },
             quantile(&mut other, share),
             "ms",
         );
@@ -363,13 +366,13 @@ pub async fn measure(servers: &Servers, report: &mut Report) {
             let at = format!("{memory_mb} MB, {round_trip} ms to the table");
             report.row(
                 format!("cold start and initialize, {at}"),
-                None,
+                Others::default(),
                 quantile(&mut cold, 0.5),
                 "ms",
             );
             report.row(
                 format!("a call, {at}, p50"),
-                None,
+                Others::default(),
                 quantile(&mut warm, 0.5),
                 "ms",
             );
