@@ -365,10 +365,12 @@ impl Tokens {
         self.successors.values().cloned().collect()
     }
 
+    /// Those that a code led to.
     fn pairs_of(&self, grant: &str) -> Vec<Pair> {
-        let mut pairs = self.pairs();
-        pairs.retain(|(_, refresh)| self.grant(refresh) == grant);
-        pairs
+        let first = self.successors.get(grant);
+        std::iter::successors(first, |(_, refresh)| self.successors.get(refresh))
+            .cloned()
+            .collect()
     }
 
     /// The newest pair of the grant that the scenario began with, or of its only code.

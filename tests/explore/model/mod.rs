@@ -129,12 +129,11 @@ fn revocation(access: bool, times: usize, faults: u8) -> Search {
     })
 }
 
-/// The owner limits the connection while clients refresh.
+/// The owner limits the connection while a client refreshes.
 fn limitation(times: usize, faults: u8) -> Search {
     search("limitation", 2, faults, &[COUNTED], |begun| {
         vec![
-            honest("first", refresher(begun, times)),
-            honest("second", refresher(begun, times)),
+            honest("client", refresher(begun, times)),
             honest("owner", scripts::limit(begun.clone())),
         ]
     })
@@ -145,7 +144,6 @@ fn limitation(times: usize, faults: u8) -> Search {
 fn widening(faults: u8) -> Search {
     search("widening", 2, faults, &[], |begun| {
         vec![
-            honest("first", refresher(begun, 1)),
             honest("owner", scripts::limit(begun.clone())),
             honest("second tab", scripts::limit(begun.clone())),
             honest("thief", scripts::widen(begun.clone())),
