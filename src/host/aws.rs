@@ -52,6 +52,10 @@ pub fn embedded_dynamodb(engine: SharedHttpClient) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config.build())
 }
 
+/// Emulators of DynamoDB keep tables per region, and some know only the regions of AWS.
+#[cfg(feature = "local")]
+const LOCAL_REGION: &str = "us-east-1";
+
 #[cfg(feature = "local")]
 fn local_config(http: SharedHttpClient, endpoint: &str) -> aws_sdk_dynamodb::config::Builder {
     aws_sdk_dynamodb::config::Builder::new()
@@ -60,7 +64,7 @@ fn local_config(http: SharedHttpClient, endpoint: &str) -> aws_sdk_dynamodb::con
         .timeout_config(timeouts())
         .retry_config(RetryConfig::standard())
         .stalled_stream_protection(without_stream_protection())
-        .region(aws_sdk_dynamodb::config::Region::new("local"))
+        .region(aws_sdk_dynamodb::config::Region::new(LOCAL_REGION))
         .endpoint_url(endpoint)
 }
 

@@ -332,8 +332,27 @@ impl Store {
         limit: &Limit,
         now: u64,
     ) -> Result<bool, Unavailable> {
-        let limit = to_attribute_value(limit).map_err(|error| malformed(&error))?;
-        let update = Update::of(CONNECTION, id.as_str()).set("limit", ExpressionValue(limit));
+        let update = Update::of(CONNECTION, id.as_str()).set("limit", value(limit)?);
+        self.change_live(update, now).await
+    }
+
+    /// The same, if what it may do is still what the caller saw; `false` also if it is not.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn replace_limit(
+        &self,
+        id: &ConnectionId,
+        seen: &Limit,
+        limit: &Limit,
+        now: u64,
+    ) -> Result<bool, Unavailable> {
+        let update = Update::of(CONNECTION, id.as_str()).set("limit", value(limit)?);
+        let update = match seen {
+            // A record of the first version has no limit.
+            Limit::Everything => update.when_absent_or("limit", "=", value(seen)?),
+            _ => update.when("limit", "=", value(seen)?),
+        };
         self.change_live(update, now).await
     }
 
@@ -391,4 +410,9 @@ impl Store {
             .await
             .map_err(|error| unavailable(&error))
     }
+}
+
+fn value(limit: &Limit) -> Result<ExpressionValue, Unavailable> {
+    let value = to_attribute_value(limit).map_err(|error| malformed(&error))?;
+    Ok(ExpressionValue(value))
 }
