@@ -93,16 +93,22 @@ impl Shared {
         let mut request = vec![0; 65_536];
         loop {
             let mut seen = Vec::new();
-            while !seen.ends_with(b"}")
-                && !(seen.starts_with(b"GET") && seen.ends_with(b"\r\n\r\n"))
-            {
+            let is_whole = |seen: &[u8]| {
+                let end: &[u8] = if seen.starts_with(b"GET") {
+                    b"\r\n\r\n"
+                } else {
+                    b"}"
+                };
+                seen.ends_with(end)
+            };
+            while !is_whole(&seen) {
                 let Ok(length @ 1..) = socket.read(&mut request).await else {
                     return;
                 };
                 seen.extend_from_slice(&request[..length]);
             }
             self.requests.fetch_add(1, Ordering::SeqCst);
-            if self.now() - idle_since >= Duration::from_secs(self.idle_seconds) {
+            if self.now() >= idle_since + Duration::from_secs(self.idle_seconds) {
                 return;
             }
             let response = format!(

@@ -212,3 +212,31 @@ async fn an_upstream_that_accepts_no_connection_in_ten_seconds_is_502() {
     let event = logged_event(&client);
     assert_eq!(event.as_deref(), Some("upstream_unreachable"));
 }
+
+#[tokio::test]
+async fn a_response_that_ends_after_its_headers_never_looks_complete() {
+    let upstream = Scripted::start().await;
+    let w = World::with_options(Options {
+        upstream: Some(format!("http://{}/mcp", upstream.address)),
+        ..Options::default()
+    })
+    .await;
+    let client = w.connect().await;
+    for reset in [false, true] {
+        for part in ["", "{\"jsonrpc\":"] {
+            let head =
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n";
+            upstream.sends(format!("{head}{part}").as_bytes(), reset);
+            // A reset may overtake what was sent before it, and then it is one before the response.
+            if let Ok(response) = w.call(&client.access).0.send().await {
+                let status = response.status();
+                let whole = response.bytes().await.is_ok();
+                assert_eq!(
+                    (status.as_u16(), whole),
+                    if whole { (502, true) } else { (200, false) }
+                );
+                assert!(reset || !whole, "{part:?}");
+            }
+        }
+    }
+}
