@@ -50,8 +50,8 @@ const ACCEPT_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How many idle connections are closed then: calls need files too.
 const CLOSED_AFTER_FAILURE: usize = 32;
 
-/// Serves until `signals` has an item or ends. Then idle connections are closed, new ones refused, and `say` gets a
-/// sentence about what is still under way. That may take 30 seconds, unless `signals` has a second item.
+/// Serves until `signals` has an item or ends. Then new connections are refused, idle ones closed unless a request arrives at
+/// once, and `say` gets a sentence about what is still under way. That may take 30 seconds, unless `signals` has a second item.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
