@@ -123,18 +123,18 @@ impl<F: FnMut(&str) -> io::Result<Option<String>>> EventFilter<F> {
             passed.extend_from_slice(event);
             return Ok(());
         };
-        passed.extend(
-            lines(event)
-                .filter(|(line, _)| field(line).is_none())
-                .flat_map(|(_, whole)| {
-                    // The blank line comes last.
-                    if whole.trim_ascii().is_empty() {
-                        &b""[..]
-                    } else {
-                        whole
-                    }
-                }),
-        );
+        let mut kept: Vec<_> = lines(event)
+            .filter(|(line, _)| field(line).is_none())
+            // The blank line comes last.
+            .filter(|(_, whole)| !whole.trim_ascii().is_empty())
+            .flat_map(|(_, whole)| whole)
+            .copied()
+            .collect();
+        // The end of the stream may have cut off a line.
+        if kept.last().is_some_and(|byte| !b"\r\n".contains(byte)) {
+            kept.push(b'\n');
+        }
+        passed.extend(kept);
         for line in new.split('\n') {
             passed.extend_from_slice(format!("data: {line}\n").as_bytes());
         }
@@ -226,6 +226,8 @@ mod tests {
         }
         let out = filtered(stream.as_bytes(), usize::MAX, upper).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+        let cut_off = filtered(b"data: a\nid: 1", 1, upper).unwrap();
+        assert_eq!(cut_off, b"id: 1\ndata: A\n\n");
     }
 
     #[test]
