@@ -1,5 +1,5 @@
 //! What each fuzz target does with its input: it calls a parser of untrusted input and checks what the parser accepted.
-//! libFuzzer runs these functions (`main.rs`), and so does `cargo test`, over `seeds/`.
+//! The fuzzer runs these functions (`main.rs`), and so does `cargo test`, over `seeds/`.
 
 mod event_stream;
 mod json;

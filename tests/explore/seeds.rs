@@ -1,4 +1,4 @@
-//! The fuzz targets over their seeds, whole, cut short, and joined: what libFuzzer does at length (fuzz/README.md).
+//! The fuzz targets over their seeds, whole, cut short, and joined: what the fuzzer does at length (fuzz/README.md).
 
 use std::{fs, path::Path};
 
