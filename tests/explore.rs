@@ -5,7 +5,7 @@
 
 mod explore {
     mod faults;
-    #[path = "../../fuzz/invariants.rs"]
+    #[path = "../../fuzz/invariants/mod.rs"]
     mod fuzz_targets;
     mod limits;
     mod model;

@@ -33,6 +33,12 @@ pub fn keep_tools(
     message: &str,
     keep: &dyn Fn(&ListedTool<'_>) -> bool,
 ) -> Result<Option<String>, NotFiltered> {
+    // Neither written out nor with an escape: it has no member of this name, in any case of its letters.
+    let may_name_tools =
+        |four: &[u8]| four.eq_ignore_ascii_case(b"tool") || four.starts_with(b"\\u");
+    if !message.as_bytes().windows(4).any(may_name_tools) {
+        return Ok(None);
+    }
     let message = message.trim_start_matches('\u{feff}');
     if !message.trim_ascii_start().starts_with('[') {
         return keep_in_message(message, keep);
@@ -60,9 +66,11 @@ fn keep_in_message(
     let Some(result) = message.find("result")? else {
         return Ok(None);
     };
-    let Ok(mut members) = serde_json::from_str::<Members<'_>>(message.0[result].1.get()) else {
+    let result_value = message.0[result].1.get();
+    if !result_value.starts_with('{') {
         return Ok(None);
-    };
+    }
+    let mut members: Members<'_> = serde_json::from_str(result_value).map_err(|_| NotFiltered)?;
     let Some(tools) = members.find("tools")? else {
         return Ok(None);
     };
@@ -225,6 +233,9 @@ mod tests {
             r#"{"id":1,"result":{"tools":[],"tools":[{"name":"w"}]}}"#,
             r#"{"id":1,"result":{"tools":[],"Tools":[{"name":"w"}]}}"#,
             r#"{"id":1,"Result":{"tools":[{"name":"w"}]}}"#,
+            r#"{"id":1,"result":{"Tools":[{"name":"w"}]}}"#,
+            "{\"id\":1,\"result\":{\"tool\u{17f}\":[{\"name\":\"w\"}]}}",
+            r#"{"id":1,"result":{"\ud800":0,"tools":[{"name":"w"}]}}"#,
             r#"{"id":1,"result":{"tools":[{"name":"w"}]}"#,
             r#"[{"id":1,"result":{"tools":[{"name":"w"}]}}"#,
             "tools",
