@@ -23,8 +23,8 @@ pub async fn show(
     flash: Option<&Flash>,
 ) -> Result<Response, PageError> {
     let now = app.clock.now();
-    let (connections, tries) =
-        tokio::try_join!(app.store.connections(now), app.store.wrong_tries(now))?;
+    let connections = app.store.connections(now).await?;
+    let tries = app.store.wrong_tries(now).await?;
     let rows: Vec<_> = connections.iter().map(row).collect();
     let wrong_tries: Vec<_> = tries
         .iter()
