@@ -373,7 +373,7 @@ impl Store {
     /// When the table cannot be read.
     pub async fn connections(&self, now: u64) -> Result<Vec<Connection>, Unavailable> {
         let mut connections = Vec::new();
-        for item in self.connection_items().await? {
+        for item in self.items(CONNECTION).await? {
             match parse::<Connection>(item) {
                 Ok(connection) => connections.push(connection),
                 Err(error) => tracing::error!(event = "record_unreadable", detail = %error),
@@ -390,25 +390,9 @@ impl Store {
     /// # Errors
     /// When the table cannot be read.
     pub async fn connection_ids(&self) -> Result<Vec<ConnectionId>, Unavailable> {
-        let items = self.connection_items().await?;
+        let items = self.items(CONNECTION).await?;
         let id = |item: &Item| ConnectionId::parse(item.get("sk")?.as_s().ok()?);
         Ok(items.iter().filter_map(id).collect())
-    }
-
-    async fn connection_items(&self) -> Result<Vec<Item>, Unavailable> {
-        self.client
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("#pk = :connection")
-            .expression_attribute_names("#pk", "pk")
-            .expression_attribute_values(":connection", AttributeValue::S(CONNECTION.to_owned()))
-            .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send()
-            .collect::<Result<_, _>>()
-            .await
-            .map_err(|error| unavailable(&error))
     }
 }
 
