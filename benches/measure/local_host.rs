@@ -212,11 +212,11 @@ impl Times {
         report: &mut Report,
         name: &str,
         unit: &'static str,
-        of: impl Fn(&mut Vec<f64>) -> f64,
+        of: impl Fn(&mut [f64]) -> f64,
     ) {
         let others = Others {
             direct: Some(of(&mut self.direct)),
-            nginx: self.nginx.as_mut().map(&of),
+            nginx: self.nginx.as_mut().map(|times| of(times)),
         };
         report.row(name, others, of(&mut self.proxied), unit);
     }
@@ -250,11 +250,11 @@ impl Sides {
 }
 
 /// How many calls a second these are.
-fn per_second(times: &mut Vec<f64>) -> f64 {
+fn per_second(times: &mut [f64]) -> f64 {
     times.len() as f64 / (ROUND.as_secs_f64() * ROUNDS as f64)
 }
 
-pub fn median(times: &mut Vec<f64>) -> f64 {
+pub fn median(times: &mut [f64]) -> f64 {
     quantile(times, 0.5)
 }
 
@@ -286,7 +286,7 @@ pub async fn measure(servers: &Servers, report: &mut Report) {
     let times = sides.calls(1).await;
     times.row(report, "a call, 1 connection, p50", "ms", median);
     let times = sides.calls(64).await;
-    let p99 = |times: &mut Vec<f64>| quantile(times, 0.99);
+    let p99 = |times: &mut [f64]| quantile(times, 0.99);
     times.row(report, "a call, 64 connections, p99", "ms", p99);
 
     let first = async |side: &Target| vec![side.events(servers.begin, 1).await.0];
@@ -299,7 +299,7 @@ pub async fn measure(servers: &Servers, report: &mut Report) {
     let times = sides
         .in_turns(4 * ROUNDS, async |side| vec![side.large().await])
         .await;
-    let speed = |times: &mut Vec<f64>| LARGE_BYTES as f64 / 1_048.576 / median(times);
+    let speed = |times: &mut [f64]| LARGE_BYTES as f64 / 1_048.576 / median(times);
     times.row(report, "a response of 10 MiB", "MiB/s", speed);
     let memory = [("idle", idle), ("peak", sides.proxy.memory("VmHWM"))];
     for (when, memory) in memory {
