@@ -260,20 +260,21 @@ fn more_actors_and_more_faults_break_no_invariant() {
     // The smaller ones first.
     for search in vec![
         redemption(4),
-        two_redemptions(2),
+        widening(1),
+        limitation(1, 1),
+        limitation(2, 1),
+        two_consents(1),
         revocation(true, 1, 1),
         revocation(false, 1, 1),
         replay(1, 1),
-        limitation(1, 1),
-        widening(1),
-        two_consents(2),
         refreshers(1, 3),
         everybody(1, 0),
         deployment(1, 2),
+        two_consents(2),
+        two_redemptions(2),
         refreshers(2, 2),
         revocation(true, 2, 1),
         revocation(false, 2, 1),
-        limitation(2, 1),
         replay(2, 1),
     ] {
         explore(search);
