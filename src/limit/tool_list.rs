@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr2_iter, memmem};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{MapAccess, Visitor},
@@ -33,10 +34,7 @@ pub fn keep_tools(
     message: &str,
     keep: &dyn Fn(&ListedTool<'_>) -> bool,
 ) -> Result<Option<String>, NotFiltered> {
-    // Neither written out nor with an escape: it has no member of this name, in any case of its letters.
-    let may_name_tools =
-        |four: &[u8]| four.eq_ignore_ascii_case(b"tool") || four.starts_with(b"\\u");
-    if !message.as_bytes().windows(4).any(may_name_tools) {
+    if !may_name_tools(message.as_bytes()) {
         return Ok(None);
     }
     let message = message.trim_start_matches('\u{feff}');
@@ -56,6 +54,15 @@ pub fn keep_tools(
         .zip(kept)
         .map(|(one, kept)| kept.unwrap_or_else(|| one.get().to_owned()));
     Ok(Some(format!("[{}]", all.collect::<Vec<_>>().join(","))))
+}
+
+/// Whether there may be a member `tools`, in any case of its letters: written out or with an escape.
+fn may_name_tools(message: &[u8]) -> bool {
+    let is_tool = |at: usize| {
+        let four = message.get(at..at + 4);
+        four.is_some_and(|four| four.eq_ignore_ascii_case(b"tool"))
+    };
+    memmem::find(message, b"\\u").is_some() || memchr2_iter(b't', b'T', message).any(is_tool)
 }
 
 fn keep_in_message(
