@@ -6,7 +6,7 @@ import { createServer as createListener } from 'node:net';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
-const BINARY = process.env.PROXY_BINARY
+export const BINARY = process.env.PROXY_BINARY
   ?? fileURLToPath(new URL('../../../target/debug/lambda-oauth-mcp-proxy', import.meta.url));
 export const PAT = 'pat-of-the-end-to-end-tests-8c2f41';
 
