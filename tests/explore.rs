@@ -11,6 +11,7 @@ mod explore {
     mod model;
     mod properties;
     mod seeds;
+    mod server;
 }
 
 #[allow(dead_code, reason = "only some of it is used here")]
