@@ -48,6 +48,13 @@ class Aws(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    """Without a message when a process is killed."""
+
+    def handle_error(self, *_):
+        pass
+
+
 def first_poll(binary, address):
     polled.clear()
     environment = {
@@ -88,7 +95,7 @@ def main():
     if size > PACKAGE_MAX_BYTES:
         sys.exit(f"the package is larger than {PACKAGE_MAX_BYTES / 1e6} MB")
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Aws)
+    server = Server(("127.0.0.1", 0), Aws)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"127.0.0.1:{server.server_port}"
