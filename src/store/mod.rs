@@ -3,6 +3,9 @@
 //! Reads are strongly consistent, expiry is checked in code, and only fingerprints of secrets are kept. Every update of a
 //! connection requires that it still exists, so that an update cannot recreate a revoked connection. See [`record`] for
 //! the schema.
+//!
+//! The SDK's futures are boxed, because they are large: a future is copied whole each time that another one takes it over, and
+//! would otherwise contain them.
 
 mod activity;
 mod connection;
@@ -10,18 +13,22 @@ mod pin;
 pub mod record;
 pub mod table;
 
+use std::sync::Arc;
+
 pub use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::FutureExt as _;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 pub use activity::{ActivityCount, ActivityCounts};
 pub use connection::{IssueOutcome, NewTokens, RedeemOutcome, RotationOutcome};
 pub use pin::{PinOutcome, PinTry, WrongTry};
+pub use table::{Item, ReadItem};
 
 use crate::{credential::Randomness, error::Unavailable};
 use record::{Client, PendingConsent, SCHEMA_VERSION, Session, StoredDocument};
-use table::{Item, unavailable};
+use table::unavailable;
 
 /// Longest partition key (Amazon DynamoDB Developer Guide, "Quotas").
 const MAX_PARTITION_KEY_BYTES: usize = 2048;
@@ -30,6 +37,7 @@ const MAX_PARTITION_KEY_BYTES: usize = 2048;
 #[derive(Clone, Debug)]
 pub struct Store {
     client: DynamoDb,
+    reader: Option<Arc<dyn ReadItem>>,
     table: String,
     randomness: Randomness,
 }
@@ -40,9 +48,16 @@ impl Store {
     pub fn new(client: DynamoDb, table: String, randomness: Randomness) -> Self {
         Self {
             client,
+            reader: None,
             table,
             randomness,
         }
+    }
+
+    /// The same store, which reads single items with `reader`.
+    #[must_use]
+    pub fn with_reader(self, reader: Option<Arc<dyn ReadItem>>) -> Self {
+        Self { reader, ..self }
     }
 
     /// Opens the network connection to DynamoDB before the first request needs it.
@@ -179,6 +194,9 @@ impl Store {
         if pk.len() > MAX_PARTITION_KEY_BYTES {
             return Ok(None);
         }
+        if let Some(reader) = &self.reader {
+            return reader.read_item(&self.table, pk, sk);
+        }
         let output = self
             .client
             .get_item()
@@ -187,6 +205,7 @@ impl Store {
             .key("sk", AttributeValue::S(sk.to_owned()))
             .consistent_read(true)
             .send()
+            .boxed()
             .await
             .map_err(|error| unavailable(&error))?;
         Ok(output.item)
@@ -211,6 +230,7 @@ impl Store {
             .table_name(&self.table)
             .set_item(Some(item))
             .send()
+            .boxed()
             .await
             .map_err(|error| unavailable(&error))?;
         Ok(())
@@ -223,6 +243,7 @@ impl Store {
             .key("pk", AttributeValue::S(pk.to_owned()))
             .key("sk", AttributeValue::S(sk.to_owned()))
             .send()
+            .boxed()
             .await
             .map_err(|error| unavailable(&error))?;
         Ok(())
