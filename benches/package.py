@@ -37,7 +37,8 @@ class Aws(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("content-length", 0)))
         secret = {"upstream_token": "token", "auth_pin": "abc234"}
         wants_secret = self.headers.get("x-amz-target", "").startswith("secretsmanager")
-        answer = json.dumps({"SecretString": json.dumps(secret)} if wants_secret else {}).encode()
+        item = {"key": {"S": "A" * 43}}  # the one that every instance reads
+        answer = json.dumps({"SecretString": json.dumps(secret)} if wants_secret else {"Item": item}).encode()
         self.send_response(200)
         self.send_header("content-length", str(len(answer)))
         self.end_headers()

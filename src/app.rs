@@ -56,7 +56,7 @@ impl App {
     ) -> Self {
         Self {
             store: Store::new(dynamodb, config.table_name.clone(), randomness.clone()),
-            upstream: Upstream::new(http_client, config.upstream.clone()),
+            upstream: Upstream::new(&http_client, config.upstream.clone()),
             documents,
             background: Background::default(),
             write_limits: WriteLimits::new(write_limits::PER_ADDRESS),

@@ -4,6 +4,8 @@
 //! `mcp_rt_<id>.<family>.<secret>` (refresh token). With the id the connection is found in one read, the secret proves
 //! possession, and secret scanners recognise a leaked credential by its prefix. Only [`Fingerprint`]s are stored.
 
+mod known_browser;
+
 use std::{fmt, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -11,6 +13,8 @@ use hkdf::Hkdf;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+
+pub use known_browser::KnownBrowserKey;
 
 /// The source of every random value. It is passed as an argument, so that tests can replace it.
 #[derive(Clone)]

@@ -16,12 +16,18 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::body::SdkBody;
+use http::HeaderMap;
 
 use crate::clock::Clock;
 
-/// After this long without a request, pooled connections are not used any more: while a function is frozen, it does not
-/// notice that the other side closes them.
-const POOL_IDLE_SECONDS_MAX: u64 = 30;
+/// A connection that was idle for this long is not used again: a request that crosses the other side's closing of it is
+/// lost. While a function is frozen, it does not even notice the closing.
+const IDLE_SECONDS_MAX: u64 = 30;
+/// The same for an upstream that does not announce when it closes idle connections. Node, uvicorn and Apache do so after
+/// 5 seconds.
+const UPSTREAM_IDLE_SECONDS: u64 = 4;
+/// A request that is sent so long before the announced closing still arrives in time.
+const KEEP_ALIVE_MARGIN_SECONDS: u64 = 1;
 
 /// A TLS client configuration: TLS 1.2 and 1.3, ring, Mozilla's root certificates compiled in.
 #[must_use]
@@ -60,13 +66,17 @@ struct PooledClient {
 struct Pool {
     client: reqwest::Client,
     last_used_at: u64,
+    /// How long a connection may be idle.
+    idle_seconds: u64,
+    /// The shortest time that the other side has announced.
+    announced_seconds: Option<u64>,
     /// How many pools there were before this one. A request that wants its pool dropped names it by this.
     generation: u64,
 }
 
 impl Pool {
     fn replace(&mut self, tls: &rustls::ClientConfig) {
-        self.client = client(tls);
+        self.client = client(tls, self.idle_seconds);
         self.generation += 1;
     }
 }
@@ -75,18 +85,47 @@ impl HttpClient {
     /// A client with its own connection pool.
     #[must_use]
     pub fn new(tls: rustls::ClientConfig, clock: Clock) -> Self {
+        Self::with_idle_seconds(tls, clock, IDLE_SECONDS_MAX)
+    }
+
+    /// The same client with a connection pool for the upstream.
+    #[must_use]
+    pub fn for_upstream(&self) -> Self {
+        let (tls, clock) = (self.0.tls.clone(), self.0.clock.clone());
+        Self::with_idle_seconds(tls, clock, UPSTREAM_IDLE_SECONDS)
+    }
+
+    fn with_idle_seconds(tls: rustls::ClientConfig, clock: Clock, idle_seconds: u64) -> Self {
         let pool = Mutex::new(Pool {
-            client: client(&tls),
+            client: client(&tls, idle_seconds),
             last_used_at: clock.now(),
+            idle_seconds,
+            announced_seconds: None,
             generation: 0,
         });
         Self(Arc::new(PooledClient { tls, clock, pool }))
     }
 
-    /// The same client with another connection pool.
-    #[must_use]
-    pub fn with_own_pool(&self) -> Self {
-        Self::new(self.0.tls.clone(), self.0.clock.clone())
+    /// Reads in a response how long the other side keeps an idle connection, and uses none for longer. Of several
+    /// announcements the shortest counts.
+    pub fn heed_keep_alive(&self, response: &HeaderMap) {
+        let Some(announced) = announced_seconds(response) else {
+            return;
+        };
+        let mut pool = self.pool();
+        if pool
+            .announced_seconds
+            .is_some_and(|known| known <= announced)
+        {
+            return;
+        }
+        pool.announced_seconds = Some(announced);
+        let idle_seconds = announced.saturating_sub(KEEP_ALIVE_MARGIN_SECONDS);
+        let idle_seconds = idle_seconds.min(IDLE_SECONDS_MAX);
+        if pool.idle_seconds != idle_seconds {
+            pool.idle_seconds = idle_seconds;
+            pool.replace(&self.0.tls);
+        }
     }
 
     /// The client to use now.
@@ -99,7 +138,8 @@ impl HttpClient {
     fn current(&self) -> (reqwest::Client, u64) {
         let now = self.0.clock.now();
         let mut pool = self.pool();
-        if now.abs_diff(pool.last_used_at) > POOL_IDLE_SECONDS_MAX {
+        // Both are whole seconds: from a difference of `idle_seconds` on, it may have been longer.
+        if now.abs_diff(pool.last_used_at) >= pool.idle_seconds.max(1) {
             pool.replace(&self.0.tls);
         }
         pool.last_used_at = now;
@@ -125,14 +165,29 @@ impl HttpClient {
     }
 }
 
+/// The time-out in a response's `Keep-Alive`, a header that servers send although RFC 9112 no longer describes it:
+/// `timeout=5, max=100` (RFC 2068 §19.7.1.1).
+fn announced_seconds(response: &HeaderMap) -> Option<u64> {
+    let values = response.get_all("keep-alive").into_iter();
+    let mut parameters = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    parameters.find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        let is_timeout = name.trim().eq_ignore_ascii_case("timeout");
+        is_timeout.then(|| value.trim().parse().ok()).flatten()
+    })
+}
+
 /// No redirects, no proxy from the environment, no decompression: bodies are passed on unchanged.
-fn client(tls: &rustls::ClientConfig) -> reqwest::Client {
+fn client(tls: &rustls::ClientConfig, idle_seconds: u64) -> reqwest::Client {
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls.clone())
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .connect_timeout(Duration::from_secs(10))
-        .pool_idle_timeout(Duration::from_mins(1))
+        .pool_idle_timeout(Duration::from_secs(idle_seconds))
+        .pool_max_idle_per_host(if idle_seconds == 0 { 0 } else { usize::MAX })
         .tcp_nodelay(true)
         .build()
         .expect("a preconfigured TLS backend always builds")

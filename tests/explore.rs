@@ -5,12 +5,13 @@
 
 mod explore {
     mod faults;
-    #[path = "../../fuzz/invariants.rs"]
+    #[path = "../../fuzz/invariants/mod.rs"]
     mod fuzz_targets;
     mod limits;
     mod model;
     mod properties;
     mod seeds;
+    mod server;
 }
 
 #[allow(dead_code, reason = "only some of it is used here")]

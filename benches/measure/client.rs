@@ -65,8 +65,8 @@ impl Target {
         times
     }
 
-    /// Milliseconds to the first event, and from sending to receiving each event.
-    pub async fn events(&self, begin: Instant) -> (f64, Vec<f64>) {
+    /// Milliseconds to the first event, and from sending to receiving each of this many events.
+    pub async fn events(&self, begin: Instant, count: usize) -> (f64, Vec<f64>) {
         let mut socket = self.connect().await;
         let called = Instant::now();
         socket.write_all(&self.request("/events")).await.unwrap();
@@ -84,9 +84,9 @@ impl Target {
                     first = called.elapsed().as_secs_f64() * 1000.0;
                 }
                 received.advance(at + end);
-            }
-            if received.ends_with(b"0\r\n\r\n") {
-                return (first, times);
+                if times.len() == count {
+                    return (first, times);
+                }
             }
         }
     }

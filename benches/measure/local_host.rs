@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
 
 use crate::{
-    Report,
+    Others, Report,
     client::Target,
+    nginx::Nginx,
     quantile,
     servers::{EVENTS, LARGE_BYTES, Servers},
 };
@@ -34,7 +35,18 @@ pub struct Proxy {
 }
 
 impl Proxy {
+    /// A new process with a new connection.
     pub async fn start(upstream: SocketAddr, state: &str, activity_days: &str) -> Self {
+        Self::start_with(upstream, state, activity_days, None).await
+    }
+
+    /// A new process that knows this access token already, or with a new connection.
+    pub async fn start_with(
+        upstream: SocketAddr,
+        state: &str,
+        activity_days: &str,
+        token: Option<String>,
+    ) -> Self {
         // The program prints only its base URL, so its port is chosen here.
         let address = std::net::TcpListener::bind("127.0.0.1:0")
             .unwrap()
@@ -59,7 +71,10 @@ impl Proxy {
             .unwrap();
         // It is read on, so that the program can go on writing.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        let token = connect(address).await;
+        let token = match token {
+            Some(token) => token,
+            None => connect(address).await,
+        };
         let target = Target {
             address,
             host: "bench.example".to_owned(),
@@ -175,15 +190,80 @@ fn form(pairs: &[(&str, &str)]) -> String {
     Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
 
-/// Latencies of calls on this many connections, direct and proxied in turns, so that other load affects both.
-async fn in_turns(sides: [&Target; 2], connections: usize) -> [Vec<f64>; 2] {
-    let mut times = [Vec::new(), Vec::new()];
-    for side in sides {
-        side.calls(connections, ROUND / 4).await;
+/// What is measured in turns, so that other load on the machine affects each: the upstream itself, nginx in front of it (if it is
+/// installed), and the program in front of it.
+struct Sides {
+    direct: Target,
+    nginx: Option<Nginx>,
+    proxy: Proxy,
+}
+
+/// What was measured of each.
+struct Times {
+    direct: Vec<f64>,
+    nginx: Option<Vec<f64>>,
+    proxied: Vec<f64>,
+}
+
+impl Times {
+    /// A row of what this makes of the times of each.
+    fn row(
+        mut self,
+        report: &mut Report,
+        name: &str,
+        unit: &'static str,
+        of: impl Fn(&mut [f64]) -> f64,
+    ) {
+        let others = Others {
+            direct: Some(of(&mut self.direct)),
+            nginx: self.nginx.as_mut().map(|times| of(times)),
+        };
+        report.row(name, others, of(&mut self.proxied), unit);
     }
+}
+
+impl Sides {
+    /// The same number of turns for each.
+    async fn in_turns(&self, turns: usize, turn: impl AsyncFn(&Target) -> Vec<f64>) -> Times {
+        let mut times = Times {
+            direct: Vec::new(),
+            nginx: self.nginx.as_ref().map(|_| Vec::new()),
+            proxied: Vec::new(),
+        };
+        for _ in 0..turns {
+            times.direct.extend(turn(&self.direct).await);
+            if let (Some(times), Some(nginx)) = (&mut times.nginx, &self.nginx) {
+                times.extend(turn(&nginx.target).await);
+            }
+            times.proxied.extend(turn(&self.proxy.target).await);
+        }
+        times
+    }
+
+    /// The milliseconds of calls on this many connections.
+    async fn calls(&self, connections: usize) -> Times {
+        self.in_turns(1, async |side| side.calls(connections, ROUND / 4).await)
+            .await;
+        self.in_turns(ROUNDS, async |side| side.calls(connections, ROUND).await)
+            .await
+    }
+}
+
+/// How many calls a second these are.
+fn per_second(times: &mut [f64]) -> f64 {
+    times.len() as f64 / (ROUND.as_secs_f64() * ROUNDS as f64)
+}
+
+pub fn median(times: &mut [f64]) -> f64 {
+    quantile(times, 0.5)
+}
+
+/// The milliseconds of calls on one connection to each of two, in turns.
+pub async fn calls_in_turns(sides: [&Target; 2]) -> [Vec<f64>; 2] {
+    let mut times = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
         for (times, side) in times.iter_mut().zip(sides) {
-            times.extend(side.calls(connections, ROUND).await);
+            times.extend(side.calls(1, ROUND).await);
         }
     }
     times
@@ -195,96 +275,53 @@ pub async fn measure(servers: &Servers, report: &mut Report) {
         host: "upstream.example".to_owned(),
         token: "token".to_owned(),
     };
-    let proxy = Proxy::start(servers.upstream, "memory", "0").await;
-    let idle = proxy.memory("VmRSS");
-    let sides = [&direct, &proxy.target];
+    let mut sides = Sides {
+        nginx: Nginx::start(servers.upstream, &direct).await,
+        proxy: Proxy::start(servers.upstream, "memory", "0").await,
+        direct,
+    };
+    let idle = sides.proxy.memory("VmRSS");
+    let times = sides.calls(16).await;
+    times.row(report, "calls a second, 16 connections", "1/s", per_second);
+    let times = sides.calls(1).await;
+    times.row(report, "a call, 1 connection, p50", "ms", median);
+    let times = sides.calls(64).await;
+    let p99 = |times: &mut [f64]| quantile(times, 0.99);
+    times.row(report, "a call, 64 connections, p99", "ms", p99);
 
-    let seconds = (ROUND * u32::try_from(ROUNDS).unwrap()).as_secs_f64();
-    let [one, other] = in_turns(sides, 16).await;
-    let per_second = |times: &[f64]| times.len() as f64 / seconds;
-    report.row(
-        "calls a second, 16 connections",
-        Some(per_second(&one)),
-        per_second(&other),
-        "1/s",
-    );
-    let [mut one, mut other] = in_turns(sides, 1).await;
-    report.row(
-        "a call, 1 connection, p50",
-        Some(quantile(&mut one, 0.5)),
-        quantile(&mut other, 0.5),
-        "ms",
-    );
-    let [mut one, mut other] = in_turns(sides, 64).await;
-    report.row(
-        "a call, 64 connections, p99",
-        Some(quantile(&mut one, 0.99)),
-        quantile(&mut other, 0.99),
-        "ms",
-    );
+    let first = async |side: &Target| vec![side.events(servers.begin, 1).await.0];
+    let times = sides.in_turns(20 * ROUNDS, first).await;
+    times.row(report, "call to first event, p50", "ms", median);
+    let events = async |side: &Target| side.events(servers.begin, EVENTS).await.1;
+    let times = sides.in_turns(ROUNDS, events).await;
+    times.row(report, "an event, p50", "ms", median);
 
-    events(sides, servers, report).await;
-    let mut large = [Vec::new(), Vec::new()];
-    for _ in 0..10 {
-        for (times, side) in large.iter_mut().zip(sides) {
-            times.push(side.large().await);
-        }
+    let times = sides
+        .in_turns(4 * ROUNDS, async |side| vec![side.large().await])
+        .await;
+    let speed = |times: &mut [f64]| LARGE_BYTES as f64 / 1_048.576 / median(times);
+    times.row(report, "a response of 10 MiB", "MiB/s", speed);
+    let memory = [("idle", idle), ("peak", sides.proxy.memory("VmHWM"))];
+    for (when, memory) in memory {
+        report.row(
+            format!("resident memory, {when}"),
+            Others::default(),
+            memory,
+            "MiB",
+        );
     }
-    let mib_per_second =
-        |times: &mut Vec<f64>| LARGE_BYTES as f64 / 1_048.576 / quantile(times, 0.5);
-    let [one, other] = &mut large;
-    report.row(
-        "a response of 10 MiB",
-        Some(mib_per_second(one)),
-        mib_per_second(other),
-        "MiB/s",
-    );
-    report.row("resident memory, idle", None, idle, "MiB");
-    report.row("resident memory, peak", None, proxy.memory("VmHWM"), "MiB");
-    drop(proxy);
 
-    let proxy = Proxy::start(servers.upstream, &format!("http://{}", servers.aws), "0").await;
-    let [mut one, mut other] = in_turns([&direct, &proxy.target], 1).await;
-    report.row(
+    let fast_table = format!("http://{}", servers.aws);
+    sides.proxy = Proxy::start(servers.upstream, &fast_table, "0").await;
+    let times = sides.calls(1).await;
+    times.row(
+        report,
         "a call, 1 connection, p50, fast table",
-        Some(quantile(&mut one, 0.5)),
-        quantile(&mut other, 0.5),
         "ms",
+        median,
     );
-    drop(proxy);
-    let proxy = Proxy::start(servers.upstream, "memory", "30").await;
-    let [one, other] = in_turns([&direct, &proxy.target], 16).await;
-    report.row(
-        "calls a second, 16 connections, with the activity record",
-        Some(per_second(&one)),
-        per_second(&other),
-        "1/s",
-    );
-}
-
-async fn events(sides: [&Target; 2], servers: &Servers, report: &mut Report) {
-    let mut firsts = [Vec::new(), Vec::new()];
-    let mut each = [Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS {
-        for (at, side) in sides.iter().enumerate() {
-            let (first, times) = side.events(servers.begin).await;
-            assert_eq!(times.len(), EVENTS);
-            firsts[at].push(first);
-            each[at].extend(times);
-        }
-    }
-    let [one, other] = &mut firsts;
-    report.row(
-        "call to first event, p50",
-        Some(quantile(one, 0.5)),
-        quantile(other, 0.5),
-        "ms",
-    );
-    let [one, other] = &mut each;
-    report.row(
-        "an event, p50",
-        Some(quantile(one, 0.5)),
-        quantile(other, 0.5),
-        "ms",
-    );
+    sides.proxy = Proxy::start(servers.upstream, "memory", "30").await;
+    let times = sides.calls(16).await;
+    let name = "calls a second, 16 connections, with the activity record";
+    times.row(report, name, "1/s", per_second);
 }

@@ -2,6 +2,7 @@
 //!
 //!     cargo bench                 all rows, as Markdown, and as JSON in target/bench.json
 //!     cargo bench -- local        only the local host; `lambda`: only the Lambda host
+//!     cargo bench -- million      calls beside a million connections and a million registrations; not part of all rows
 //!     cargo bench -- guard        instructions and allocations of a call; fails if there are too many
 //!
 //! The local host is the real program in a process of its own. The Lambda host is this program in a second process, with
@@ -20,6 +21,8 @@ mod authority;
 mod client;
 mod lambda_host;
 mod local_host;
+mod million;
+mod nginx;
 mod servers;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -29,9 +32,18 @@ use serde_json::json;
 /// One row of the result.
 pub struct Row {
     name: String,
-    direct: Option<f64>,
+    others: Others,
     proxied: f64,
     unit: &'static str,
+}
+
+/// The same without the program. Not every row has both.
+#[derive(Clone, Copy, Default)]
+pub struct Others {
+    /// Nothing in between.
+    pub direct: Option<f64>,
+    /// nginx with its usual settings.
+    pub nginx: Option<f64>,
 }
 
 /// The rows so far.
@@ -39,25 +51,22 @@ pub struct Row {
 pub struct Report(Vec<Row>);
 
 impl Report {
-    /// Adds a row and prints it; `direct` is the same without the program in between.
+    /// Adds a row and prints it.
     pub fn row(
         &mut self,
         name: impl Into<String>,
-        direct: Option<f64>,
+        others: Others,
         proxied: f64,
         unit: &'static str,
     ) {
         let name = name.into();
-        let direct_text = direct
-            .map(|value| format!("{value:.2}"))
-            .unwrap_or_default();
-        let added = direct
-            .map(|value| format!("{:.2}", proxied - value))
-            .unwrap_or_default();
-        println!("| {name} | {unit} | {direct_text} | {proxied:.2} | {added} |");
+        let text =
+            |value: Option<f64>| value.map(|value| format!("{value:.2}")).unwrap_or_default();
+        let (direct, nginx) = (text(others.direct), text(others.nginx));
+        println!("| {name} | {unit} | {direct} | {nginx} | {proxied:.2} |");
         self.0.push(Row {
             name,
-            direct,
+            others,
             proxied,
             unit,
         });
@@ -65,7 +74,8 @@ impl Report {
 
     fn write(&self) {
         let rows = self.0.iter().map(|row| {
-            json!({ "name": row.name, "unit": row.unit, "direct": row.direct, "proxied": row.proxied })
+            let Others { direct, nginx } = row.others;
+            json!({ "name": row.name, "unit": row.unit, "direct": direct, "nginx": nginx, "proxied": row.proxied })
         });
         let _ = std::fs::write(
             "target/bench.json",
@@ -98,12 +108,17 @@ fn main() {
     runtime.block_on(async {
         let servers = Arc::new(servers::Servers::start().await);
         let mut report = Report::default();
-        println!("| | unit | direct | proxied | added |\n|---|---|---|---|---|");
+        println!(
+            "| | unit | direct | through nginx | through the program |\n|---|---|---|---|---|"
+        );
         if wanted("local") {
             local_host::measure(&servers, &mut report).await;
         }
         if wanted("lambda") {
             lambda_host::measure(&servers, &mut report).await;
+        }
+        if only.as_deref() == Some("million") {
+            million::measure(&servers, &mut report).await;
         }
         let within_limits = !wanted("guard") || lambda_host::guard(&servers, &mut report).await;
         report.write();

@@ -149,10 +149,10 @@ async fn upstream(
         let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
         socket.write_all(head).await.ok()?;
         for _ in 0..EVENTS {
-            tokio::time::sleep(EVENT_PAUSE).await;
             let event = format!("data: {}\n\n", begin.elapsed().as_nanos());
             let chunk = format!("{:x}\r\n{event}\r\n", event.len());
             socket.write_all(chunk.as_bytes()).await.ok()?;
+            tokio::time::sleep(EVENT_PAUSE).await;
         }
         return socket.write_all(b"0\r\n\r\n").await.ok();
     }

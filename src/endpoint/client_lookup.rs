@@ -37,13 +37,15 @@ impl From<Limited> for NotFound {
     }
 }
 
-/// What may be done to find a client that describes itself in a document.
+/// What may be done to find a client.
 #[derive(Clone, Copy)]
 pub enum Lookup<'a> {
     /// Fetch the document when there is no fresh copy, and keep it; these headers tell which browser causes it.
     Fetch(&'a HeaderMap),
     /// Use the copy that there is, whatever its age.
     Keep,
+    /// The same for a grant: the first one turns a registered client's day into a year.
+    Grant,
 }
 
 /// A client, and its document if that was fetched for it and is not kept yet.

@@ -33,7 +33,11 @@ pub fn is_document(client_id: &str) -> bool {
 }
 
 /// A client that registered or was registered by hand; documents are another matter.
-pub async fn registered(app: &App, client_id: &str) -> Result<Option<Client>, Unavailable> {
+async fn registered(
+    app: &App,
+    client_id: &str,
+    lookup: Lookup<'_>,
+) -> Result<Option<Client>, Unavailable> {
     // Ids of ours are 36 characters; the bound keeps hostile ones out of the store's keys.
     if client_id.len() > MAX_CLIENT_ID_BYTES || is_document(client_id) {
         return Ok(None);
@@ -49,7 +53,15 @@ pub async fn registered(app: &App, client_id: &str) -> Result<Option<Client>, Un
     if app.config.registration != Registration::Open {
         return Ok(None);
     }
-    app.store.client(client_id, app.clock.now()).await
+    let now = app.clock.now();
+    match lookup {
+        // The write returns the client as it is now: no read is needed.
+        Lookup::Grant => {
+            let expires_at = now + CLIENT_LIFETIME_SECONDS;
+            app.store.extend_client(client_id, expires_at, now).await
+        }
+        Lookup::Fetch(_) | Lookup::Keep => app.store.client(client_id, now).await,
+    }
 }
 
 fn by_hand(client: &PreRegistered) -> Client {
@@ -105,7 +117,7 @@ pub async fn authenticate_alone(app: &App, presented: &PresentedClient) -> Resul
         // Clients with a document are public; its content does not matter here.
         return Ok(authenticate(presented, AuthMethod::None, None)?);
     }
-    match registered(app, &presented.client_id).await? {
+    match registered(app, &presented.client_id, Lookup::Keep).await? {
         Some(client) => Ok(authenticate(
             presented,
             client.auth_method,
@@ -129,12 +141,12 @@ pub async fn find(
     if is_document(client_id) && app.config.registration != Registration::Closed {
         return match lookup {
             Lookup::Fetch(headers) => documents::client(app, caller, headers, client_id).await,
-            Lookup::Keep => documents::kept_client(app, client_id)
+            Lookup::Keep | Lookup::Grant => documents::kept_client(app, client_id)
                 .await
                 .map(Found::from),
         };
     }
-    registered(app, client_id)
+    registered(app, client_id, lookup)
         .await?
         .map(Found::from)
         .ok_or(NotFound::NotRegistered)

@@ -30,7 +30,8 @@ pub enum PinCheck {
     Refused(RefusedPin),
 }
 
-/// The browser in which the right PIN was entered.
+/// The browser in which the right PIN was entered. At each right PIN it gets a fresh value, whatever it sent: one that was
+/// planted beforehand must not become a known one, and the 90 days begin again.
 pub struct KnownBrowser {
     cookie: Option<String>,
 }
@@ -114,8 +115,9 @@ pub async fn check(
     }
     let secret = app.secrets.get_for_pin().await?;
     let now = app.clock.now();
-    let cookie = browser::cookie(caller, headers, KNOWN_BROWSER_COOKIE);
-    let browser = cookie.as_deref().map(Fingerprint::of);
+    let browser = known_browser(app, caller, headers)
+        .await?
+        .map(Fingerprint::of);
     let attempt = PinTry {
         source: &Source::of(caller.address),
         browser: browser.as_ref(),
@@ -125,12 +127,8 @@ pub async fn check(
     let outcome = app.store.check_pin(attempt, || secret.pin.is(pin)).await?;
     log(caller, client_id, outcome);
     Ok(match outcome {
-        PinOutcome::Right { known_browser } => PinCheck::Accepted(KnownBrowser {
-            cookie: if known_browser {
-                cookie
-            } else {
-                new_known_browser(app, now).await
-            },
+        PinOutcome::Right => PinCheck::Accepted(KnownBrowser {
+            cookie: new_cookie(app, now).await,
         }),
         PinOutcome::Wrong { left, wait, .. } => PinCheck::Refused(match wait {
             Some(wait) => must_wait(wait),
@@ -147,22 +145,25 @@ pub async fn is_known_browser(
     caller: &Caller,
     headers: &HeaderMap,
 ) -> Result<bool, Unavailable> {
-    let Some(cookie) = browser::cookie(caller, headers, KNOWN_BROWSER_COOKIE) else {
-        return Ok(false);
-    };
-    let browser = Fingerprint::of(&cookie);
-    app.store.is_known_browser(&browser, app.clock.now()).await
+    Ok(known_browser(app, caller, headers).await?.is_some())
 }
 
-/// A fresh value, whatever the browser sent: one planted beforehand must not become a known one.
-async fn new_known_browser(app: &App, now: u64) -> Option<String> {
-    let cookie = app.randomness.id();
-    match app
-        .store
-        .remember_browser(&Fingerprint::of(&cookie), now)
-        .await
-    {
-        Ok(()) => Some(cookie),
+/// The cookie of a known browser, if this is one.
+async fn known_browser<'a>(
+    app: &App,
+    caller: &Caller,
+    headers: &'a HeaderMap,
+) -> Result<Option<&'a str>, Unavailable> {
+    let Some(cookie) = browser::cookie_text(caller, headers, KNOWN_BROWSER_COOKIE) else {
+        return Ok(None);
+    };
+    let is_known = app.store.is_known_browser(cookie, app.clock.now()).await?;
+    Ok(is_known.then_some(cookie))
+}
+
+async fn new_cookie(app: &App, now: u64) -> Option<String> {
+    match app.store.known_browser_cookie(now).await {
+        Ok(cookie) => Some(cookie),
         Err(error) => {
             tracing::warn!(event = "unavailable", detail = %error, "the browser was not remembered");
             None
@@ -205,7 +206,7 @@ fn must_wait(seconds: u64) -> RefusedPin {
 fn log(caller: &Caller, client_id: Option<&str>, outcome: PinOutcome) {
     let address = caller.address_text();
     match outcome {
-        PinOutcome::Right { .. } => {}
+        PinOutcome::Right => {}
         PinOutcome::Wrong { wrong_today, .. } => {
             tracing::warn!(
                 event = "wrong_pin",

@@ -318,7 +318,10 @@ async fn extend_client(app: &App, connection: &Connection, grant: &Grant, now: u
         return extended_at;
     }
     let expires_at = now + CLIENT_LIFETIME_SECONDS;
-    let extended = app.store.extend_client(&grant.client_id, expires_at).await;
+    let extended = app
+        .store
+        .extend_client(&grant.client_id, expires_at, now)
+        .await;
     if let Err(error) = extended {
         tracing::warn!(event = "unavailable", detail = %error, "the lifetime of the client could not be extended");
         // With the old time it is tried again at the next refresh.

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use aws_config::{
-    BehaviorVersion, SdkConfig, retry::RetryConfig,
-    stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
+    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider,
+    retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    timeout::TimeoutConfig,
 };
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 /// SDK time-outs: an attempt 2 s, all of them 5 s.
@@ -22,15 +24,26 @@ fn without_stream_protection() -> StalledStreamProtectionConfig {
     StalledStreamProtectionConfig::disabled()
 }
 
-/// Region, credentials and endpoint from the environment, as the SDK documents it.
-pub async fn from_environment(http: SharedHttpClient) -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest())
+/// Region, credentials and endpoint of a service from the environment variables of AWS SDKs. The SDK's own loader would also
+/// look for profiles, containers and instance metadata, which a function does not have: it is a tenth of the package.
+pub fn from_environment(
+    lookup: impl Fn(&str) -> Option<String>,
+    http: SharedHttpClient,
+    service: &str,
+) -> SdkConfig {
+    let endpoint = lookup(&format!("AWS_ENDPOINT_URL_{service}"));
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(lookup("AWS_REGION").map(Region::new))
+        .credentials_provider(SharedCredentialsProvider::new(
+            EnvironmentVariableCredentialsProvider::new(),
+        ))
         .http_client(http)
         .timeout_config(timeouts())
         .retry_config(RetryConfig::standard())
-        .stalled_stream_protection(without_stream_protection())
-        .load()
-        .await
+        .stalled_stream_protection(without_stream_protection());
+    config.set_endpoint_url(endpoint.or_else(|| lookup("AWS_ENDPOINT_URL")));
+    config.build()
 }
 
 /// A DynamoDB client for an endpoint such as DynamoDB Local, which does not check credentials.
@@ -52,6 +65,10 @@ pub fn embedded_dynamodb(engine: SharedHttpClient) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config.build())
 }
 
+/// Emulators of DynamoDB keep tables per region, and some know only the regions of AWS.
+#[cfg(feature = "local")]
+const LOCAL_REGION: &str = "us-east-1";
+
 #[cfg(feature = "local")]
 fn local_config(http: SharedHttpClient, endpoint: &str) -> aws_sdk_dynamodb::config::Builder {
     aws_sdk_dynamodb::config::Builder::new()
@@ -60,7 +77,7 @@ fn local_config(http: SharedHttpClient, endpoint: &str) -> aws_sdk_dynamodb::con
         .timeout_config(timeouts())
         .retry_config(RetryConfig::standard())
         .stalled_stream_protection(without_stream_protection())
-        .region(aws_sdk_dynamodb::config::Region::new("local"))
+        .region(aws_sdk_dynamodb::config::Region::new(LOCAL_REGION))
         .endpoint_url(endpoint)
 }
 

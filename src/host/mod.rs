@@ -27,6 +27,8 @@ mod drain;
 #[cfg(feature = "local")]
 pub mod engine;
 #[cfg(feature = "local")]
+mod idle;
+#[cfg(feature = "local")]
 pub mod local;
 #[cfg(feature = "local")]
 pub mod server;

@@ -15,8 +15,11 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo, response::Response};
-use futures_util::{Stream, StreamExt as _};
-use http::{Request, header::CONTENT_TYPE};
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use http::{
+    HeaderValue, Request,
+    header::{CONNECTION, CONTENT_TYPE},
+};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -24,23 +27,31 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
+    time::timeout,
 };
 use tower::ServiceExt as _;
 
-use super::timed_stream::{Requests, TimedStream};
+use super::{
+    idle::{IdleConnection, IdleConnections},
+    timed_stream::{Requests, TimedStream},
+};
 
 /// How many connections there may be at a time, unless the command line says otherwise.
 pub const DEFAULT_MAX_CONNECTIONS: NonZeroU16 = NonZeroU16::new(1024).unwrap();
 
 /// How long responses under way may take to finish once the program was asked to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a connection without a complete request may take to close then.
+/// How long a connection stays open then on which the next request may be on its way.
+const LAST_REQUEST_GRACE: Duration = Duration::from_millis(250);
+/// How long a connection without a complete request may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long nothing is accepted after a failure, such as too many open files.
 const ACCEPT_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How many idle connections are closed then: calls need files too.
+const CLOSED_AFTER_FAILURE: usize = 32;
 
-/// Serves until `signals` has an item or ends. Then idle connections are closed, new ones refused, and `say` gets a
-/// sentence about what is still under way. That may take 30 seconds, unless `signals` has a second item.
+/// Serves until `signals` has an item or ends. Then new connections are refused, idle ones closed unless a request arrives at
+/// once, and `say` gets a sentence about what is still under way. That may take 30 seconds, unless `signals` has a second item.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -52,26 +63,37 @@ pub async fn serve(
     let (stop, stopping) = watch::channel(false);
     let under_way = Arc::<UnderWay>::default();
     let mut connections = JoinSet::new();
+    let mut places = Places::new(max_connections);
+    let idle = places.idle.clone();
+    let mut serve = |(stream, peer), place| {
+        let server = Connection {
+            router: router.clone(),
+            peer,
+            requests: Arc::default(),
+            idle: Arc::new(IdleConnection::new(idle.clone())),
+            under_way: under_way.clone(),
+            stopping: stopping.clone(),
+            _place: place,
+        };
+        connections.spawn(server.serve(stream));
+        // The set keeps those that have ended until they are asked for.
+        while connections.try_join_next().is_some() {}
+    };
     let accepting = async {
-        let mut places = Places::new(max_connections);
         loop {
-            let place = places.take().await;
-            let (stream, peer) = accept(&listener).await;
-            let server = Connection {
-                router: router.clone(),
-                peer,
-                requests: Arc::default(),
-                under_way: under_way.clone(),
-                _place: place,
-            };
-            connections.spawn(server.serve(stream, stopping.clone()));
-            // The set keeps those that have ended until they are asked for.
-            while connections.try_join_next().is_some() {}
+            let accepted = accept(&listener, &idle).await;
+            serve(accepted, places.take().await);
         }
     };
     tokio::select! {
         () = accepting => {}
         _ = signals.next() => {}
+    }
+    // Those in the system's queue are connected as far as their clients know.
+    while let Some(accepted) = accept(&listener, &idle).now_or_never()
+        && let Some(place) = places.try_take()
+    {
+        serve(accepted, place);
     }
     drop(listener);
     let _ = stop.send(true);
@@ -85,8 +107,8 @@ pub async fn serve(
     }
 }
 
-/// The next connection.
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+/// The next connection. If the system refuses, idle ones are closed, and it is asked again.
+async fn accept(listener: &TcpListener, idle: &IdleConnections) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -100,8 +122,11 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
                 tracing::error!(
                     event = "accept_failed",
                     detail = %error,
-                    "no connection can be accepted; trying again in a second"
+                    "no connection can be accepted; idle ones are closed, and then it is tried again"
                 );
+                for _ in 0..CLOSED_AFTER_FAILURE {
+                    idle.close_longest();
+                }
                 tokio::time::sleep(ACCEPT_RETRY_AFTER).await;
             }
         }
@@ -120,6 +145,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 /// The places for connections.
 struct Places {
     free: Arc<Semaphore>,
+    idle: Arc<IdleConnections>,
     max: NonZeroU16,
     /// Whether the log says already that all are taken.
     logged: bool,
@@ -129,24 +155,38 @@ impl Places {
     fn new(max: NonZeroU16) -> Self {
         Self {
             free: Arc::new(Semaphore::new(max.get().into())),
+            idle: Arc::default(),
             max,
             logged: false,
         }
     }
 
-    /// Waits for a free place.
+    fn try_take(&self) -> Option<OwnedSemaphorePermit> {
+        self.free.clone().try_acquire_owned().ok()
+    }
+
+    /// Waits for a free place. If there is none, the connection that has been idle longest is closed.
     async fn take(&mut self) -> OwnedSemaphorePermit {
-        let is_full = self.free.available_permits() == 0;
-        if is_full && !self.logged {
+        if let Some(place) = self.try_take() {
+            self.logged = false;
+            return place;
+        }
+        if !self.logged {
             tracing::warn!(
                 event = "connections_full",
                 max_connections = self.max,
-                "there are as many connections as --max-connections allows; further ones wait"
+                "there are as many connections as --max-connections allows; idle ones are closed, or new ones wait"
             );
         }
-        self.logged = is_full;
-        let permit = self.free.clone().acquire_owned().await;
-        permit.expect("the semaphore is never closed")
+        self.logged = true;
+        let mut place = pin!(self.free.clone().acquire_owned());
+        loop {
+            self.idle.close_longest();
+            tokio::select! {
+                place = place.as_mut() => return place.expect("the semaphore is never closed"),
+                () = self.idle.more() => {}
+            }
+        }
     }
 }
 
@@ -154,12 +194,15 @@ struct Connection {
     router: Router,
     peer: SocketAddr,
     requests: Arc<Requests>,
+    idle: Arc<IdleConnection>,
     under_way: Arc<UnderWay>,
+    stopping: watch::Receiver<bool>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream, mut stopping: watch::Receiver<bool>) {
+    async fn serve(self, stream: TcpStream) {
+        let mut stopping = self.stopping.clone();
         let stream = TokioIo::new(TimedStream::new(stream, self.requests.clone()));
         let service = service_fn(|request| self.respond(request));
         let mut serving = pin!(
@@ -168,16 +211,31 @@ impl Connection {
                 .header_read_timeout(None)
                 .serve_connection(stream, service)
         );
-        tokio::select! {
-            _ = serving.as_mut() => return,
-            _ = stopping.wait_for(|stopping| *stopping) => {}
+        loop {
+            tokio::select! {
+                // First, so that a request that has arrived counts.
+                biased;
+                _ = serving.as_mut() => return,
+                () = self.idle.asked_to_close() => {
+                    if !self.requests.unread() {
+                        break;
+                    }
+                    self.idle.stays_open();
+                }
+                () = async { drop(stopping.wait_for(|stopping| *stopping).await) } => {
+                    if timeout(LAST_REQUEST_GRACE, serving.as_mut()).await.is_ok() {
+                        return;
+                    }
+                    break;
+                }
+            }
         }
         // The errors of a connection concern nobody but its client.
         serving.as_mut().graceful_shutdown();
         if self.requests.under_way() {
             let _ = serving.await;
         } else {
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, serving).await;
+            let _ = timeout(CLOSE_TIMEOUT, serving).await;
         }
     }
 
@@ -185,7 +243,12 @@ impl Connection {
         let mut counted = Counted::new(self);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(self.peer));
-        let response = self.router.clone().oneshot(request).await?;
+        let mut response = self.router.clone().oneshot(request).await?;
+        if *self.stopping.borrow() {
+            // No further request is sent on this connection then (RFC 9112 §9.6).
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
         let content_type = response.headers().get(CONTENT_TYPE);
         if content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream")) {
             counted.becomes_stream();
@@ -228,12 +291,14 @@ impl UnderWay {
 struct Counted {
     under_way: Arc<UnderWay>,
     requests: Arc<Requests>,
+    idle: Arc<IdleConnection>,
     is_stream: bool,
 }
 
 impl Counted {
     fn new(connection: &Connection) -> Self {
         connection.requests.begin();
+        connection.idle.becomes_busy();
         connection
             .under_way
             .requests
@@ -241,6 +306,7 @@ impl Counted {
         Self {
             under_way: connection.under_way.clone(),
             requests: connection.requests.clone(),
+            idle: connection.idle.clone(),
             is_stream: false,
         }
     }
@@ -265,6 +331,7 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.count().fetch_sub(1, Ordering::Relaxed);
         self.requests.end();
+        self.idle.becomes_idle();
     }
 }
 

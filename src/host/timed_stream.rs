@@ -21,8 +21,9 @@ use tokio::{
 
 /// How long the head of a request may take: from the start of the connection, later from its first byte.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a connection may be idle between two requests.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a connection may be idle between two requests. Clients that keep it for 90 seconds (reqwest, Go) close it first,
+/// so that no request crosses the closing.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(100);
 /// How long a client may take no byte of a response, once the buffers between it and this program are full.
 const UNREAD_TIMEOUT: Duration = Duration::from_mins(2);
 
@@ -31,6 +32,7 @@ const UNREAD_TIMEOUT: Duration = Duration::from_mins(2);
 pub struct Requests {
     begun: AtomicUsize,
     under_way: AtomicBool,
+    unread: AtomicBool,
     /// Of the task that reads the connection.
     reader: AtomicWaker,
     /// When the timer of the connection wakes that task.
@@ -63,6 +65,11 @@ impl Requests {
     /// Whether a request has no complete response yet.
     pub fn under_way(&self) -> bool {
         self.under_way.load(Ordering::Relaxed)
+    }
+
+    /// Whether a part of a response waits until the client takes it.
+    pub fn unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
     }
 }
 
@@ -155,7 +162,9 @@ impl TimedStream {
         written: Poll<io::Result<usize>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        if written.is_pending() {
+        let is_unread = written.is_pending();
+        self.requests.unread.store(is_unread, Ordering::Relaxed);
+        if is_unread {
             let unread = self
                 .unread
                 .get_or_insert_with(|| Box::pin(sleep(UNREAD_TIMEOUT)));

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr2_iter, memmem};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{MapAccess, Visitor},
@@ -33,6 +34,9 @@ pub fn keep_tools(
     message: &str,
     keep: &dyn Fn(&ListedTool<'_>) -> bool,
 ) -> Result<Option<String>, NotFiltered> {
+    if !may_name_tools(message.as_bytes()) {
+        return Ok(None);
+    }
     let message = message.trim_start_matches('\u{feff}');
     if !message.trim_ascii_start().starts_with('[') {
         return keep_in_message(message, keep);
@@ -52,6 +56,15 @@ pub fn keep_tools(
     Ok(Some(format!("[{}]", all.collect::<Vec<_>>().join(","))))
 }
 
+/// Whether there may be a member `tools`, in any case of its letters: written out or with an escape.
+fn may_name_tools(message: &[u8]) -> bool {
+    let is_tool = |at: usize| {
+        let four = message.get(at..at + 4);
+        four.is_some_and(|four| four.eq_ignore_ascii_case(b"tool"))
+    };
+    memmem::find(message, b"\\u").is_some() || memchr2_iter(b't', b'T', message).any(is_tool)
+}
+
 fn keep_in_message(
     message: &str,
     keep: &dyn Fn(&ListedTool<'_>) -> bool,
@@ -60,9 +73,11 @@ fn keep_in_message(
     let Some(result) = message.find("result")? else {
         return Ok(None);
     };
-    let Ok(mut members) = serde_json::from_str::<Members<'_>>(message.0[result].1.get()) else {
+    let result_value = message.0[result].1.get();
+    if !result_value.starts_with('{') {
         return Ok(None);
-    };
+    }
+    let mut members: Members<'_> = serde_json::from_str(result_value).map_err(|_| NotFiltered)?;
     let Some(tools) = members.find("tools")? else {
         return Ok(None);
     };
@@ -225,6 +240,9 @@ mod tests {
             r#"{"id":1,"result":{"tools":[],"tools":[{"name":"w"}]}}"#,
             r#"{"id":1,"result":{"tools":[],"Tools":[{"name":"w"}]}}"#,
             r#"{"id":1,"Result":{"tools":[{"name":"w"}]}}"#,
+            r#"{"id":1,"result":{"Tools":[{"name":"w"}]}}"#,
+            "{\"id\":1,\"result\":{\"tool\u{17f}\":[{\"name\":\"w\"}]}}",
+            r#"{"id":1,"result":{"\ud800":0,"tools":[{"name":"w"}]}}"#,
             r#"{"id":1,"result":{"tools":[{"name":"w"}]}"#,
             r#"[{"id":1,"result":{"tools":[{"name":"w"}]}}"#,
             "tools",

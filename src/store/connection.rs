@@ -335,8 +335,27 @@ impl Store {
         limit: &Limit,
         now: u64,
     ) -> Result<bool, Unavailable> {
-        let limit = to_attribute_value(limit).map_err(|error| malformed(&error))?;
-        let update = Update::of(CONNECTION, id.as_str()).set("limit", ExpressionValue(limit));
+        let update = Update::of(CONNECTION, id.as_str()).set("limit", value(limit)?);
+        self.change_live(update, now).await
+    }
+
+    /// The same, if what it may do is still what the caller saw; `false` also if it is not.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn replace_limit(
+        &self,
+        id: &ConnectionId,
+        seen: &Limit,
+        limit: &Limit,
+        now: u64,
+    ) -> Result<bool, Unavailable> {
+        let update = Update::of(CONNECTION, id.as_str()).set("limit", value(limit)?);
+        let update = match seen {
+            // A record of the first version has no limit.
+            Limit::Everything => update.when_absent_or("limit", "=", value(seen)?),
+            _ => update.when("limit", "=", value(seen)?),
+        };
         self.change_live(update, now).await
     }
 
@@ -357,7 +376,7 @@ impl Store {
     /// When the table cannot be read.
     pub async fn connections(&self, now: u64) -> Result<Vec<Connection>, Unavailable> {
         let mut connections = Vec::new();
-        for item in self.connection_items().await? {
+        for item in self.items(CONNECTION).await? {
             match parse::<Connection>(item) {
                 Ok(connection) => connections.push(connection),
                 Err(error) => tracing::error!(event = "record_unreadable", detail = %error),
@@ -374,24 +393,13 @@ impl Store {
     /// # Errors
     /// When the table cannot be read.
     pub async fn connection_ids(&self) -> Result<Vec<ConnectionId>, Unavailable> {
-        let items = self.connection_items().await?;
+        let items = self.items(CONNECTION).await?;
         let id = |item: &Item| ConnectionId::parse(item.get("sk")?.as_s().ok()?);
         Ok(items.iter().filter_map(id).collect())
     }
+}
 
-    async fn connection_items(&self) -> Result<Vec<Item>, Unavailable> {
-        self.client
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("#pk = :connection")
-            .expression_attribute_names("#pk", "pk")
-            .expression_attribute_values(":connection", AttributeValue::S(CONNECTION.to_owned()))
-            .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send()
-            .collect::<Result<_, _>>()
-            .await
-            .map_err(|error| unavailable(&error))
-    }
+fn value(limit: &Limit) -> Result<ExpressionValue, Unavailable> {
+    let value = to_attribute_value(limit).map_err(|error| malformed(&error))?;
+    Ok(ExpressionValue(value))
 }

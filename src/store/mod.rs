@@ -13,7 +13,7 @@ mod pin;
 pub mod record;
 pub mod table;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicU64};
 
 pub use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -26,9 +26,13 @@ pub use connection::{IssueOutcome, NewTokens, RedeemOutcome, RotationOutcome};
 pub use pin::{PinOutcome, PinTry, WrongTry};
 pub use table::{Item, ReadItem};
 
-use crate::{credential::Randomness, error::Unavailable};
+use crate::{
+    credential::{KnownBrowserKey, Randomness},
+    error::Unavailable,
+};
 use record::{Client, PendingConsent, SCHEMA_VERSION, Session, StoredDocument};
-use table::unavailable;
+use table::{WriteOutcome, unavailable};
+use tokio::sync::OnceCell;
 
 /// Longest partition key (Amazon DynamoDB Developer Guide, "Quotas").
 const MAX_PARTITION_KEY_BYTES: usize = 2048;
@@ -40,6 +44,9 @@ pub struct Store {
     reader: Option<Arc<dyn ReadItem>>,
     table: String,
     randomness: Randomness,
+    known_browser_key: Arc<OnceCell<KnownBrowserKey>>,
+    /// When this instance last found all tries of the day used up, in Unix seconds.
+    closed_at: Arc<AtomicU64>,
 }
 
 impl Store {
@@ -51,6 +58,8 @@ impl Store {
             reader: None,
             table,
             randomness,
+            known_browser_key: Arc::default(),
+            closed_at: Arc::default(),
         }
     }
 
@@ -60,12 +69,12 @@ impl Store {
         Self { reader, ..self }
     }
 
-    /// Opens the network connection to DynamoDB before the first request needs it.
+    /// Opens the network connection to DynamoDB before the first request needs it, and reads what every instance needs.
     ///
     /// # Errors
     /// When the table cannot be read.
     pub async fn warm_up(&self) -> Result<(), Unavailable> {
-        self.get("warm#up", "-").await.map(drop)
+        self.known_browser_key().await.map(drop)
     }
 
     /// Stores a client.
@@ -90,17 +99,25 @@ impl Store {
         Ok(client.filter(|client| now < client.expires_at))
     }
 
-    /// Extends the lifetime of a client to `expires_at`, if it still exists.
+    /// Extends the lifetime of a client to `expires_at`, and returns it, unless it has expired.
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn extend_client(&self, client_id: &str, expires_at: u64) -> Result<(), Unavailable> {
-        table::Update::of(format!("client#{client_id}"), "-")
+    pub async fn extend_client(
+        &self,
+        client_id: &str,
+        expires_at: u64,
+        now: u64,
+    ) -> Result<Option<Client>, Unavailable> {
+        let extended = table::Update::of(format!("client#{client_id}"), "-")
             .set("expires_at", expires_at)
-            .when("expires_at", "<", expires_at)
+            .when("expires_at", ">", now)
             .send(&self.client, &self.table)
-            .await
-            .map(drop)
+            .await?;
+        match extended {
+            WriteOutcome::Applied(item) => parse(item).map(Some),
+            WriteOutcome::ConditionFailed(_) => Ok(None),
+        }
     }
 
     /// Stores a copy of a client's document.
@@ -209,6 +226,23 @@ impl Store {
             .await
             .map_err(|error| unavailable(&error))?;
         Ok(output.item)
+    }
+
+    /// All items of a partition, in the order of their sort keys.
+    async fn items(&self, pk: &str) -> Result<Vec<Item>, Unavailable> {
+        self.client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("#pk = :pk")
+            .expression_attribute_names("#pk", "pk")
+            .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()))
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send()
+            .collect::<Result<_, _>>()
+            .await
+            .map_err(|error| unavailable(&error))
     }
 
     async fn read<T: DeserializeOwned>(&self, pk: &str) -> Result<Option<T>, Unavailable> {

@@ -1,5 +1,7 @@
 //! PIN checks with limits: a try is counted before the PIN is compared, and a right PIN clears the count.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use aws_sdk_dynamodb::{
     operation::put_item::PutItemError,
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
@@ -12,20 +14,25 @@ use super::{
     table::{ExpressionValue, Item, Update, WriteOutcome, condition_failed, unavailable},
 };
 use crate::{
-    credential::Fingerprint,
+    credential::{Fingerprint, KnownBrowserKey},
     error::Unavailable,
     pin::{
         DAY_SECONDS, KNOWN_BROWSER_SECONDS, KNOWN_BROWSERS_DAILY_TRIES, NetworkTries, Source, Tries,
     },
 };
 
+/// One item for each day (UTC): the sort key is the number of days since 1970.
 const DAILY_TRIES_KEY: &str = "pin#overall";
+const KNOWN_BROWSER_KEY: &str = "key#browser";
 /// Entries in the list of wrong tries on the connections page.
 const MAX_SHOWN_WRONG_TRIES: usize = 10;
 /// How long those entries are kept.
 const WRONG_TRIES_RETENTION_SECONDS: u64 = 30 * DAY_SECONDS;
 /// How long a try must wait when another request changed the item at the same time.
 const LOST_RACE_WAIT_SECONDS: u64 = 1;
+/// How long an instance that found all tries of the day used up refuses further ones without a look at the table, so that a
+/// flood does not cause writes.
+const CLOSED_SECONDS: u64 = 60;
 /// Attempts to clear the tries of an address while other requests change the item of its network.
 const MAX_CLEAR_ATTEMPTS: usize = 3;
 
@@ -33,10 +40,7 @@ const MAX_CLEAR_ATTEMPTS: usize = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PinOutcome {
     /// The PIN was right.
-    Right {
-        /// Whether the browser was known before.
-        known_browser: bool,
-    },
+    Right,
     /// The PIN was wrong; the try was counted.
     Wrong {
         /// Tries left before the next waiting time.
@@ -60,7 +64,7 @@ pub enum PinOutcome {
 pub struct PinTry<'a> {
     /// Where it comes from.
     pub source: &'a Source,
-    /// Fingerprint of the cookie that marks a known browser.
+    /// Fingerprint of the cookie of a known browser, if it comes from one.
     pub browser: Option<&'a Fingerprint>,
     /// Tries per day from all addresses.
     pub daily_tries: u64,
@@ -80,18 +84,13 @@ impl Store {
         is_right: impl Fn() -> bool,
     ) -> Result<PinOutcome, Unavailable> {
         if let Some(browser) = attempt.browser
-            && let Some(known) = self.known_browser(browser, attempt.now).await?
             && let Some(outcome) = self
-                .check_pin_of_known_browser(attempt, browser, known, &is_right)
+                .check_pin_of_known_browser(attempt, browser, &is_right)
                 .await?
         {
             return Ok(outcome);
         }
-        let day: Option<DailyTries> = self.read(DAILY_TRIES_KEY).await?;
-        if let Some(day) = &day
-            && day.is_running(attempt.now)
-            && day.tries >= attempt.daily_tries
-        {
+        if attempt.now.abs_diff(self.closed_at.load(Relaxed)) < CLOSED_SECONDS {
             return Ok(PinOutcome::ClosedForToday);
         }
         let reserved = match self
@@ -102,18 +101,20 @@ impl Store {
             Reservation::Refused { wait } => return Ok(PinOutcome::Blocked { wait }),
         };
         let counter = ("tries", attempt.daily_tries);
-        let Some(day) = self.reserve_for_day(day, counter, attempt.now).await? else {
+        let Some(day) = self.reserve_for_day(counter, attempt.now).await? else {
+            self.closed_at.store(attempt.now, Relaxed);
             return Ok(PinOutcome::ClosedForToday);
         };
-        if is_right() {
-            self.clear_address(attempt.source, reserved, attempt.now)
-                .await?;
-            return Ok(PinOutcome::Right {
-                known_browser: false,
-            });
-        }
         let tries = reserved.tries.of_address(attempt.source);
-        self.record_wrong_try(Some(day), attempt, &tries).await
+        if is_right() {
+            // This try alone blocks nobody: it is cleared together with the next one.
+            if tries.tries > 1 {
+                self.clear_address(attempt.source, reserved, attempt.now)
+                    .await?;
+            }
+            return Ok(PinOutcome::Right);
+        }
+        self.record_wrong_try(day, attempt, &tries).await
     }
 
     /// `None` when the allowance of all known browsers is used up. Then the browser counts like any other, so that somebody
@@ -122,19 +123,29 @@ impl Store {
         &self,
         attempt: PinTry<'_>,
         browser: &Fingerprint,
-        known: KnownBrowserRecord,
         is_right: &impl Fn() -> bool,
     ) -> Result<Option<PinOutcome>, Unavailable> {
-        let tries = match known.tries.one_more(attempt.now) {
+        let key = format!("browser#{}", browser.as_str());
+        let seen: Option<Tries> = self.read(&key).await?;
+        let tries = match seen.clone().unwrap_or_default().one_more(attempt.now) {
             Ok(tries) => tries,
             Err(wait) => return Ok(Some(PinOutcome::Blocked { wait })),
         };
-        let reserved = Update::of(browser_key(browser), "-")
+        let reserved = Update::of(key, "-")
             .set("tries", tries.tries)
             .set("last_try_at", tries.last_try_at)
             .set("blocked_until", tries.blocked_until)
-            .when("tries", "=", known.tries.tries)
-            .when("last_try_at", "=", known.tries.last_try_at)
+            .set("expires_at", attempt.now + DAY_SECONDS)
+            .set("v", super::SCHEMA_VERSION);
+        let reserved = match seen {
+            None => reserved.when_absent("tries"),
+            Some(seen) => {
+                reserved
+                    .when("tries", "=", seen.tries)
+                    .when("last_try_at", "=", seen.last_try_at)
+            }
+        };
+        let reserved = reserved
             .attempt(self.randomness.id())
             .send(&self.client, &self.table)
             .await?;
@@ -144,57 +155,58 @@ impl Store {
             }));
         }
         // Somebody who knew an earlier PIN may have made many browsers known: they share an allowance.
-        let day = self.read(DAILY_TRIES_KEY).await?;
         let counter = ("known_browser_tries", KNOWN_BROWSERS_DAILY_TRIES);
-        let Some(day) = self.reserve_for_day(day, counter, attempt.now).await? else {
+        let Some(day) = self.reserve_for_day(counter, attempt.now).await? else {
             return Ok(None);
         };
-        if is_right() {
-            self.remember_browser(browser, attempt.now).await?;
-            return Ok(Some(PinOutcome::Right {
-                known_browser: true,
-            }));
-        }
-        let wrong = self.record_wrong_try(Some(day), attempt, &tries).await?;
-        Ok(Some(wrong))
-    }
-
-    /// Remembers a browser in which the right PIN was entered, and resets its tries.
-    ///
-    /// # Errors
-    /// When the table cannot be written.
-    pub async fn remember_browser(
-        &self,
-        browser: &Fingerprint,
-        now: u64,
-    ) -> Result<(), Unavailable> {
-        let known = KnownBrowserRecord {
-            tries: Tries::default(),
-            expires_at: now + KNOWN_BROWSER_SECONDS,
+        // The right PIN resets nothing: the browser gets a new cookie, and this one may be somebody else's by now.
+        let outcome = if is_right() {
+            PinOutcome::Right
+        } else {
+            self.record_wrong_try(day, attempt, &tries).await?
         };
-        self.put(&browser_key(browser), &known, known.expires_at)
-            .await
+        Ok(Some(outcome))
     }
 
-    /// Whether the right PIN was entered in this browser during the last 90 days.
+    /// A new cookie for a browser in which the right PIN was entered: it is known for 90 days.
     ///
     /// # Errors
-    /// When the table cannot be read.
-    pub async fn is_known_browser(
-        &self,
-        browser: &Fingerprint,
-        now: u64,
-    ) -> Result<bool, Unavailable> {
-        Ok(self.known_browser(browser, now).await?.is_some())
+    /// When the key cannot be read or written.
+    pub async fn known_browser_cookie(&self, now: u64) -> Result<String, Unavailable> {
+        let key = self.known_browser_key().await?;
+        Ok(key.cookie(now + KNOWN_BROWSER_SECONDS, &self.randomness))
     }
 
-    async fn known_browser(
-        &self,
-        browser: &Fingerprint,
-        now: u64,
-    ) -> Result<Option<KnownBrowserRecord>, Unavailable> {
-        let known: Option<KnownBrowserRecord> = self.read(&browser_key(browser)).await?;
-        Ok(known.filter(|known| now < known.expires_at))
+    /// Whether the cookie is that of a browser in which the right PIN was entered during the last 90 days.
+    ///
+    /// # Errors
+    /// When the key cannot be read or written.
+    pub async fn is_known_browser(&self, cookie: &str, now: u64) -> Result<bool, Unavailable> {
+        Ok(self.known_browser_key().await?.is_valid(cookie, now))
+    }
+
+    /// The key of these cookies, which the first instance generates and every other one reads once.
+    pub(super) async fn known_browser_key(&self) -> Result<&KnownBrowserKey, Unavailable> {
+        let find = async || match self.get(KNOWN_BROWSER_KEY, "-").await? {
+            Some(item) => stored_key(Some(&item)),
+            None => self.create_known_browser_key().await,
+        };
+        self.known_browser_key.get_or_try_init(find).await
+    }
+
+    async fn create_known_browser_key(&self) -> Result<KnownBrowserKey, Unavailable> {
+        let key = KnownBrowserKey::generate(&self.randomness);
+        let created = Update::of(KNOWN_BROWSER_KEY, "-")
+            .set("key", &*key.to_text())
+            .set("v", super::SCHEMA_VERSION)
+            .when_absent("key")
+            .send(&self.client, &self.table)
+            .await?;
+        match created {
+            WriteOutcome::Applied(_) => Ok(key),
+            // Another instance was first, or this write was repeated.
+            WriteOutcome::ConditionFailed(item) => stored_key(item.as_ref()),
+        }
     }
 
     /// Counts a try in the item of its network. Of two concurrent tries in one network, the second must wait.
@@ -290,41 +302,13 @@ impl Store {
     /// Counts a try of the day; `None` when all tries of the day are used up.
     async fn reserve_for_day(
         &self,
-        seen: Option<DailyTries>,
         (counter, limit): (&'static str, u64),
         now: u64,
     ) -> Result<Option<DailyTries>, Unavailable> {
-        let mut started_at = seen.as_ref().map(|day| day.started_at);
-        if seen.is_none_or(|day| !day.is_running(now)) {
-            let started = Update::of(DAILY_TRIES_KEY, "-")
-                .set("started_at", now)
-                .set("tries", u64::from(counter == "tries"))
-                .set(
-                    "known_browser_tries",
-                    u64::from(counter == "known_browser_tries"),
-                )
-                .set("wrong", 0)
-                .set("expires_at", now + WRONG_TRIES_RETENTION_SECONDS)
-                .set("v", super::SCHEMA_VERSION)
-                .attempt(self.randomness.id());
-            let started = match started_at {
-                None => started.when_absent("started_at"),
-                Some(at) => started.when("started_at", "=", at),
-            };
-            match started.send(&self.client, &self.table).await? {
-                WriteOutcome::Applied(item) => return parse(item).map(Some),
-                // Another request started the day.
-                WriteOutcome::ConditionFailed(item) => {
-                    started_at = item
-                        .map(parse::<DailyTries>)
-                        .transpose()?
-                        .map(|day| day.started_at);
-                }
-            }
-        }
-        let counted = Update::of(DAILY_TRIES_KEY, "-")
+        let counted = Update::of(DAILY_TRIES_KEY, day_key(now))
             .add(counter, 1)
-            .when("started_at", "=", started_at.unwrap_or(now))
+            .set("expires_at", now + WRONG_TRIES_RETENTION_SECONDS)
+            .set("v", super::SCHEMA_VERSION)
             .when_absent_or(counter, "<", limit)
             .attempt(self.randomness.id())
             .send(&self.client, &self.table)
@@ -339,27 +323,24 @@ impl Store {
     /// list; both are counted.
     async fn record_wrong_try(
         &self,
-        day: Option<DailyTries>,
+        day: DailyTries,
         attempt: PinTry<'_>,
         tries: &Tries,
     ) -> Result<PinOutcome, Unavailable> {
-        let mut wrong_today = 0;
-        // The owner may have deleted the item to allow PINs again: then nothing is written in its place.
-        if let Some(day) = day {
-            let recent = serde_dynamo::to_attribute_value(with_wrong_try(day.recent, attempt))
-                .map_err(|error| super::malformed(&error))?;
-            let written = Update::of(DAILY_TRIES_KEY, "-")
-                .add("wrong", 1)
-                .set("recent", ExpressionValue(recent))
-                .set("expires_at", attempt.now + WRONG_TRIES_RETENTION_SECONDS)
-                .when("started_at", "=", day.started_at)
-                .attempt(self.randomness.id())
-                .send(&self.client, &self.table)
-                .await?;
-            if let WriteOutcome::Applied(item) = written {
-                wrong_today = parse::<DailyTries>(item)?.wrong;
-            }
-        }
+        let recent = serde_dynamo::to_attribute_value(with_wrong_try(day.recent, attempt))
+            .map_err(|error| super::malformed(&error))?;
+        let written = Update::of(DAILY_TRIES_KEY, day_key(attempt.now))
+            .add("wrong", 1)
+            .set("recent", ExpressionValue(recent))
+            // The owner may have deleted the item to allow PINs again: then nothing is written in its place.
+            .when("expires_at", ">", 0)
+            .attempt(self.randomness.id())
+            .send(&self.client, &self.table)
+            .await?;
+        let wrong_today = match written {
+            WriteOutcome::Applied(item) => parse::<DailyTries>(item)?.wrong,
+            WriteOutcome::ConditionFailed(_) => 0,
+        };
         Ok(PinOutcome::Wrong {
             left: tries.left(),
             wait: tries.wait(attempt.now),
@@ -372,10 +353,13 @@ impl Store {
     /// # Errors
     /// When the table cannot be read.
     pub async fn wrong_tries(&self, now: u64) -> Result<Vec<WrongTry>, Unavailable> {
-        let day: Option<DailyTries> = self.read(DAILY_TRIES_KEY).await?;
-        let mut tries = day.map(|day| day.recent).unwrap_or_default();
+        let mut tries = Vec::new();
+        for day in self.items(DAILY_TRIES_KEY).await? {
+            tries.extend(parse::<DailyTries>(day)?.recent);
+        }
         tries.retain(|tried| now.saturating_sub(tried.at) < WRONG_TRIES_RETENTION_SECONDS);
         tries.reverse();
+        tries.truncate(MAX_SHOWN_WRONG_TRIES);
         Ok(tries)
     }
 }
@@ -392,15 +376,6 @@ struct ReservedTry {
     attempt: Option<String>,
 }
 
-/// A browser in which the right PIN was entered: `browser#<fingerprint of its cookie>`.
-#[derive(Serialize, Deserialize)]
-struct KnownBrowserRecord {
-    #[serde(flatten)]
-    tries: Tries,
-    /// 90 days after the right PIN was last entered there.
-    expires_at: u64,
-}
-
 /// Consecutive wrong tries from one address.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WrongTry {
@@ -412,13 +387,10 @@ pub struct WrongTry {
     pub count: u32,
 }
 
-/// The tries of a day from all addresses: `pin#overall`.
+/// The tries of a day from all addresses: `pin#overall`, with the day as the sort key. Its counters are `tries`, whose PIN was
+/// compared, wrong or right, and `known_browser_tries`, which `tries` does not include.
 #[derive(Deserialize)]
 struct DailyTries {
-    started_at: u64,
-    /// Tries whose PIN was compared, wrong or right; those of known browsers are not included.
-    #[serde(default)]
-    tries: u64,
     /// Wrong tries, those of known browsers included.
     #[serde(default)]
     wrong: u64,
@@ -426,11 +398,9 @@ struct DailyTries {
     recent: Vec<WrongTry>,
 }
 
-impl DailyTries {
-    /// Whether the day has begun and not ended. One that begins in the future was recorded by a wrong clock.
-    fn is_running(&self, now: u64) -> bool {
-        self.started_at <= now && now - self.started_at < DAY_SECONDS
-    }
+/// A day that ends at a fixed time needs no write to begin it.
+fn day_key(now: u64) -> String {
+    (now / DAY_SECONDS).to_string()
 }
 
 /// The list with one more wrong try.
@@ -450,8 +420,14 @@ fn with_wrong_try(mut recent: Vec<WrongTry>, attempt: PinTry<'_>) -> Vec<WrongTr
     recent.split_off(recent.len().saturating_sub(MAX_SHOWN_WRONG_TRIES))
 }
 
-fn browser_key(browser: &Fingerprint) -> String {
-    format!("browser#{}", browser.as_str())
+fn stored_key(item: Option<&Item>) -> Result<KnownBrowserKey, Unavailable> {
+    let text = item.and_then(|item| item.get("key")?.as_s().ok());
+    text.and_then(|text| KnownBrowserKey::parse(text))
+        .ok_or_else(|| Unavailable {
+            what: "store",
+            operator: true,
+            detail: format!("the item {KNOWN_BROWSER_KEY} has no valid key").into(),
+        })
 }
 
 fn network_key(source: &Source) -> String {

@@ -1,10 +1,11 @@
 //! The schema: every item of the one table, field by field.
 //!
 //! Connections have `pk = "connection", sk = <id>`. They are written only after a right PIN, so listing them is one query
-//! that never reads what strangers wrote. Everything else has `pk = "<kind>#<id>", sk = "-"`. `expires_at` is the TTL
-//! attribute; it is also checked in code, because DynamoDB deletes expired items late. `attempt` is the id of the last
-//! conditional write: the SDK repeats a write whose response was lost. All times are unix seconds. `v` is the schema
-//! version: version N reads items of N-1, because both run during a deployment.
+//! that never reads what strangers wrote. Everything else has `pk = "<kind>#<id>", sk = "-"`, except what is listed: tool
+//! calls, and the tries of each day. `key#browser`, the key of the cookies of known browsers, is the only item that stays
+//! for ever. `expires_at` is the TTL attribute; it is also checked in code, because DynamoDB deletes expired items late.
+//! `attempt` is the id of the last conditional write: the SDK repeats a write whose response was lost. All times are unix
+//! seconds. `v` is the schema version: version N reads items of N-1, because both run during a deployment.
 
 use serde::{Deserialize, Serialize};
 
@@ -53,14 +54,6 @@ pub struct Client {
     pub verified_host: Option<String>,
     /// A day after registration until its first grant, then a year, extended while it is used.
     pub expires_at: u64,
-}
-
-impl Client {
-    /// Whether it is stored in the table and expires.
-    #[must_use]
-    pub fn is_stored(&self) -> bool {
-        self.expires_at != NEVER_EXPIRES
-    }
 }
 
 /// The last valid copy of a client-id document: `document#<URL>`.

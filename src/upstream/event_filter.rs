@@ -78,6 +78,7 @@ impl<F: FnMut(&str) -> io::Result<Option<String>>> EventFilter<F> {
                 // A line feed may follow.
                 break;
             }
+            let line = self.without_mark(line);
             let ends_event = line.is_empty();
             // Outside an event, a comment is passed on at once.
             let is_comment = self.event.is_empty() && line.starts_with(b":");
@@ -99,12 +100,20 @@ impl<F: FnMut(&str) -> io::Result<Option<String>>> EventFilter<F> {
     fn finish(mut self, passed: &mut Vec<u8>) -> io::Result<()> {
         let unfinished = mem::take(&mut self.unfinished);
         for (line, whole) in lines(&unfinished) {
+            let ends_event = self.without_mark(line).is_empty();
             self.event.extend_from_slice(whole);
-            if line.is_empty() {
+            if ends_event {
                 self.end_event(passed)?;
             }
         }
         self.end_event(passed)
+    }
+
+    /// The line; the first one of the stream without the byte order mark.
+    fn without_mark<'l>(&self, line: &'l [u8]) -> &'l [u8] {
+        let first = self.at_start && self.event.is_empty();
+        let marked = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| first);
+        marked.unwrap_or(line)
     }
 
     fn end_event(&mut self, passed: &mut Vec<u8>) -> io::Result<()> {
@@ -123,18 +132,18 @@ impl<F: FnMut(&str) -> io::Result<Option<String>>> EventFilter<F> {
             passed.extend_from_slice(event);
             return Ok(());
         };
-        passed.extend(
-            lines(event)
-                .filter(|(line, _)| field(line).is_none())
-                .flat_map(|(_, whole)| {
-                    // The blank line comes last.
-                    if whole.trim_ascii().is_empty() {
-                        &b""[..]
-                    } else {
-                        whole
-                    }
-                }),
-        );
+        let mut kept: Vec<_> = lines(event)
+            .filter(|(line, _)| field(line).is_none())
+            // The blank line comes last.
+            .filter(|(_, whole)| !whole.trim_ascii().is_empty())
+            .flat_map(|(_, whole)| whole)
+            .copied()
+            .collect();
+        // The end of the stream may have cut off a line.
+        if kept.last().is_some_and(|byte| !b"\r\n".contains(byte)) {
+            kept.push(b'\n');
+        }
+        passed.extend(kept);
         for line in new.split('\n') {
             passed.extend_from_slice(format!("data: {line}\n").as_bytes());
         }
@@ -226,6 +235,12 @@ mod tests {
         }
         let out = filtered(stream.as_bytes(), usize::MAX, upper).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+        let marked = "\u{feff}\n\u{feff}data: a\n\n\u{feff}\ndata: b\n\n";
+        let out = filtered(marked.as_bytes(), 1, upper).unwrap();
+        let expected = "\u{feff}\n\u{feff}data: a\n\n\u{feff}\ndata: B\n\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        let cut_off = filtered(b"data: a\nid: 1", 1, upper).unwrap();
+        assert_eq!(cut_off, b"id: 1\ndata: A\n\n");
     }
 
     #[test]

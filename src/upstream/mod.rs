@@ -67,11 +67,11 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// An upstream as configured.
+    /// An upstream as configured, over connections of its own.
     #[must_use]
-    pub fn new(http: HttpClient, config: UpstreamConfig) -> Self {
+    pub fn new(http: &HttpClient, config: UpstreamConfig) -> Self {
         Self {
-            http,
+            http: http.for_upstream(),
             config: Arc::new(config),
             body_budget: BodyBudget::default(),
             reading_tools: tool_list::ReadingTools::default(),
@@ -81,7 +81,7 @@ impl Upstream {
     /// The same upstream over connections of its own.
     #[must_use]
     pub fn with_own_connections(&self) -> Self {
-        Self::new(self.http.with_own_pool(), (*self.config).clone())
+        Self::new(&self.http, (*self.config).clone())
     }
 
     /// Its configuration.
@@ -159,10 +159,12 @@ impl Upstream {
             if kept.as_ref().map_or(true, |bytes| !bytes.is_empty()) || *method == Method::POST {
                 request = request.body(request_body);
             }
-            let response = tokio::time::timeout(self.config.first_byte, request.send())
+            let sent = send_or_repeat(request, method);
+            let response = tokio::time::timeout(self.config.first_byte, sent)
                 .await
                 .map_err(|_| Failure::Silent(self.config.first_byte))?
                 .map_err(|error| Failure::from(&error))?;
+            self.http.heed_keep_alive(response.headers());
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED {
                 return Err(Failure::CredentialRefused);
@@ -174,7 +176,9 @@ impl Upstream {
                 .headers()
                 .get(LOCATION)
                 .and_then(|to| to.to_str().ok())
-                .and_then(|to| target.join(to).ok());
+                .and_then(|to| target.join(to).ok())
+                // reqwest would send user and password, which nobody configured.
+                .filter(|to| to.username().is_empty() && to.password().is_none());
             let keeps_method = matches!(
                 status,
                 StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
@@ -188,6 +192,19 @@ impl Upstream {
             }
         }
         Err(Failure::Redirect(StatusCode::TEMPORARY_REDIRECT))
+    }
+}
+
+/// Sends a request, and once more if the connection was closed before the response. The upstream may have acted already,
+/// so only a safe method is repeated (RFC 9110 §9.2). A request of which nothing was sent is repeated by hyper.
+async fn send_or_repeat(
+    request: reqwest::RequestBuilder,
+    method: &Method,
+) -> Result<reqwest::Response, reqwest::Error> {
+    let again = method.is_safe().then(|| request.try_clone()).flatten();
+    match (request.send().await, again) {
+        (Err(error), Some(again)) if !error.is_connect() => again.send().await,
+        (sent, _) => sent,
     }
 }
 

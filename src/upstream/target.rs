@@ -45,17 +45,19 @@ fn join(ours: Option<&str>, theirs: &str) -> String {
     };
     let ours = ours.unwrap_or_default();
     let fixed = keys(ours);
-    // Some servers read `;` as `&`, `KEY` as `key`, use the last of `key`, `key[]` and `key[0]`, and make `a_b` of `a.b`
-    // and `a b`.
+    // Some servers read `;` as `&`, `KEY` as `key`, use the last of `key`, `key[]` and `key[0]`, end a name at a NUL, and
+    // make `a_b` of `a.b`, `a b` and `a[b`.
     let normalized = |key: &str| {
-        let name = key.trim_start().split('[').next().unwrap_or_default();
-        name.replace(['.', ' '], "_").to_ascii_lowercase()
+        let name = key.trim_start().split('\0').next().unwrap_or_default();
+        let name = name.replace(['.', ' '], "_").to_lowercase();
+        let before_index = name.split('[').next().unwrap_or_default().to_owned();
+        [name.replace('[', "_"), before_index]
     };
-    let fixed: Vec<_> = fixed.iter().map(|key| normalized(key)).collect();
+    let fixed: Vec<_> = fixed.iter().flat_map(|key| normalized(key)).collect();
     let is_fixed = |pair: &str| {
         pair.split(';')
             .flat_map(&keys)
-            .any(|key| fixed.contains(&normalized(&key)))
+            .any(|key| normalized(&key).iter().any(|name| fixed.contains(name)))
     };
     let added = theirs
         .split('&')
@@ -137,6 +139,25 @@ mod tests {
             resolved(upstream, "", Some("a=2&key=theirs&k%65y=theirs&b")),
             "https://up.example/mcp?key=ours&x=1&a=2&b"
         );
+    }
+
+    #[test]
+    fn no_other_spelling_of_a_fixed_key_passes() {
+        let upstream = "https://up.example/mcp?api_key=ours";
+        for pair in [
+            "API_KEY=x",
+            "api.key=x",
+            "api+key[]=x",
+            "a=1;api_key=x",
+            "+api_key=x",
+            // PHP ends a name at a NUL, and turns a bracket that nothing closes into `_`.
+            "api_key%00=x",
+            "api[key=x",
+        ] {
+            let query = format!("{pair}&b=2");
+            let expected = format!("{upstream}&b=2");
+            assert_eq!(resolved(upstream, "", Some(&query)), expected, "{pair}");
+        }
     }
 
     #[test]

@@ -158,7 +158,7 @@ class Terminal:
 
 def check_prompts():
     with tempfile.TemporaryDirectory() as home:
-        environment = {"HOME": home, "TERM": "xterm", "UPSTREAM_MCP": "http://127.0.0.1:9/mcp"}
+        environment = {"HOME": home, "PATH": os.environ["PATH"], "TERM": "xterm", "UPSTREAM_MCP": "http://127.0.0.1:9/mcp"}
         serve = Terminal(["serve", "--listen", "0"], environment)
         serve.until(r"not shown\): ")
         serve.type_hidden(TOKEN)
@@ -184,6 +184,14 @@ def check_prompts():
         refused.until("interrupted")
         check(refused.end() == 2, "Ctrl-C at the question ends the program")
         check(termios.tcgetattr(refused.terminal)[3] & termios.ECHO, "and the terminal shows again what is typed")
+
+        for arguments in (["serve", "--listen", "0"], ["doctor", "--sign-in", URL]):
+            ended = Terminal(arguments, environment)
+            ended.until(r"not shown\): ")
+            while termios.tcgetattr(ended.terminal)[3] & termios.ECHO:
+                time.sleep(0.01)
+            check(ended.end(signal.SIGTERM) == 143, "SIGTERM at the question ends the program")
+            check(termios.tcgetattr(ended.terminal)[3] & termios.ECHO, "and the terminal shows again what is typed")
 
 
 def check_service():

@@ -1,6 +1,10 @@
 // Mixed traffic with faults, through the local host and through the Lambda host (whose instances are frozen between requests):
-// every call gets the response of its fault and no other, and memory stays flat. SOAK_SECONDS=1800 for a long run.
+// every call gets the response of its fault and no other, and memory stays flat. Both run at the same time. SOAK_SECONDS=1800
+// for a long run.
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { Agent, request } from 'node:http';
+import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { attempt, check, equal, run } from './lib/check.mjs';
 import { connected, refreshed } from './lib/connected.mjs';
@@ -8,7 +12,7 @@ import { faulty } from './lib/faulty.mjs';
 import { lambda } from './lib/function.mjs';
 import { PAT, proxy } from './lib/processes.mjs';
 
-const SECONDS = Number(process.env.SOAK_SECONDS ?? 30);
+const SECONDS = Number(process.env.SOAK_SECONDS ?? 120);
 const CLIENTS = 6;
 const PAUSE_MS = 20;
 const FREEZES = 100;
@@ -16,6 +20,9 @@ const FREEZES = 100;
 const PATIENCE_MS = 150;
 /** Refreshes are rare: one in so many requests. */
 const REFRESH_EVERY = 50;
+/** A program is stopped under full load so often, with so many connections. */
+const STOPS = 10;
+const CONNECTIONS = 64;
 
 /** Each kind of call, and whether what came back is right for it. */
 const EXPECTED = {
@@ -127,22 +134,97 @@ async function stops(server) {
   equal('local: exit code', code, 0);
 }
 
-await run('soak', async (defer) => {
-  const upstream = await faulty();
-  defer(() => upstream.stop());
-  const env = { UPSTREAM_MCP: upstream.url, UPSTREAM_TOKEN: PAT };
-  await attempt('local', async () => {
+/** One call: its status, or `refused` if there was no connection, or `lost`. */
+function loadCall(url, access, agent) {
+  return new Promise((resolve) => {
+    const id = ids += 1;
+    let isConnected = false;
+    const asked = request(url, {
+      agent, method: 'POST', headers: { authorization: `Bearer ${access}`, 'content-type': 'application/json', accept: 'application/json' },
+    }, (answer) => {
+      answer.resume().on('end', () => resolve({ id, status: answer.statusCode })).on('error', () => resolve({ id, lost: 'in the response' }));
+    });
+    asked.on('socket', (socket) => {
+      if (socket.connecting) socket.once('connect', () => { isConnected = true; });
+      else isConnected = true;
+    });
+    asked.on('error', (error) => resolve(isConnected ? { id, lost: error.code } : { id, refused: error.code }));
+    asked.end(JSON.stringify({ jsonrpc: '2.0', id, method: 'tools/call', params: { name: 'ok', arguments: {} } }));
+  });
+}
+
+/** SIGTERM while all connections, half of them new for each call, are busy all the time. */
+async function stopsUnderLoad(upstream, env) {
+  const tally = { succeeded: 0, refused: 0, closedUnread: 0, wrong: [] };
+  for (let round = 0; round < STOPS; round += 1) {
     const server = await proxy(['serve', '--state', 'memory'], env);
-    defer(() => server.stop());
-    await freezes(server, upstream);
-    await soak('local', server, upstream, () => [server.pid], KINDS);
-    await stops(server);
-  });
-  await attempt('Lambda', async () => {
-    const server = await lambda(env);
-    defer(() => server.stop());
-    // A Function URL does not tell the function that the client has gone: an instance would wait for this upstream.
-    await soak('Lambda', server, upstream, server.processes, KINDS.filter((kind) => kind !== 'hang'));
-    equal('Lambda: nothing that AWS punishes', [...new Set(server.faults())], []);
-  });
+    const { access_token: access } = await connected(server.url, server.pin);
+    const agent = new Agent({ keepAlive: true });
+    const busy = Promise.all(Array.from({ length: CONNECTIONS }, async (_, number) => {
+      for (;;) {
+        const got = await loadCall(server.url, access, number % 2 ? agent : false);
+        if (got.status === 200) tally.succeeded += 1;
+        else if (got.refused) { tally.refused += 1; return; }
+        // Whoever sees this may repeat the call, because nobody has read it.
+        else if (got.lost && !upstream.saw(got.id)) { tally.closedUnread += 1; return; }
+        else { tally.wrong.push(got); return; }
+      }
+    }));
+    await sleep(500 + Math.random() * 100);
+    const [code] = await Promise.all([server.stop(), busy]);
+    if (code !== 0) tally.wrong.push(`exit code ${code}`);
+    agent.destroy();
+  }
+  console.log(`stops: ${tally.succeeded} calls succeeded, ${tally.closedUnread} connections were closed before a call on them was read`);
+  equal('local: calls that were accepted under load and lost at SIGTERM', tally.wrong, []);
+  equal('local: connections on which nobody read the call at SIGTERM', tally.closedUnread, 0);
+  equal('local: each client went on until it was refused', tally.refused, STOPS * CONNECTIONS);
+}
+
+/** More idle connections than there may be, or than the program may have files open: the next client is served all the same. */
+async function crowd(env, openFiles, idle) {
+  const server = await proxy(['serve', '--state', 'memory'], env, undefined, openFiles);
+  const { access_token: access } = await connected(server.url, server.pin);
+  const began = Date.now();
+  const sockets = [];
+  while (sockets.length < idle && Date.now() - began < 30_000) {
+    const more = Array.from({ length: 20 }, () => connect(server.port, '127.0.0.1').on('error', () => {}));
+    sockets.push(...more);
+    await Promise.race([sleep(10_000), Promise.all(more.map((socket) => {
+      socket.write(`GET /none HTTP/1.1\r\nhost: 127.0.0.1:${server.port}\r\n\r\n`);
+      return once(socket, 'data');
+    }))]);
+  }
+  const called = Date.now();
+  const calls = await Promise.all(Array.from({ length: 10 }, () => loadCall(server.url, access, false)));
+  const what = `local: calls beside ${idle} idle connections, with ${openFiles} open files, that succeeded`;
+  equal(what, calls.filter(({ status }) => status === 200).length, calls.length);
+  check(`${what} within 5 s`, Date.now() - called < 5000, `${Date.now() - called} ms`);
+  sockets.forEach((socket) => socket.destroy());
+  await server.stop();
+}
+
+await run('soak', async (defer) => {
+  const hosts = ['local', 'Lambda'].map((name) => attempt(name, async () => {
+    const upstream = await faulty();
+    defer(() => upstream.stop());
+    const env = { UPSTREAM_MCP: upstream.url, UPSTREAM_TOKEN: PAT };
+    if (name === 'local') {
+      const server = await proxy(['serve', '--state', 'memory'], env);
+      defer(() => server.stop());
+      await freezes(server, upstream);
+      await soak(name, server, upstream, () => [server.pid], KINDS);
+      await stops(server);
+      await stopsUnderLoad(upstream, env);
+      await crowd(env, 4096, 1100);
+      await crowd(env, 256, 300);
+    } else {
+      const server = await lambda(env);
+      defer(() => server.stop());
+      // A Function URL does not tell the function that the client has gone: an instance would wait for this upstream.
+      await soak(name, server, upstream, server.processes, KINDS.filter((kind) => kind !== 'hang'));
+      equal('Lambda: nothing that AWS punishes', [...new Set(server.faults())], []);
+    }
+  }));
+  await Promise.all(hosts);
 });

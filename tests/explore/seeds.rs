@@ -1,4 +1,4 @@
-//! The fuzz targets over their seeds, whole, cut short, and joined: what cargo-fuzz does at length (fuzz/README.md).
+//! The fuzz targets over their seeds, whole, cut short, and joined: what the fuzzer does at length (fuzz/README.md).
 
 use std::{fs, path::Path};
 
@@ -32,22 +32,13 @@ fn every_fuzz_target_holds_for_its_seeds() {
 }
 
 #[test]
-fn every_fuzz_target_has_a_program_and_seeds() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
-    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
-    for (name, _) in TARGETS {
-        let program = fs::read_to_string(root.join(format!("targets/{name}.rs"))).unwrap();
+fn every_folder_of_seeds_belongs_to_a_fuzz_target() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
+    for entry in fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name();
         assert!(
-            program.contains(&format!("invariants::{name}(input)")),
-            "{name}"
+            TARGETS.iter().any(|(target, _)| name == *target),
+            "{name:?}"
         );
-        assert!(
-            manifest.contains(&format!("path = \"targets/{name}.rs\"")),
-            "{name}"
-        );
-    }
-    for folder in ["targets", "seeds"] {
-        let files = fs::read_dir(root.join(folder)).unwrap().count();
-        assert_eq!(files, TARGETS.len(), "{folder}");
     }
 }

@@ -120,14 +120,18 @@ async fn a_client_that_disappeared_while_the_page_was_open_gets_nothing() {
     let client = w.client().await;
     let page = w.open(&w.authorization_request(&client)).await;
     w.delete_client(&client).await;
-    let before = w.dump();
-    let authorized = w.submit_consent(&page, "authorize", &w.pin).await;
-    assert_eq!(
-        (authorized.status, authorized.header("location")),
-        (400, "")
-    );
-    assert!(authorized.text.contains("Unknown app"));
-    assert_eq!(w.dump(), before, "not even a try of the PIN");
+    for pin in ["wrong000", &*w.pin] {
+        let authorized = w.submit_consent(&page, "authorize", pin).await;
+        assert_eq!(
+            (authorized.status, authorized.header("location")),
+            (400, "")
+        );
+        assert!(authorized.text.contains("Unknown app"));
+        assert_eq!(authorized.header("set-cookie"), "");
+    }
+    let items = w.dump().concat();
+    assert!(!items.contains("client#"), "{items}");
+    assert!(!items.contains(r#""pk":{"S":"connection"}"#), "{items}");
     let denied = w.submit_consent(&page, "deny", "").await;
     assert_eq!((denied.status, denied.header("location")), (400, ""));
     assert!(denied.text.contains("Unknown app"));

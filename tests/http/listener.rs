@@ -34,6 +34,14 @@ impl Socket {
         self.send(&head).await;
     }
 
+    /// A whole request and its response.
+    async fn get(&mut self, w: &World) {
+        self.begin(w).await;
+        self.send("\r\n").await;
+        time_passes(1).await;
+        assert_eq!(self.status(), Some(404));
+    }
+
     /// The status of the next response, which must have arrived; `None` if the server closed the connection.
     #[track_caller]
     fn status(&mut self) -> Option<u16> {
@@ -60,7 +68,7 @@ impl Socket {
 }
 
 #[tokio::test]
-async fn a_head_has_thirty_seconds_and_an_idle_connection_seventy_five() {
+async fn a_head_has_thirty_seconds_and_an_idle_connection_a_hundred() {
     let w = World::start().await;
     let (mut silent, mut slow) = (Socket::open(&w).await, Socket::open(&w).await);
     let mut in_time = Socket::open(&w).await;
@@ -74,14 +82,14 @@ async fn a_head_has_thirty_seconds_and_an_idle_connection_seventy_five() {
     assert_eq!((silent.status(), slow.status()), (None, None));
     assert_eq!(in_time.status(), Some(404));
 
-    // The next request may begin 75 seconds later, and then has 30 seconds again.
-    time_passes(70).await;
+    // The next request may begin 100 seconds later, and then has 30 seconds again.
+    time_passes(95).await;
     in_time.begin(&w).await;
     time_passes(28).await;
     in_time.send("\r\n").await;
     time_passes(1).await;
     assert_eq!(in_time.status(), Some(404));
-    time_passes(73).await;
+    time_passes(98).await;
     assert!(in_time.is_waiting());
     time_passes(3).await;
     assert_eq!(in_time.status(), None);
@@ -116,7 +124,7 @@ async fn the_idle_time_begins_at_the_end_of_a_response_however_long_it_took() {
     time_passes(2).await;
     assert!(long.read_all().ends_with("data: 1\n\n\r\n0\r\n\r\n"));
     assert_eq!(short.status(), Some(404));
-    time_passes(72).await;
+    time_passes(97).await;
     assert!(short.is_waiting() && long.is_waiting());
     time_passes(4).await;
     assert_eq!((short.status(), long.status()), (None, None));
@@ -149,28 +157,73 @@ async fn a_body_that_stalls_is_refused() {
 }
 
 #[tokio::test]
-async fn a_connection_beyond_the_limit_waits_until_another_closes() {
+async fn a_connection_beyond_the_limit_takes_the_place_of_the_longest_idle_one() {
     let w = World::with_options(Options {
         max_connections: NonZeroU16::new(3),
         ..Options::default()
     })
     .await;
     let mut open = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..3 {
+        open.push(Socket::open(&w).await);
+        open.last_mut().unwrap().get(&w).await;
+    }
+    // The second is now the longest idle.
+    open[0].get(&w).await;
+    let mut fourth = Socket::open(&w).await;
+    fourth.get(&w).await;
+    assert_eq!(open.remove(1).status(), None);
+    open.push(fourth);
+    assert!(open.iter_mut().all(Socket::is_waiting));
+
+    // A part of a head is not a request, and keeps nobody out.
+    open[0].begin(&w).await;
+    time_passes(1).await;
+    let mut fifth = Socket::open(&w).await;
+    fifth.get(&w).await;
+    assert_eq!(open.remove(1).status(), None);
+    open.push(fifth);
+    Socket::open(&w).await.get(&w).await;
+    assert_eq!(open.remove(0).status(), None);
+}
+
+#[tokio::test]
+async fn a_connection_waits_while_all_others_have_a_request_under_way() {
+    let w = World::with_options(Options {
+        max_connections: NonZeroU16::new(3),
+        ..Options::default()
+    })
+    .await;
+    let mut busy = Vec::new();
+    for _ in 0..3 {
         let mut socket = Socket::open(&w).await;
+        let head = format!(
+            "POST /token HTTP/1.1\r\nhost: {}\r\ncontent-type: application/x-www-form-urlencoded\r\n\
+             content-length: 3\r\n\r\n",
+            w.address
+        );
+        socket.send(&head).await;
+        busy.push(socket);
+    }
+    time_passes(1).await;
+    let (mut next, mut last) = (Socket::open(&w).await, Socket::open(&w).await);
+    for socket in [&mut next, &mut last] {
         socket.begin(&w).await;
         socket.send("\r\n").await;
-        open.push(socket);
     }
     time_passes(1).await;
-    let mut fourth = open.pop().unwrap();
-    for socket in &mut open {
-        assert_eq!(socket.status(), Some(404));
-    }
-    assert!(fourth.is_waiting());
-    drop(open.pop());
+    assert!(next.is_waiting() && last.is_waiting());
+    drop(busy.pop());
     time_passes(1).await;
-    assert_eq!(fourth.status(), Some(404));
+    assert_eq!(next.status(), Some(404));
+    // Idle now, it makes room for the other one; those that are busy lose nothing.
+    time_passes(1).await;
+    assert_eq!((next.status(), last.status()), (None, Some(404)));
+    for mut socket in busy {
+        socket.send("a=b").await;
+        time_passes(1).await;
+        assert_eq!(socket.status(), Some(400));
+    }
 }
 
 #[tokio::test]
@@ -189,6 +242,7 @@ async fn a_client_that_reads_no_response_loses_its_place() {
         w.address
     );
     unread.send(&request.repeat(1000)).await;
+    time_passes(1).await;
     let mut next = Socket::open(&w).await;
     next.begin(&w).await;
     next.send("\r\n").await;
@@ -211,5 +265,28 @@ async fn stopping_closes_connections_that_have_no_request_under_way() {
     w.stop();
     time_passes(2).await;
     assert_eq!((idle.status(), begun.status()), (None, None));
+    w.stopped().now_or_never().expect("it has stopped");
+}
+
+#[tokio::test]
+async fn a_request_that_was_on_its_way_when_the_program_is_asked_to_stop_gets_its_response() {
+    let mut w = World::start().await;
+    let mut kept = Socket::open(&w).await;
+    kept.get(&w).await;
+    // The system has accepted this one, the program has not seen it yet.
+    let mut queued = Socket::open(&w).await;
+    queued.begin(&w).await;
+    queued.send("\r\n").await;
+    w.stop();
+    tokio::task::yield_now().await;
+    kept.begin(&w).await;
+    kept.send("\r\n").await;
+    time_passes(2).await;
+    for socket in [&mut kept, &mut queued] {
+        let response = socket.read_all();
+        assert!(response.starts_with("HTTP/1.1 404"), "{response:?}");
+        assert!(response.contains("\r\nconnection: close\r\n"), "{response}");
+        assert_eq!(socket.status(), None);
+    }
     w.stopped().now_or_never().expect("it has stopped");
 }

@@ -34,7 +34,7 @@ async fn line_about(name: &str, url: &str) -> Value {
         clients: Vec::new(),
         origin_secret: None,
     });
-    let upstream = Upstream::new(http, config.unwrap().upstream);
+    let upstream = Upstream::new(&http, config.unwrap().upstream);
     start_check::run(&upstream, &secrets, 2).await;
     let log = String::from_utf8_lossy(&logged().lock().unwrap()).into_owned();
     assert!(!log.contains("pat_of_the_start"));

@@ -76,7 +76,7 @@ fn the_function() {
     });
     let code = tokio::runtime::Runtime::new().unwrap().block_on(async {
         let tls = tls_with_roots(trusting(certificate));
-        match lambda::prepared(lookup, tls, clock, randomness).await {
+        match lambda::prepared(lookup, tls, clock, randomness) {
             Ok(app) => {
                 lambda::warm_up(&app).await;
                 lambda::serve(app, &lookup("AWS_LAMBDA_RUNTIME_API").unwrap()).await

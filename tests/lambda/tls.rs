@@ -66,7 +66,7 @@ fn upstream(http: HttpClient, port: u16) -> Upstream {
         "TABLE_NAME" | "SECRET_ARN" => Some("any".to_owned()),
         _ => None,
     });
-    Upstream::new(http, config.unwrap().upstream)
+    Upstream::new(&http, config.unwrap().upstream)
 }
 
 fn secret() -> Secret {

@@ -249,21 +249,26 @@ impl World {
 
     /// Deletes the record of a client, as its TTL does.
     pub async fn delete_client(&self, client_id: &str) {
-        self.delete(&format!("client#{client_id}")).await;
+        self.delete(&format!("client#{client_id}"), "-").await;
     }
 
     /// Deletes the day's count of wrong tries from all addresses, as docs/operate/operations.md tells the owner to.
     pub async fn reopen_consent(&self) {
-        self.delete("pin#overall").await;
+        self.delete("pin#overall", &self.day()).await;
     }
 
-    async fn delete(&self, pk: &str) {
+    /// The day (UTC) as the table counts it.
+    pub fn day(&self) -> String {
+        (self.clock.load(Ordering::SeqCst) / 86_400).to_string()
+    }
+
+    async fn delete(&self, pk: &str, sk: &str) {
         let key = |text: &str| AttributeValue::S(text.to_owned());
         self.dynamodb()
             .delete_item()
             .table_name("lambda-oauth-mcp-proxy")
             .key("pk", key(pk))
-            .key("sk", key("-"))
+            .key("sk", key(sk))
             .send()
             .await
             .unwrap();
@@ -280,11 +285,10 @@ impl World {
         update
             .table_name("lambda-oauth-mcp-proxy")
             .key("pk", key("pin#overall"))
-            .key("sk", key("-"))
+            .key("sk", key(&self.day()))
             .update_expression("SET #counter = :tries")
             .expression_attribute_names("#counter", counter)
             .expression_attribute_values(":tries", AttributeValue::N(tries.to_string()))
-            .condition_expression("attribute_exists(tries)")
             .send()
             .await
             .unwrap();

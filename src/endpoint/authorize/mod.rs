@@ -14,8 +14,7 @@ use http::{HeaderMap, Request, StatusCode, header::USER_AGENT as USER_AGENT_HEAD
 use super::{
     body, browser,
     client_lookup::{Lookup, NotFound},
-    clients::{self, CLIENT_LIFETIME_SECONDS},
-    documents,
+    clients, documents,
     error::PageError,
     flash::Flash,
     pin::{self, PinCheck, RefusedPin},
@@ -119,7 +118,7 @@ async fn opened(
     let pending = pending(app, caller, headers, page_id)
         .await?
         .ok_or_else(pages::expired)?;
-    let (client, _) = client_again(app, caller, &pending).await?;
+    let (client, _) = client_again(app, caller, &pending, Lookup::Keep).await?;
     let connection = app.store.connection(&pending.connection, now).await?;
     if connection.is_some_and(|connection| connection.stage == Stage::Live) {
         return Ok(pages::already_connected(&client));
@@ -300,8 +299,9 @@ async fn client_again(
     app: &App,
     caller: &Caller,
     pending: &PendingConsent,
+    lookup: Lookup<'_>,
 ) -> Result<(Client, RedirectTarget), PageError> {
-    let found = clients::find(app, caller, &pending.client_id, Lookup::Keep).await;
+    let found = clients::find(app, caller, &pending.client_id, lookup).await;
     let client = found.map_err(pages::not_found)?.client;
     let target = RedirectTarget::restore(
         &client.redirect_uris,
@@ -322,7 +322,7 @@ async fn deny(
 ) -> Result<Response, PageError> {
     // The page last: if anything before it fails, the form can be sent again.
     app.store.withdraw_code(&pending.connection).await?;
-    let (_, target) = client_again(app, caller, pending).await?;
+    let (_, target) = client_again(app, caller, pending, Lookup::Keep).await?;
     app.store.delete_pending(page_id).await?;
     tracing::info!(
         event = "denied",
@@ -345,8 +345,7 @@ async fn authorize(
     chosen: (Option<ConnectionName>, Limit),
 ) -> Result<Response, PageError> {
     let now = app.clock.now();
-    let (client, target) = client_again(app, caller, &pending).await?;
-    let client_id = Some(client.client_id.as_str());
+    let client_id = Some(pending.client_id.as_str());
     let browser = match pin::check(app, caller, headers, client_id, pin).await? {
         PinCheck::Accepted(browser) => browser,
         PinCheck::Refused(refused) => {
@@ -362,6 +361,7 @@ async fn authorize(
         }
     };
 
+    let (client, target) = client_again(app, caller, &pending, Lookup::Grant).await?;
     let code = Code::generate(&pending.connection, &app.randomness);
     let sealing_key = SealingKey::generate(&app.randomness);
     let address = caller.address_text();
@@ -370,7 +370,6 @@ async fn authorize(
         IssueOutcome::Code => {}
         IssueOutcome::AlreadyConnected => return Ok(to_opened(page_id)),
     }
-    keep_client(app, client, now).await?;
     tracing::info!(
         event = "authorized",
         connection = connection.id.as_str(),
@@ -388,16 +387,4 @@ async fn authorize(
     let mut redirect = response::redirect(StatusCode::SEE_OTHER, &to);
     browser.set_cookie(&mut redirect, caller);
     Ok(redirect)
-}
-
-/// The first grant turns a registered client's day into a year.
-async fn keep_client(app: &App, client: Client, now: u64) -> Result<(), PageError> {
-    if client.is_stored() {
-        let client = Client {
-            expires_at: now + CLIENT_LIFETIME_SECONDS,
-            ..client
-        };
-        app.store.put_client(&client).await?;
-    }
-    Ok(())
 }

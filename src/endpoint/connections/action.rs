@@ -14,10 +14,13 @@ use crate::{
     },
     limit::{Limit, ToolNamesError},
     page::display,
+    store::record::Stage,
 };
 
 /// Longest name in a message: it must fit into a cookie.
 const MAX_NAME_CHARACTERS: usize = 60;
+/// If another request changed the limit first, the two are compared again; after so many attempts the PIN decides.
+const LIMIT_ATTEMPTS: usize = 3;
 
 /// The owner who sent a form.
 #[derive(Clone, Copy)]
@@ -83,7 +86,8 @@ pub async fn perform(
     Ok(back_with(&done, caller))
 }
 
-/// `page` has the form, and asks for the PIN again if it was wrong.
+/// `page` has the form, and asks for the PIN again if it was wrong. Without the PIN the limit is set only if it is still the
+/// one that allows as much: otherwise a session alone could undo what the owner sets at the same time.
 async fn set_limit(
     person: Person<'_>,
     id: &ConnectionId,
@@ -91,15 +95,27 @@ async fn set_limit(
     page: &str,
 ) -> Result<Response, PageError> {
     let Person { app, caller, .. } = person;
-    let Some(connection) = app.store.connection(id, app.clock.now()).await? else {
-        return Ok(changed(caller, id, false, Flash::Limited));
-    };
-    if limit.allows_more_than(&connection.limit)
-        && let Err(refused) = person.confirm().await?
-    {
-        return Ok(back_to(page, id, &refused, caller));
+    let now = app.clock.now();
+    let mut limited = false;
+    for _ in 0..LIMIT_ATTEMPTS {
+        let found = app.store.connection(id, now).await?;
+        let Some(seen) = found.filter(|found| found.stage == Stage::Live) else {
+            return Ok(changed(caller, id, false, Flash::Limited));
+        };
+        if limit.allows_more_than(&seen.limit) {
+            break;
+        }
+        limited = app.store.replace_limit(id, &seen.limit, limit, now).await?;
+        if limited {
+            break;
+        }
     }
-    let limited = app.store.set_limit(id, limit, app.clock.now()).await?;
+    if !limited {
+        if let Err(refused) = person.confirm().await? {
+            return Ok(back_to(page, id, &refused, caller));
+        }
+        limited = app.store.set_limit(id, limit, now).await?;
+    }
     if limited {
         tracing::info!(
             event = "limited",

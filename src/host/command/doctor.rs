@@ -1,12 +1,18 @@
 //! `doctor`: looks at a connector as clients do.
 
-use std::{io::IsTerminal as _, time::Duration};
+use std::{io::IsTerminal as _, pin::pin, time::Duration};
 
 use clap::Args;
+use futures_util::StreamExt as _;
 use url::Url;
 
 use super::{StartError, say, settings::Settings, token};
-use crate::{clock::Clock, credential::Randomness, host::doctor::Doctor, http_client::tls};
+use crate::{
+    clock::Clock,
+    credential::Randomness,
+    host::{doctor::Doctor, local},
+    http_client::tls,
+};
 
 /// What to look at.
 #[derive(Debug, Args)]
@@ -54,10 +60,12 @@ pub async fn run(arguments: Arguments, settings: &Settings) -> Result<(), StartE
         clock: Clock::system(),
         randomness: Randomness::system(),
     };
+    let mut signals =
+        pin!(local::signals().map_err(|error| StartError::Failure(error.to_string()))?);
     let report = tokio::select! {
         report = doctor.examine(&arguments.url) => report,
-        // After the question it ends nothing by itself.
-        _ = tokio::signal::ctrl_c() => return Err(StartError::Reported),
+        // After the question they end nothing by themselves.
+        _ = signals.next() => return Err(StartError::Reported),
     };
     if arguments.json {
         say(&format!("{:#}\n", report.to_json()));

@@ -58,7 +58,8 @@ pub fn read_given(
     }
 }
 
-/// What a person types at the terminal, without showing it. From then on Ctrl-C does not end the process by itself.
+/// What a person types at the terminal, without showing it. From then on neither Ctrl-C nor SIGTERM ends the process by
+/// itself.
 ///
 /// # Errors
 /// When there is no terminal, it was closed, or Ctrl-C was pressed.
@@ -66,8 +67,31 @@ pub fn hidden(question: &str) -> Result<String, String> {
     // `rpassword` sends SIGINT to this process at Ctrl-C. It must survive that, so that the terminal is restored.
     #[cfg(unix)]
     let _interrupts = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
-    rpassword::prompt_password(question)
-        .map_err(|error| format!("Nothing could be read from the terminal: {error}"))
+    #[cfg(unix)]
+    let terminated = tokio::spawn(end_when_terminated());
+    let typed = rpassword::prompt_password(question);
+    #[cfg(unix)]
+    terminated.abort();
+    typed.map_err(|error| format!("Nothing could be read from the terminal: {error}"))
+}
+
+/// Ends the process at SIGTERM. `rpassword` blocks in a read and cannot be ended, so it is `stty` that makes the terminal
+/// show again what is typed.
+#[cfg(unix)]
+async fn end_when_terminated() {
+    let terminate = tokio::signal::unix::SignalKind::terminate();
+    let Ok(mut signals) = tokio::signal::unix::signal(terminate) else {
+        return;
+    };
+    signals.recv().await;
+    if let Ok(terminal) = std::fs::File::open("/dev/tty") {
+        let mut stty = std::process::Command::new("stty");
+        let _ = stty
+            .args(["echo", "icanon", "isig"])
+            .stdin(terminal)
+            .status();
+    }
+    std::process::exit(128 + terminate.as_raw_value());
 }
 
 /// No header holds more.

@@ -58,7 +58,7 @@ const BACKGROUND_WAIT: Duration = Duration::from_secs(1);
 pub async fn run(lookup: impl Fn(&str) -> Option<String>, tls: ClientConfig) -> ExitCode {
     let (clock, randomness) = (Clock::system(), Randomness::system());
     let runtime_api = lookup("AWS_LAMBDA_RUNTIME_API").unwrap_or_default();
-    match prepared(lookup, tls, clock, randomness).await {
+    match prepared(lookup, tls, clock, randomness) {
         Ok(app) => {
             warm_up(&app).await;
             // Runs while the first call is handled, and takes no connection from it.
@@ -76,7 +76,7 @@ pub async fn run(lookup: impl Fn(&str) -> Option<String>, tls: ClientConfig) -> 
 ///
 /// # Errors
 /// The exit code, after a log line that names every invalid setting.
-pub async fn prepared(
+pub fn prepared(
     lookup: impl Fn(&str) -> Option<String>,
     tls: ClientConfig,
     clock: Clock,
@@ -103,11 +103,9 @@ pub async fn prepared(
         ExitCode::from(2)
     })?;
     let http = HttpClient::new(tls.clone(), clock.clone());
-    let sdk = aws::from_environment(http.for_sdk()).await;
-    let (dynamodb, manager) = (
-        aws_sdk_dynamodb::Client::new(&sdk),
-        aws_sdk_secretsmanager::Client::new(&sdk),
-    );
+    let sdk = |service| aws::from_environment(&lookup, http.for_sdk(), service);
+    let dynamodb = aws_sdk_dynamodb::Client::new(&sdk("DYNAMODB"));
+    let manager = aws_sdk_secretsmanager::Client::new(&sdk("SECRETS_MANAGER"));
     let token_form = TokenForm::from(&config.upstream);
     let secrets = Secrets::manager(
         manager,

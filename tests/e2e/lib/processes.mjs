@@ -6,7 +6,7 @@ import { createServer as createListener } from 'node:net';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
-const BINARY = process.env.PROXY_BINARY
+export const BINARY = process.env.PROXY_BINARY
   ?? fileURLToPath(new URL('../../../target/debug/lambda-oauth-mcp-proxy', import.meta.url));
 export const PAT = 'pat-of-the-end-to-end-tests-8c2f41';
 
@@ -70,10 +70,12 @@ export async function freePort() {
   return port;
 }
 
-/** The proxy: `serve` or `demo`. With `port` it has the same address after a restart. */
-export async function proxy(args, env = {}, port = undefined) {
+/** The proxy: `serve` or `demo`. With `port` it has the same address after a restart; it may have so many files open. */
+export async function proxy(args, env = {}, port = undefined, openFiles = undefined) {
   port ??= await freePort();
-  const process = await start(BINARY, [...args, '--listen', `127.0.0.1:${port}`], env, /PIN: .*\n/);
+  const limited = openFiles ? ['sh', '-c', `ulimit -n ${openFiles}; exec "$@"`, 'sh'] : [];
+  const [command, ...rest] = [...limited, BINARY, ...args, '--listen', `127.0.0.1:${port}`];
+  const process = await start(command, rest, env, /PIN: .*\n/);
   const read = (label) => process.output().match(new RegExp(`^${label}: (.*)$`, 'm'))[1];
   return { ...process, port, url: read('Connector URL'), pin: env.AUTH_PIN ?? read('PIN') };
 }

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use tower::ServiceExt as _;
 
 use super::dynamodb::Table;
+use crate::explore::server::Server;
 
 const TABLE: &str = "model";
 const OPERATIONS: u64 = 600;
@@ -173,28 +174,22 @@ fn all_pages(table: &mut Table, request: &Value) -> (u16, Value) {
     }
 }
 
-#[tokio::test]
-async fn the_models_table_responds_as_the_embedded_engine_does() {
-    let engine = engine::router(Database::memory().unwrap());
-    let create = json!({
-        "TableName": TABLE,
-        "BillingMode": "PAY_PER_REQUEST",
-        "KeySchema": [
-            { "AttributeName": "pk", "KeyType": "HASH" },
-            { "AttributeName": "sk", "KeyType": "RANGE" },
-        ],
-        "AttributeDefinitions": [
-            { "AttributeName": "pk", "AttributeType": "S" },
-            { "AttributeName": "sk", "AttributeType": "S" },
-        ],
-    });
-    assert_eq!(ask_engine(&engine, "CreateTable", &create).await.0, 200);
+/// Carries out random operations here and, with `ask`, there, except those that are not `understood` there, by what they get
+/// here. Returns how many were applied, refused and invalid.
+async fn compare(
+    understood: impl Fn(&Value, &Value) -> bool,
+    mut ask: impl AsyncFnMut(&str, &Value) -> (u16, Value),
+) -> [usize; 3] {
     let mut table = Table::default();
     let mut random = Random(0);
-    let (mut applied, mut refused, mut invalid) = (0, 0, 0);
+    let [mut applied, mut refused, mut invalid] = [0; 3];
     for number in 0..OPERATIONS {
         let (operation, request) = operation(&mut random);
-        let expected = meaning(ask_engine(&engine, operation, &request).await);
+        let (here, _) = table.outcome(operation, &request);
+        if !understood(&request, &serde_json::from_str(&here.body).unwrap()) {
+            continue;
+        }
+        let expected = meaning(ask(operation, &request).await);
         let found = if operation == "Query" {
             all_pages(&mut table, &request)
         } else {
@@ -218,8 +213,49 @@ async fn the_models_table_responds_as_the_embedded_engine_does() {
             Some(_) => invalid += 1,
         }
     }
-    assert!(
-        applied > 100 && refused > 50 && invalid > 20,
-        "{applied} {refused} {invalid}"
-    );
+    [applied, refused, invalid]
+}
+
+#[tokio::test]
+async fn the_models_table_responds_as_the_embedded_engine_does() {
+    let engine = engine::router(Database::memory().unwrap());
+    let create = json!({
+        "TableName": TABLE,
+        "BillingMode": "PAY_PER_REQUEST",
+        "KeySchema": [
+            { "AttributeName": "pk", "KeyType": "HASH" },
+            { "AttributeName": "sk", "KeyType": "RANGE" },
+        ],
+        "AttributeDefinitions": [
+            { "AttributeName": "pk", "AttributeType": "S" },
+            { "AttributeName": "sk", "AttributeType": "S" },
+        ],
+    });
+    assert_eq!(ask_engine(&engine, "CreateTable", &create).await.0, 200);
+    let ask =
+        async |operation: &str, request: &Value| ask_engine(&engine, operation, request).await;
+    let counts = compare(|_, _| true, ask).await;
+    let enough = counts[0] > 100 && counts[1] > 50 && counts[2] > 20;
+    assert!(enough, "{counts:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs a server for DynamoDB: tests/e2e/moto.mjs runs it"]
+async fn the_models_table_responds_as_another_server_does() {
+    let name = format!("model-{}", std::process::id());
+    let server = Server::of_environment().table(&name, &Table::default());
+    // Moto fails, or accepts the request, if a placeholder is not defined or not used; and fails if a text is compared with
+    // a number.
+    let understood = |request: &Value, here: &Value| {
+        let kind = here["__type"].as_str().unwrap_or_default();
+        !kind.ends_with("#ValidationException") && request["ConditionExpression"] != "#stage < :few"
+    };
+    let ask = async |operation: &str, request: &Value| {
+        let response = server.execute(operation, request);
+        let body = serde_json::from_str(&response.body).unwrap();
+        (response.status, body)
+    };
+    let counts = compare(understood, ask).await;
+    assert!(counts[0] > 100 && counts[1] > 50, "{counts:?}");
+    println!("{counts:?}: applied, refused, invalid");
 }

@@ -45,10 +45,14 @@ impl Hash for Response {
 
 impl Response {
     pub fn new(status: u16, body: &Value) -> Self {
-        let body = body.to_string();
+        Self::of_text(status, &body.to_string())
+    }
+
+    /// A response that may not be JSON.
+    pub fn of_text(status: u16, body: &str) -> Self {
         Self {
             status,
-            digest: digest(&(status, &body)),
+            digest: digest(&(status, body)),
             body: body.into(),
         }
     }

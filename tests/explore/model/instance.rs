@@ -12,9 +12,9 @@ use lambda_oauth_mcp_proxy::{
     app::{App, Caller},
     endpoint,
     oauth::resource::BaseUrl,
-    store::{DynamoDb, Store},
+    store::DynamoDb,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use url::form_urlencoded::Serializer;
 
@@ -30,14 +30,16 @@ pub enum Event {
     Presented(String, Result<Pair, (u16, String)>),
     /// A token was presented to `/revoke`.
     Revoked(String, u16),
-    /// The consent page was submitted with the right PIN: the code, or the status of another response.
-    Consented(Result<String, u16>),
+    /// The consent page was submitted with this limit and the right PIN: the code, or the status of another response.
+    Consented(&'static str, Result<String, u16>),
     /// The consent page was submitted with a refusal.
     Denied(u16),
     /// The owner ended a connection, or all of them.
     EndedByOwner(u16),
-    /// The owner limited the connection to reading; whether it was found.
-    Limited(bool),
+    /// The owner limited the connection; `None` if it was not found, otherwise the status.
+    Limited(Option<u16>),
+    /// Somebody with the owner's session, but without the PIN, tried to remove the limit.
+    TriedToWiden(u16),
     /// A response to whatever was asked.
     Answered {
         status: u16,
@@ -47,6 +49,13 @@ pub enum Event {
     /// The MCP endpoint was called with an access token.
     Called(String, u16),
 }
+
+/// A tool that no limit of the model allows.
+const FORBIDDEN_TOOL: &str = "writes";
+/// Stands for the refusal of a call by the limit, whose status is 200 or, if the upstream's tools are unknown, 502.
+pub const REFUSED_BY_LIMIT: u16 = 403;
+/// What a call gets that passes: there is no upstream.
+pub const PASSED: u16 = 502;
 
 /// A response, read to its end.
 pub struct Response {
@@ -86,8 +95,6 @@ impl Response {
 pub struct Instance {
     router: Router,
     address: IpAddr,
-    /// The store, for what has no endpoint of its own.
-    pub store: Store,
     /// The table, for what a later version writes to it.
     pub table: DynamoDb,
     events: Arc<Mutex<Vec<Event>>>,
@@ -98,7 +105,6 @@ impl Instance {
         // Each actor has a network of its own, so that none uses up the tries of another.
         let network = u8::try_from(actor % 250).unwrap();
         Self {
-            store: app.store.clone(),
             router: endpoint::router(app),
             address: IpAddr::V4(Ipv4Addr::new(198, 18, network, 1)),
             table,
@@ -203,5 +209,24 @@ impl Instance {
         let bearer = format!("Bearer {access}");
         let response = self.get("/mcp", &[("authorization", &*bearer)]).await;
         self.note(Event::Called(access.to_owned(), response.status));
+    }
+
+    /// Calls a tool.
+    pub async fn call_tool(&self, access: &str) {
+        let params = json!({ "name": FORBIDDEN_TOOL, "arguments": {} });
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+        let request = Request::post("/mcp")
+            .header("authorization", format!("Bearer {access}"))
+            .header("accept", "application/json, text/event-stream")
+            .header("content-type", "application/json");
+        let request = request.body(Body::from(body.to_string())).unwrap();
+        let response = self.send(request).await;
+        let limits = ["may not use this tool", "may only read"];
+        let status = if limits.iter().any(|words| response.text.contains(words)) {
+            REFUSED_BY_LIMIT
+        } else {
+            response.status
+        };
+        self.note(Event::Called(access.to_owned(), status));
     }
 }

@@ -8,12 +8,12 @@ use std::{
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use lambda_oauth_mcp_proxy::store::record::{Connection, Stage};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     actor::Actors,
     dynamodb::{Item, Table},
-    instance::{Event, Pair},
+    instance::{Event, PASSED, Pair, REFUSED_BY_LIMIT},
     scripts::{self, Beginning},
 };
 
@@ -38,6 +38,7 @@ pub struct View<'a> {
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Probe {
     Call(String),
+    CallTool(String),
     Refresh(String),
 }
 
@@ -73,7 +74,7 @@ impl Invariants {
         let tokens = Tokens::of(&self.beginning, view.events)?;
         self.nothing_revoked_lives(view, &tokens, actors)?;
         self.one_grant_of_a_page_lives(view, &tokens, actors)?;
-        limits_stay(view)?;
+        self.no_call_passes_a_limit(view, &tokens, actors)?;
         if !view.reasons_to_end {
             refused_tokens_are_old(view, &tokens)?;
             self.no_connection_is_lost(view, &tokens, actors)?;
@@ -142,6 +143,31 @@ impl Invariants {
         must(living.len() <= 1, || format!("two grants live: {living:?}"))
     }
 
+    /// After a limit was answered as set, no call of the connection passes it that begins then. And what one consent of a
+    /// page led to has the limit that was chosen in that form, not in another one.
+    fn no_call_passes_a_limit(
+        &mut self,
+        view: &View<'_>,
+        tokens: &Tokens,
+        actors: &mut Actors,
+    ) -> Held {
+        for (_, event) in view.events {
+            let (grant, passes) = match event {
+                Event::Limited(Some(303)) => (&self.beginning.code.clone(), false),
+                Event::Consented(limit, Ok(code)) => (code, *limit == "everything"),
+                _ => continue,
+            };
+            let expected = if passes { PASSED } else { REFUSED_BY_LIMIT };
+            for (access, _) in tokens.pairs_of(grant) {
+                let status = self.probe(view, Probe::CallTool(access), actors);
+                must(matches!(status, 401) || status == expected, || {
+                    format!("{event:?}, but a call gets {status}")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whoever has the newest tokens can use them.
     fn no_connection_is_lost(
         &mut self,
@@ -176,6 +202,7 @@ impl Invariants {
         let actor = *self.probes.entry(probe).or_insert_with_key(|probe| {
             actors.add(match probe {
                 Probe::Call(token) => scripts::call(token.clone()),
+                Probe::CallTool(token) => scripts::call_tool(token.clone()),
                 Probe::Refresh(token) => scripts::refresh(client.clone(), token.clone(), 1),
             })
         });
@@ -198,9 +225,11 @@ impl Invariants {
 pub fn complete(table: &Table) -> Held {
     for ((pk, sk), item) in table.items() {
         must(item.contains_key("v"), || format!("{pk} {sk}: no version"))?;
-        must(item.contains_key("expires_at"), || {
-            format!("{pk} {sk}: stays for ever")
-        })?;
+        // One item for each table, the key of the cookies of known browsers, stays for ever.
+        must(
+            item.contains_key("expires_at") || pk == "key#browser",
+            || format!("{pk} {sk}: stays for ever"),
+        )?;
         if pk != "connection" {
             continue;
         }
@@ -226,35 +255,22 @@ pub fn complete(table: &Table) -> Held {
 fn responses_are_those_of_the_protocol(view: &View<'_>) -> Held {
     for (_, event) in view.events {
         let (status, allowed): (u16, &[u16]) = match event {
-            Event::Presented(_, Ok(_)) | Event::Limited(_) | Event::Consented(Ok(_)) => continue,
+            Event::Presented(_, Ok(_)) | Event::Limited(None) | Event::Consented(_, Ok(_)) => {
+                continue;
+            }
             Event::Presented(_, Err((status, _))) => (*status, &[400, 401]),
             Event::Revoked(_, status) => (*status, &[200, 400, 401]),
             // 303 without a code leads back to the page, which says why.
-            Event::Consented(Err(status)) => (*status, &[200, 303, 400, 409, 429]),
+            Event::Consented(_, Err(status)) => (*status, &[200, 303, 400, 409, 429]),
             Event::Denied(status) => (*status, &[303, 400]),
-            Event::EndedByOwner(status) => (*status, &[303]),
+            Event::EndedByOwner(status)
+            | Event::Limited(Some(status))
+            | Event::TriedToWiden(status) => (*status, &[303]),
             Event::Called(_, status) => (*status, &[401, 405]),
             Event::Answered { status, .. } => (*status, &[200]),
         };
         let holds = allowed.contains(&status) || (status == 503 && view.faults > 0);
         must(holds, || format!("{event:?}"))?;
-    }
-    Ok(())
-}
-
-/// After a limit was answered as set, the connection has it, as long as it exists.
-fn limits_stay(view: &View<'_>) -> Held {
-    let set = |(_, event): &(usize, Event)| *event == Event::Limited(true);
-    if !view.events.iter().any(set) {
-        return Ok(());
-    }
-    for ((pk, _), item) in view.table.items() {
-        // Whoever consents again, after the connection was ended, chooses a limit again.
-        let live = pk == "connection" && item["stage"] == json!({ "S": "live" });
-        let limited = item.get("limit") == Some(&json!({ "S": "read_only" }));
-        must(!live || limited || view.reasons_to_end, || {
-            format!("no limit: {item:?}")
-        })?;
     }
     Ok(())
 }
@@ -351,10 +367,12 @@ impl Tokens {
         self.successors.values().cloned().collect()
     }
 
+    /// Those that a code led to.
     fn pairs_of(&self, grant: &str) -> Vec<Pair> {
-        let mut pairs = self.pairs();
-        pairs.retain(|(_, refresh)| self.grant(refresh) == grant);
-        pairs
+        let first = self.successors.get(grant);
+        std::iter::successors(first, |(_, refresh)| self.successors.get(refresh))
+            .cloned()
+            .collect()
     }
 
     /// The newest pair of the grant that the scenario began with, or of its only code.

@@ -12,7 +12,7 @@
 //!
 //! `cargo test` explores small scenarios completely. The others take minutes:
 //!
-//!     cargo test --profile bench --test explore -- --ignored --nocapture --test-threads 1 model
+//!     cargo test --profile bench --test explore -- --ignored --nocapture --test-threads 1 --skip another_server model
 
 pub mod actor;
 mod differential;
@@ -129,13 +129,40 @@ fn revocation(access: bool, times: usize, faults: u8) -> Search {
     })
 }
 
-/// The owner limits the connection while clients refresh.
+/// The owner limits the connection while a client refreshes.
 fn limitation(times: usize, faults: u8) -> Search {
     search("limitation", 2, faults, &[COUNTED], |begun| {
         vec![
-            honest("first", refresher(begun, times)),
-            honest("second", refresher(begun, times)),
+            honest("client", refresher(begun, times)),
             honest("owner", scripts::limit(begun.clone())),
+        ]
+    })
+}
+
+/// The owner limits the connection in two tabs, while somebody who has the owner's session, but not the PIN, tries to
+/// remove the limit.
+fn widening(faults: u8) -> Search {
+    search("widening", 2, faults, &[], |begun| {
+        vec![
+            honest("owner", scripts::limit(begun.clone())),
+            honest("second tab", scripts::limit(begun.clone())),
+            honest("thief", scripts::widen(begun.clone())),
+        ]
+    })
+}
+
+/// A page is submitted in two tabs, with different limits.
+fn two_consents(faults: u8) -> Search {
+    search("two consents", 0, faults, &[], |begun| {
+        vec![
+            hostile(
+                "first tab",
+                scripts::consent_again(begun.clone(), "everything"),
+            ),
+            hostile(
+                "second tab",
+                scripts::consent_again(begun.clone(), "read_only"),
+            ),
         ]
     })
 }
@@ -167,7 +194,10 @@ fn two_redemptions(faults: u8) -> Search {
         vec![
             hostile("first", redeemer(begun)),
             hostile("second", redeemer(begun)),
-            hostile("consent", scripts::consent_again(begun.clone())),
+            hostile(
+                "consent",
+                scripts::consent_again(begun.clone(), "read_only"),
+            ),
             hostile("refusal", scripts::deny(begun.clone())),
         ]
     })
@@ -189,7 +219,11 @@ fn everybody(times: usize, faults: u8) -> Search {
                 hostile("revoker", revoker(begun, begun.refresh())),
                 hostile("owner", scripts::end_all(begun.clone())),
                 honest("limits", scripts::limit(begun.clone())),
-                honest("consent", scripts::consent_again(begun.clone())),
+                honest("thief", scripts::widen(begun.clone())),
+                honest(
+                    "consent",
+                    scripts::consent_again(begun.clone(), "read_only"),
+                ),
             ]
         },
     )
@@ -209,6 +243,8 @@ fn no_order_of_calls_breaks_an_invariant() {
         revocation(true, 1, 0),
         revocation(false, 1, 0),
         limitation(1, 0),
+        widening(0),
+        two_consents(0),
         replay(1, 0),
         redemption(1),
         two_redemptions(0),
@@ -224,18 +260,21 @@ fn more_actors_and_more_faults_break_no_invariant() {
     // The smaller ones first.
     for search in vec![
         redemption(4),
-        two_redemptions(2),
+        widening(1),
+        limitation(1, 1),
+        limitation(2, 1),
+        two_consents(1),
         revocation(true, 1, 1),
         revocation(false, 1, 1),
         replay(1, 1),
-        limitation(1, 1),
         refreshers(1, 3),
         everybody(1, 0),
         deployment(1, 2),
+        two_consents(2),
+        two_redemptions(2),
         refreshers(2, 2),
         revocation(true, 2, 1),
         revocation(false, 2, 1),
-        limitation(2, 1),
         replay(2, 1),
     ] {
         explore(search);

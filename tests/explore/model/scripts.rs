@@ -10,7 +10,6 @@ use lambda_oauth_mcp_proxy::{
     config::{Config, HostKind},
     credential::{Code, ConnectionId, Randomness},
     http_client::{HttpClient, tls},
-    limit::Limit,
     pin::Pin,
     secrets::{Secret, Secrets, TokenForm},
 };
@@ -77,8 +76,11 @@ impl Beginning {
 
 /// An application whose store, clock and randomness the actors replace.
 pub fn app() -> App {
-    let config = Config::read(HostKind::Local, |name| {
-        (name == "UPSTREAM_MCP").then(|| "http://127.0.0.1:9/mcp".to_owned())
+    let config = Config::read(HostKind::Local, |name| match name {
+        "UPSTREAM_MCP" => Some("http://127.0.0.1:9/mcp".to_owned()),
+        // Written beside the response, at no point of it that could be searched.
+        "ACTIVITY_DAYS" => Some("0".to_owned()),
+        _ => None,
     })
     .unwrap();
     let clock = Clock::from_fn(|| BEGIN);
@@ -133,7 +135,7 @@ async fn set_up(instance: &Instance, exchanges: usize) -> Beginning {
     let shown = instance.get(&begun.page_url(), &[]).await;
     begun.page = shown.field("page");
     begun.consent_cookie = shown.cookie();
-    let decided = submit(instance, &begun, "authorize", PIN).await;
+    let decided = submit(instance, &begun, "authorize", PIN, "everything").await;
     begun.code = decided.redirected("code").unwrap();
     let mut presented = begun.code.clone();
     for exchange in 0..exchanges {
@@ -158,8 +160,19 @@ async fn set_up(instance: &Instance, exchanges: usize) -> Beginning {
 }
 
 /// Submits the form of the consent page.
-pub async fn submit(instance: &Instance, begun: &Beginning, decision: &str, pin: &str) -> Response {
-    let form = [("page", &*begun.page), ("pin", pin), ("decision", decision)];
+pub async fn submit(
+    instance: &Instance,
+    begun: &Beginning,
+    decision: &str,
+    pin: &str,
+    limit: &str,
+) -> Response {
+    let form = [
+        ("page", &*begun.page),
+        ("pin", pin),
+        ("limit", limit),
+        ("decision", decision),
+    ];
     instance
         .post("/authorize", &begun.consent_cookie, &form)
         .await
@@ -218,14 +231,21 @@ pub fn call(access: String) -> Script {
     })
 }
 
-/// Submits the consent page again with the right PIN, and redeems the code.
-pub fn consent_again(begun: Arc<Beginning>) -> Script {
+pub fn call_tool(access: String) -> Script {
+    script(move |instance| {
+        let access = access.clone();
+        async move { instance.call_tool(&access).await }
+    })
+}
+
+/// Submits the consent page again with this limit and the right PIN, and redeems the code.
+pub fn consent_again(begun: Arc<Beginning>, limit: &'static str) -> Script {
     script(move |instance| {
         let begun = begun.clone();
         async move {
-            let response = submit(&instance, &begun, "authorize", PIN).await;
+            let response = submit(&instance, &begun, "authorize", PIN, limit).await;
             let code = response.redirected("code").ok_or(response.status);
-            instance.note(Event::Consented(code.clone()));
+            instance.note(Event::Consented(limit, code.clone()));
             if let Ok(code) = code {
                 let _ = instance.redeem(&begun.client_id, &code, VERIFIER).await;
             }
@@ -237,7 +257,7 @@ pub fn deny(begun: Arc<Beginning>) -> Script {
     script(move |instance| {
         let begun = begun.clone();
         async move {
-            let response = submit(&instance, &begun, "deny", "").await;
+            let response = submit(&instance, &begun, "deny", "", "everything").await;
             instance.note(Event::Denied(response.status));
         }
     })
@@ -257,20 +277,40 @@ pub fn end_all(begun: Arc<Beginning>) -> Script {
     })
 }
 
-/// The owner limits the connection to reading.
+/// The owner limits the connection to one tool.
 pub fn limit(begun: Arc<Beginning>) -> Script {
     script(move |instance| {
         let begun = begun.clone();
         async move {
-            let set = instance
-                .store
-                .set_limit(&begun.connection(), &Limit::ReadOnly, BEGIN)
-                .await;
-            if let Ok(found) = set {
-                instance.note(Event::Limited(found));
-            }
+            let chosen = [("action", "tools"), ("tool", "reads")];
+            let response = send_limit(&instance, &begun, &chosen).await;
+            // Back to the page of the connection, or to the list without it.
+            let location = response.headers.get("location");
+            let found = location.is_none_or(|to| to.to_str().unwrap().contains("/edit?"));
+            instance.note(Event::Limited(found.then_some(response.status)));
         }
     })
+}
+
+/// Somebody with the owner's session, but without the PIN, tries to remove every limit.
+pub fn widen(begun: Arc<Beginning>) -> Script {
+    script(move |instance| {
+        let begun = begun.clone();
+        async move {
+            let chosen = [("action", "limit"), ("limit", "everything")];
+            let response = send_limit(&instance, &begun, &chosen).await;
+            instance.note(Event::TriedToWiden(response.status));
+        }
+    })
+}
+
+async fn send_limit(instance: &Instance, begun: &Beginning, chosen: &[(&str, &str)]) -> Response {
+    let connection = begun.connection();
+    let target = [("connection", connection.as_str()), ("csrf", &*begun.csrf)];
+    let form = [&target, chosen].concat();
+    instance
+        .post("/connections", &begun.session_cookie, &form)
+        .await
 }
 
 /// The next version is deployed: it adds an attribute to every connection that it finds, under a condition and with an

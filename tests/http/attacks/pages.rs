@@ -278,37 +278,52 @@ async fn consent_given_twice_at_once_creates_one_connection() {
     let w = World::start().await;
     let client = w.client().await;
     let page = w.open(&w.authorization_request(&client)).await;
-    let both = futures_util::future::join_all(
-        (0..8).map(|_| w.submit_consent(&page, "authorize", &w.pin)),
-    )
+    let limit = |tab: usize| ["everything", "read_only"][tab % 2];
+    let name = |tab: usize| format!("Tab {tab}");
+    let both = futures_util::future::join_all((0..8).map(|tab| {
+        let form = [
+            ("page", &*page.id),
+            ("pin", &w.pin),
+            ("name", &name(tab)),
+            ("limit", limit(tab)),
+            ("decision", "authorize"),
+        ];
+        w.send_as_browser(&page.cookie, w.post("/authorize").form(&form))
+    }))
     .await;
     // A try that meets another of the same address is refused for a second; the rest get codes of one connection.
     let codes: Vec<_> = both
         .iter()
-        .filter_map(|response| response.redirected("code"))
+        .enumerate()
+        .filter_map(|(tab, response)| Some((tab, response.redirected("code")?)))
         .collect();
     assert!(!codes.is_empty());
     for response in &both {
         assert!(matches!(response.status, 303 | 429), "{response:?}");
     }
     let mut good = Vec::new();
-    for code in &codes {
+    for (tab, code) in &codes {
         w.keep_secret(code);
         let response = w.token(&w.redeem(&client, code)).await;
         if response.status == 200 {
-            good.push(response.json()["access_token"].as_str().unwrap().to_owned());
+            let access = response.json()["access_token"].as_str().unwrap().to_owned();
+            good.push((*tab, access));
         } else {
             assert_eq!(response.error(), (400, "invalid_grant".into()));
         }
     }
     assert_eq!(good.len(), 1, "of {} codes", codes.len());
-    assert_eq!(w.status(&good[0]).await, 200);
-    let connections = w
-        .dump()
-        .iter()
-        .filter(|item| item.contains("\"stage\""))
-        .count();
-    assert_eq!(connections, 1);
+    let (tab, access) = &good[0];
+    assert_eq!(w.status(access).await, 200);
+    // The form that was stored last counts as a whole: its code, its name and its limit.
+    let mut connections = w.dump();
+    connections.retain(|item| item.contains("\"stage\""));
+    assert_eq!(connections.len(), 1);
+    let stored = &connections[0];
+    assert!(
+        stored.contains(&name(*tab)) && stored.contains(limit(*tab)),
+        "{tab} {stored}"
+    );
 }
 
 #[tokio::test]

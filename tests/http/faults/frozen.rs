@@ -16,7 +16,7 @@ use crate::support::{
 
 const FREEZES: usize = 25;
 /// Longer than pooled connections are trusted.
-const FROZEN_SECONDS: u64 = 31;
+const FROZEN_SECONDS: u64 = 4;
 
 /// Forwards connections. Forgotten ones stay open and are silent.
 struct Relay {

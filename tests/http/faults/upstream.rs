@@ -9,10 +9,10 @@ use std::{
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 
-use crate::support::world::{Connected, Options, World, logged};
+use crate::support::world::{Connected, Options, World, logged, time_passes};
 
 /// What an upstream sends in response to a request, before it closes the connection.
 #[derive(Clone, Default)]
@@ -86,10 +86,11 @@ async fn every_fault_of_the_upstream_has_its_response_and_its_log_event() {
     })
     .await;
     let long = [&b"HTTP/1.1 200 OK\r\nx: "[..], &vec![b'x'; 1 << 20]].concat();
-    let rows: [Row<'_>; 11] = [
+    let rows: [Row<'_>; 12] = [
         ("closed before a response", b"", false, 502, "", "upstream_unreachable"),
         ("reset before a response", b"", true, 502, "", "upstream_unreachable"),
         ("reset in the headers", b"HTTP/1.1 200 OK\r\ncontent-ty", true, 502, "", "upstream_unreachable"),
+        ("closed in the headers", b"HTTP/1.1 200 OK\r\ncontent-ty", false, 502, "", "upstream_unreachable"),
         ("not HTTP", b"220 mail.example ESMTP\r\n", false, 502, "", "upstream_unreachable"),
         ("headers of a megabyte", &long, false, 502, "", "upstream_unreachable"),
         (
@@ -175,5 +176,67 @@ async fn an_upstream_that_cannot_be_connected_to_is_502() {
             Some("upstream_unreachable"),
             "{what}"
         );
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_accepts_no_connection_in_ten_seconds_is_502() {
+    // With a full queue the system leaves further attempts without an answer, as a firewall does.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = socket.listen(1).unwrap();
+    let address = full.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(Ok(socket)) =
+        tokio::time::timeout(Duration::from_millis(50), TcpStream::connect(address)).await
+    {
+        waiting.push(socket);
+    }
+    let w = World::with_options(Options {
+        upstream: Some(format!("http://{address}/mcp")),
+        ..Options::default()
+    })
+    .await;
+    let client = w.connect().await;
+    let mut call = std::pin::pin!(w.call(&client.access).send());
+    let early = tokio::select! {
+        response = &mut call => Some(response.status),
+        () = time_passes(8) => None,
+    };
+    assert_eq!(early, None);
+    let response = tokio::select! {
+        response = call => response,
+        () = time_passes(30) => panic!("it still waits"),
+    };
+    assert_eq!(response.status, 502, "{response:?}");
+    let event = logged_event(&client);
+    assert_eq!(event.as_deref(), Some("upstream_unreachable"));
+}
+
+#[tokio::test]
+async fn a_response_that_ends_after_its_headers_never_looks_complete() {
+    let upstream = Scripted::start().await;
+    let w = World::with_options(Options {
+        upstream: Some(format!("http://{}/mcp", upstream.address)),
+        ..Options::default()
+    })
+    .await;
+    let client = w.connect().await;
+    for reset in [false, true] {
+        for part in ["", "{\"jsonrpc\":"] {
+            let head =
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n";
+            upstream.sends(format!("{head}{part}").as_bytes(), reset);
+            // A reset may overtake what was sent before it, and then it is one before the response.
+            if let Ok(response) = w.call(&client.access).0.send().await {
+                let status = response.status();
+                let whole = response.bytes().await.is_ok();
+                assert_eq!(
+                    (status.as_u16(), whole),
+                    if whole { (502, true) } else { (200, false) }
+                );
+                assert!(reset || !whole, "{part:?}");
+            }
+        }
     }
 }
