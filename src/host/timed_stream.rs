@@ -5,7 +5,7 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -35,8 +35,6 @@ pub struct Requests {
     unread: AtomicBool,
     /// Of the task that reads the connection.
     reader: AtomicWaker,
-    /// When the timer of the connection wakes that task.
-    timer_fires_at: Mutex<Option<Instant>>,
 }
 
 impl Requests {
@@ -46,20 +44,11 @@ impl Requests {
         self.begun.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The last byte of its response was handed over. If the timer has fired during the response, the connection is read
-    /// again, because its idle time begins now. Otherwise it is not woken: that would move it to another thread after each
-    /// request.
+    /// The last byte of its response was handed over. The connection is read again, because its idle time begins now and
+    /// the timer may have fired during the response.
     pub fn end(&self) {
         self.under_way.store(false, Ordering::Relaxed);
-        let fires_at = *self.timer_fires_at();
-        if fires_at.is_none_or(|at| at <= Instant::now()) {
-            self.reader.wake();
-        }
-    }
-
-    fn timer_fires_at(&self) -> MutexGuard<'_, Option<Instant>> {
-        let locked = self.timer_fires_at.lock();
-        locked.unwrap_or_else(PoisonError::into_inner)
+        self.reader.wake();
     }
 
     /// Whether a request has no complete response yet.
@@ -121,9 +110,7 @@ impl TimedStream {
         if self.timer.deadline() != self.deadline {
             self.timer.as_mut().reset(self.deadline);
         }
-        let polled = self.timer.as_mut().poll(cx);
-        *self.requests.timer_fires_at() = polled.is_pending().then_some(self.deadline);
-        polled
+        self.timer.as_mut().poll(cx)
     }
 }
 
