@@ -28,6 +28,9 @@ use crate::{
 
 /// The certificate of the stand-ins' authority, in base64. A process that has it is the function.
 pub const AUTHORITY: &str = "BENCH_AUTHORITY";
+/// Names the package's binary, to be counted in place of this program: with plain HTTP to the table, and with an upstream
+/// where nobody listens. So compare it with another such binary only.
+const LAMBDA_BINARY: &str = "LAMBDA_BINARY";
 const STARTS: usize = 7;
 const CALLS: usize = 300;
 /// The memory at which a function has one CPU (AWS Lambda Developer Guide, "Configure Lambda function memory").
@@ -54,12 +57,46 @@ pub fn run(environment: &BTreeMap<String, String>) {
     std::process::exit(i32::from(code != ExitCode::SUCCESS));
 }
 
+/// How the function reaches what it talks to.
+struct Places {
+    aws: String,
+    upstream: String,
+    /// The status code of every call then.
+    status: u16,
+}
+
+impl Places {
+    /// With TLS, as on AWS.
+    async fn with_tls(servers: &Servers, round_trip: Duration, upstream: u16) -> Self {
+        let aws = match round_trip {
+            Duration::ZERO => servers.aws_tls,
+            round_trip => delayed(servers.aws_tls, round_trip).await,
+        };
+        Self {
+            aws: format!("https://localhost:{}", aws.port()),
+            upstream: format!("https://localhost:{upstream}/mcp"),
+            status: 200,
+        }
+    }
+
+    /// For a binary that does not know the authority: the table without TLS, and an upstream where nobody listens.
+    fn without_tls(servers: &Servers) -> Self {
+        Self {
+            aws: format!("http://{}", servers.aws),
+            upstream: "https://127.0.0.1:1/mcp".to_owned(),
+            status: 502,
+        }
+    }
+}
+
 /// A process of the function, and the Runtime API for it.
 struct Function {
     child: Child,
     socket: TcpStream,
     received: BytesMut,
     share: Option<CpuShare>,
+    /// The status code of every call, as it is in the response.
+    status: String,
     /// From the start of the process to its first poll, in milliseconds.
     first_poll: f64,
 }
@@ -67,20 +104,12 @@ struct Function {
 impl Function {
     async fn start(servers: &Servers, round_trip: Duration, upstream: u16) -> Self {
         let command = Command::new(std::env::current_exe().unwrap());
-        Self::start_as(command, servers, round_trip, upstream).await
+        let places = Places::with_tls(servers, round_trip, upstream).await;
+        Self::start_as(command, servers, places).await
     }
 
-    async fn start_as(
-        mut command: Command,
-        servers: &Servers,
-        round_trip: Duration,
-        upstream: u16,
-    ) -> Self {
+    async fn start_as(mut command: Command, servers: &Servers, places: Places) -> Self {
         let api = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let aws = match round_trip {
-            Duration::ZERO => servers.aws_tls,
-            round_trip => delayed(servers.aws_tls, round_trip).await,
-        };
         let begin = Instant::now();
         let child = command
             .env_clear()
@@ -93,16 +122,13 @@ impl Function {
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
             .env("AWS_SECRET_ACCESS_KEY", "example")
-            .env(
-                "AWS_ENDPOINT_URL",
-                format!("https://localhost:{}", aws.port()),
-            )
+            .env("AWS_ENDPOINT_URL", places.aws)
             .env("TABLE_NAME", "lambda-oauth-mcp-proxy")
             .env(
                 "SECRET_ARN",
                 "arn:aws:secretsmanager:us-east-1:000000000000:secret:bench",
             )
-            .env("UPSTREAM_MCP", format!("https://localhost:{upstream}/mcp"))
+            .env("UPSTREAM_MCP", places.upstream)
             .env("BASE_URL", BASE)
             .env("ACTIVITY_DAYS", "0")
             .stdout(Stdio::null())
@@ -118,6 +144,7 @@ impl Function {
             socket,
             received,
             share: None,
+            status: format!(r#""statusCode":{}"#, places.status),
             first_poll,
         }
     }
@@ -137,7 +164,7 @@ impl Function {
         }
         let milliseconds = begin.elapsed().as_secs_f64() * 1000.0;
         let response = String::from_utf8_lossy(&self.received);
-        assert!(response.contains(r#""statusCode":200"#), "{response}");
+        assert!(response.contains(&self.status), "{response}");
         self.received.clear();
         let accepted = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n";
         self.socket.write_all(accepted).await.unwrap();
@@ -226,10 +253,15 @@ async fn counted(
     let mut counts = Vec::new();
     for calls in [FEW, MANY] {
         let mut command = Command::new("valgrind");
+        let named = std::env::var_os(LAMBDA_BINARY);
+        let places = match &named {
+            Some(_) => Places::without_tls(servers),
+            None => Places::with_tls(servers, Duration::ZERO, servers.upstream_tls.port()).await,
+        };
         command
             .arg(format!("--tool={tool}"))
             .arg(format!("--{tool}-out-file=/dev/null"))
-            .arg(std::env::current_exe().unwrap())
+            .arg(named.unwrap_or_else(|| std::env::current_exe().unwrap().into()))
             .stderr(Stdio::piped());
         if Command::new("valgrind")
             .arg("--version")
@@ -239,8 +271,7 @@ async fn counted(
         {
             return None;
         }
-        let port = servers.upstream_tls.port();
-        let mut function = Function::start_as(command, servers, Duration::ZERO, port).await;
+        let mut function = Function::start_as(command, servers, places).await;
         for _ in 0..calls {
             function.invoke(event).await;
         }

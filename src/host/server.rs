@@ -15,7 +15,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo, response::Response};
-use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _};
 use http::{
     HeaderValue, Request,
     header::{CONNECTION, CONTENT_TYPE},
@@ -89,13 +89,16 @@ pub async fn serve(
         () = accepting => {}
         _ = signals.next() => {}
     }
-    // Those in the system's queue are connected as far as their clients know.
-    while let Some(accepted) = accept(&listener, &idle).now_or_never()
-        && let Some(place) = places.try_take()
-    {
-        serve(accepted, place);
+    // Those in the system's queue are connected as far as their clients know. tokio would learn of the last ones later.
+    if let Ok(listener) = listener.into_std() {
+        while let Ok((stream, peer)) = listener.accept()
+            && let Some(place) = places.try_take()
+            && stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            serve((stream, peer), place);
+        }
     }
-    drop(listener);
     let _ = stop.send(true);
     if let Some(what) = under_way.describe() {
         say(&format!("Finishing {what}; press Ctrl-C again to quit\n"));

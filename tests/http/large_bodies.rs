@@ -271,6 +271,12 @@ async fn a_response_that_has_started_uses_nothing_of_the_memory_budget() {
     assert_eq!(send(&w, &client, call(LIMIT), false).await.status, 200);
     upstream.release.send(true).unwrap();
     for response in open {
-        assert_eq!(response.text().await.unwrap(), "");
+        // On a slow machine comments keep the connection alive meanwhile.
+        let rest = response.text().await.unwrap();
+        assert!(
+            rest.lines()
+                .all(|line| line.is_empty() || line.starts_with(':')),
+            "{rest}"
+        );
     }
 }
