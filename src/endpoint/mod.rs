@@ -76,7 +76,9 @@ async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
     // Every log line that is written while the request is handled has its id.
     let span = tracing::info_span!("call", request_id = caller.request_id);
 
-    let mut response = AssertUnwindSafe(dispatch(&app, &caller, route, request))
+    // Boxed, because a future is copied each time that it is wrapped, and this one holds the states of all endpoints.
+    let dispatched = Box::pin(dispatch(&app, &caller, route, request));
+    let mut response = AssertUnwindSafe(dispatched)
         .catch_unwind()
         .instrument(span)
         .await

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::{
     operation::query::builders::QueryFluentBuilder,
     types::{AttributeValue, Select},
 };
-use futures_util::future::try_join3;
+use futures_util::{FutureExt as _, future::try_join3};
 
 use super::{Store, item, parse, record::Activity, table::unavailable};
 use crate::{credential::ConnectionId, error::Unavailable};
@@ -79,6 +79,7 @@ impl Store {
             .scan_index_forward(false)
             .limit(LISTED_CALLS)
             .send()
+            .boxed()
             .await
             .map_err(|error| unavailable(&error))?;
         output
@@ -99,12 +100,11 @@ impl Store {
         now: u64,
     ) -> Result<ActivityCounts, Unavailable> {
         let ago = |days: u64| now.saturating_sub(days * DAY_SECONDS);
-        // Boxed: three futures of the SDK are large.
-        let (day, earlier_in_week, earlier_in_month) = Box::pin(try_join3(
+        let (day, earlier_in_week, earlier_in_month) = try_join3(
             self.count_activity(id, ago(1), now, now),
             self.count_activity(id, ago(7), ago(1).saturating_sub(1), now),
             self.count_activity(id, ago(30), ago(7).saturating_sub(1), now),
-        ))
+        )
         .await?;
         let week = day.plus(earlier_in_week);
         Ok(ActivityCounts {
@@ -129,6 +129,7 @@ impl Store {
                 .select(Select::Count)
                 .set_exclusive_start_key(start)
                 .send()
+                .boxed()
                 .await
                 .map_err(|error| unavailable(&error))?;
             count.calls += u64::try_from(output.count).unwrap_or_default();

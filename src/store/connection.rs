@@ -5,6 +5,7 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
 
+use futures_util::FutureExt as _;
 use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
 
 use super::{
@@ -101,6 +102,7 @@ impl Store {
             .expression_attribute_values(":code", AttributeValue::S("code".to_owned()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
+            .boxed()
             .await;
         let Err(error) = sent else {
             return Ok(true);
@@ -249,6 +251,7 @@ impl Store {
             .expression_attribute_names("#stage", "stage")
             .expression_attribute_values(":code", AttributeValue::S("code".to_owned()))
             .send()
+            .boxed()
             .await;
         match sent {
             Ok(_) => Ok(()),

@@ -3,6 +3,9 @@
 //! Reads are strongly consistent, expiry is checked in code, and only fingerprints of secrets are kept. Every update of a
 //! connection requires that it still exists, so that an update cannot recreate a revoked connection. See [`record`] for
 //! the schema.
+//!
+//! The SDK's futures are boxed, because they are large: a future is copied whole each time that another one takes it over, and
+//! would otherwise contain them.
 
 mod activity;
 mod connection;
@@ -10,23 +13,25 @@ mod pin;
 pub mod record;
 pub mod table;
 
-pub use aws_sdk_dynamodb::Client as DynamoDb;
 use std::sync::{Arc, atomic::AtomicU64};
 
+pub use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::FutureExt as _;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 pub use activity::{ActivityCount, ActivityCounts};
 pub use connection::{IssueOutcome, NewTokens, RedeemOutcome, RotationOutcome};
 pub use pin::{PinOutcome, PinTry, WrongTry};
+pub use table::{Item, ReadItem};
 
 use crate::{
     credential::{KnownBrowserKey, Randomness},
     error::Unavailable,
 };
 use record::{Client, PendingConsent, SCHEMA_VERSION, Session, StoredDocument};
-use table::{Item, WriteOutcome, unavailable};
+use table::{WriteOutcome, unavailable};
 use tokio::sync::OnceCell;
 
 /// Longest partition key (Amazon DynamoDB Developer Guide, "Quotas").
@@ -36,6 +41,7 @@ const MAX_PARTITION_KEY_BYTES: usize = 2048;
 #[derive(Clone, Debug)]
 pub struct Store {
     client: DynamoDb,
+    reader: Option<Arc<dyn ReadItem>>,
     table: String,
     randomness: Randomness,
     known_browser_key: Arc<OnceCell<KnownBrowserKey>>,
@@ -49,11 +55,18 @@ impl Store {
     pub fn new(client: DynamoDb, table: String, randomness: Randomness) -> Self {
         Self {
             client,
+            reader: None,
             table,
             randomness,
             known_browser_key: Arc::default(),
             closed_at: Arc::default(),
         }
+    }
+
+    /// The same store, which reads single items with `reader`.
+    #[must_use]
+    pub fn with_reader(self, reader: Option<Arc<dyn ReadItem>>) -> Self {
+        Self { reader, ..self }
     }
 
     /// Opens the network connection to DynamoDB before the first request needs it, and reads what every instance needs.
@@ -198,6 +211,9 @@ impl Store {
         if pk.len() > MAX_PARTITION_KEY_BYTES {
             return Ok(None);
         }
+        if let Some(reader) = &self.reader {
+            return reader.read_item(&self.table, pk, sk);
+        }
         let output = self
             .client
             .get_item()
@@ -206,6 +222,7 @@ impl Store {
             .key("sk", AttributeValue::S(sk.to_owned()))
             .consistent_read(true)
             .send()
+            .boxed()
             .await
             .map_err(|error| unavailable(&error))?;
         Ok(output.item)
@@ -247,6 +264,7 @@ impl Store {
             .table_name(&self.table)
             .set_item(Some(item))
             .send()
+            .boxed()
             .await
             .map_err(|error| unavailable(&error))?;
         Ok(())
@@ -259,6 +277,7 @@ impl Store {
             .key("pk", AttributeValue::S(pk.to_owned()))
             .key("sk", AttributeValue::S(sk.to_owned()))
             .send()
+            .boxed()
             .await
             .map_err(|error| unavailable(&error))?;
         Ok(())

@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::{
     operation::put_item::PutItemError,
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
+use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -287,7 +288,7 @@ impl Store {
                 .condition_expression("#attempt = :seen")
                 .expression_attribute_values(":seen", AttributeValue::S(seen.to_owned())),
         };
-        let Err(error) = put.send().await else {
+        let Err(error) = put.send().boxed().await else {
             return Ok(WriteOutcome::Applied(item));
         };
         match error.as_service_error() {

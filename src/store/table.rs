@@ -1,6 +1,6 @@
 //! The table: creating it on one machine, and conditional writes.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -12,10 +12,22 @@ use aws_sdk_dynamodb::{
     },
 };
 
+use futures_util::FutureExt as _;
+
 use crate::error::{Unavailable, causes};
 
 /// An item as DynamoDB returns it.
-pub(super) type Item = HashMap<String, AttributeValue>;
+pub type Item = HashMap<String, AttributeValue>;
+
+/// Reads an item in this process, as the embedded engine can. The SDK's steps around such a read, which AWS needs, are more
+/// work than the read.
+pub trait ReadItem: fmt::Debug + Send + Sync {
+    /// The item with this key as it is now, if there is one.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    fn read_item(&self, table: &str, pk: &str, sk: &str) -> Result<Option<Item>, Unavailable>;
+}
 
 /// Creates the table with its TTL setting if it does not exist. On AWS the template does this.
 ///
@@ -244,6 +256,7 @@ impl Update {
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
+            .boxed()
             .await;
         match sent {
             Ok(output) => Ok(WriteOutcome::Applied(output.attributes.unwrap_or_default())),

@@ -15,7 +15,7 @@ mod session;
 pub mod target;
 pub mod tool_list;
 
-use std::{error::Error as _, time::Duration};
+use std::{error::Error as _, sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, Method, StatusCode,
@@ -57,11 +57,11 @@ impl From<ClientGone> for Failure {
     }
 }
 
-/// The client for the upstream, with its connection pool.
+/// The client for the upstream, with its connection pool. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     http: HttpClient,
-    config: UpstreamConfig,
+    config: Arc<UpstreamConfig>,
     body_budget: BodyBudget,
     reading_tools: tool_list::ReadingTools,
 }
@@ -72,7 +72,7 @@ impl Upstream {
     pub fn new(http: &HttpClient, config: UpstreamConfig) -> Self {
         Self {
             http: http.for_upstream(),
-            config,
+            config: Arc::new(config),
             body_budget: BodyBudget::default(),
             reading_tools: tool_list::ReadingTools::default(),
         }
@@ -81,7 +81,7 @@ impl Upstream {
     /// The same upstream over connections of its own.
     #[must_use]
     pub fn with_own_connections(&self) -> Self {
-        Self::new(&self.http, self.config.clone())
+        Self::new(&self.http, (*self.config).clone())
     }
 
     /// Its configuration.

@@ -7,6 +7,9 @@ use url::{Url, form_urlencoded};
 /// it. `None` if the parser would change the result.
 #[must_use]
 pub fn resolve(upstream: &Url, rest: &str, query: Option<&str>) -> Option<Url> {
+    if matches!(rest, "" | "/") && query.is_none_or(str::is_empty) {
+        return Some(upstream.clone());
+    }
     let mut text = upstream.origin().ascii_serialization();
     if rest.is_empty() || rest == "/" {
         text += upstream.path();

@@ -11,8 +11,11 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::Stream;
-use tokio::task::JoinHandle;
-use tracing::Instrument as _;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
+use tracing::{Instrument as _, Span};
 
 use super::auth::{self, Authorized};
 use crate::{
@@ -27,9 +30,13 @@ const CHECK_INTERVAL: Duration = Duration::from_mins(1);
 pub struct EndsWithConnection<S> {
     /// `None` after the end.
     inner: Option<Pin<Box<S>>>,
+    checked: Checked,
     /// Finishes when the token is no longer valid. A task of its own: neither does it delay the body, nor does a client
-    /// that reads slowly delay it.
-    check: JoinHandle<()>,
+    /// that reads slowly delay it. `None` until something has to be waited for after the first chunk, because most bodies
+    /// have arrived whole by then.
+    check: Option<JoinHandle<()>>,
+    /// Whether the body was not polled yet.
+    is_new: bool,
     /// Whether the body is an event stream, which may end after any event. Every other one is cut off, because it would
     /// look complete otherwise.
     events: bool,
@@ -44,35 +51,45 @@ impl<S> EndsWithConnection<S> {
             connection,
             token,
         } = authorized;
-        let (app, token) = (app.clone(), token.clone());
-        let (id, client_id) = (
-            connection.id.clone(),
-            connection.client_id().map(str::to_owned),
-        );
-        let request_id = caller.request_id.clone();
-        let expires_at = auth::token_expires_at(connection, &token).unwrap_or(0);
-        let check = async move {
-            let reason = until_invalid(&app, &id, &token, expires_at).await;
-            tracing::info!(
-                event = "stream_ended",
-                reason,
-                connection = id.as_str(),
-                client_id,
-                request_id,
-                "an open response was ended, because its access token is no longer valid"
-            );
-        };
         Self {
             inner: Some(Box::pin(inner)),
-            check: tokio::spawn(check.in_current_span()),
+            checked: Checked {
+                app: app.clone(),
+                id: connection.id.clone(),
+                client_id: connection.client_id().map(str::to_owned),
+                token: token.clone(),
+                expires_at: auth::token_expires_at(connection, token).unwrap_or(0),
+                request_id: caller.request_id.clone(),
+                begun: Instant::now(),
+                span: Span::current(),
+            },
+            check: None,
+            is_new: true,
             events,
         }
+    }
+
+    /// Ready when the token is no longer valid.
+    fn poll_check(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.check {
+            Some(check) => Pin::new(check).poll(cx).map(drop),
+            None => Poll::Pending,
+        }
+    }
+
+    /// The end of the body, because the token is no longer valid.
+    fn cut_off(&mut self) -> Poll<Option<io::Result<Bytes>>> {
+        self.inner = None;
+        let cut_off = io::Error::other("its access token is no longer valid");
+        Poll::Ready((!self.events).then_some(Err(cut_off)))
     }
 }
 
 impl<S> Drop for EndsWithConnection<S> {
     fn drop(&mut self) {
-        self.check.abort();
+        if let Some(check) = &self.check {
+            check.abort();
+        }
     }
 }
 
@@ -87,33 +104,75 @@ where
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        if this.inner.is_some() && this.poll_check(cx).is_ready() {
+            return this.cut_off();
+        }
         let Some(inner) = &mut this.inner else {
             return Poll::Ready(None);
         };
-        if Pin::new(&mut this.check).poll(cx).is_ready() {
-            this.inner = None;
-            let cut_off = io::Error::other("its access token is no longer valid");
-            return Poll::Ready((!this.events).then_some(Err(cut_off)));
-        }
         let polled = inner.as_mut().poll_next(cx);
+        let is_first_chunk = std::mem::take(&mut this.is_new) && polled.is_ready();
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
             this.inner = None;
+        } else if this.check.is_none() && !is_first_chunk {
+            this.check = Some(this.checked.spawn());
+            if this.poll_check(cx).is_ready() {
+                return this.cut_off();
+            }
         }
         polled
     }
 }
 
+/// The access token of an open response.
+#[derive(Clone)]
+struct Checked {
+    app: App,
+    id: ConnectionId,
+    client_id: Option<String>,
+    token: Fingerprint,
+    expires_at: u64,
+    request_id: String,
+    /// When the token was valid.
+    begun: Instant,
+    span: Span,
+}
+
+impl Checked {
+    /// A task that finishes when the token is no longer valid.
+    fn spawn(&self) -> JoinHandle<()> {
+        let checked = self.clone();
+        let check = async move {
+            let reason = until_invalid(&checked).await;
+            tracing::info!(
+                event = "stream_ended",
+                reason,
+                connection = checked.id.as_str(),
+                client_id = checked.client_id,
+                request_id = checked.request_id,
+                "an open response was ended, because its access token is no longer valid"
+            );
+        };
+        tokio::spawn(check.instrument(self.span.clone()))
+    }
+}
+
 /// Resolves when the token is no longer valid, with the reason. While the store is unavailable, only the token's expiry
 /// counts: no client must take a fault of the store for the end of its connection.
-async fn until_invalid(
-    app: &App,
-    id: &ConnectionId,
-    token: &Fingerprint,
-    expires_at: u64,
-) -> &'static str {
+async fn until_invalid(checked: &Checked) -> &'static str {
+    let Checked {
+        app,
+        id,
+        token,
+        expires_at,
+        ..
+    } = checked;
+    let expires_at = *expires_at;
+    let mut due = checked.begun + CHECK_INTERVAL;
     loop {
         let left = Duration::from_secs(expires_at.saturating_sub(app.clock.now()));
-        tokio::time::sleep(left.min(CHECK_INTERVAL)).await;
+        sleep_until(due.min(Instant::now() + left)).await;
+        due = Instant::now() + CHECK_INTERVAL;
         let now = app.clock.now();
         if expires_at <= now {
             return "token_expired";

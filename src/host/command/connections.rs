@@ -60,8 +60,8 @@ pub async fn run(
     }
     let clock = Clock::system();
     let http = HttpClient::new(tls(), clock.clone());
-    let dynamodb = state.open(&http, &config.table_name).await?;
-    let store = Store::new(dynamodb, config.table_name, Randomness::system());
+    let open = state.open(&http, &config.table_name).await?;
+    let store = Store::new(open.dynamodb, config.table_name, Randomness::system());
     let connections = store
         .connections(clock.now())
         .await

@@ -217,7 +217,7 @@ impl Run {
     async fn start(self, randomness: Randomness) -> Result<(), StartError> {
         let clock = Clock::system();
         let http = HttpClient::new(tls(), clock.clone());
-        let dynamodb = self.state.open(&http, &self.config.table_name).await?;
+        let state = self.state.open(&http, &self.config.table_name).await?;
         let StartPin { pin, shown } = pin::read(self.pin.clone(), &self.state, &randomness)?;
         let secret = Secret {
             upstream_token: self.upstream_token.clone(),
@@ -232,15 +232,16 @@ impl Run {
             Some(base) => local::Names::Configured(base.clone()),
             None => local::Names::of_loopback(address(&listener)?),
         };
-        let app = App::new(
+        let mut app = App::new(
             self.config.clone(),
-            dynamodb,
+            state.dynamodb,
             http,
             Fetcher::new(tls()),
             Secrets::fixed(secret),
             clock,
             randomness,
         );
+        app.store = app.store.with_reader(state.reader);
         let signals = local::signals().map_err(|error| StartError::Failure(error.to_string()))?;
         let base = match &names {
             local::Names::Configured(base) | local::Names::Loopback([base, ..]) => base.clone(),

@@ -1,6 +1,9 @@
 //! Where connections are kept: a file, memory, or a DynamoDB endpoint.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use dynoxide::Database;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -12,8 +15,16 @@ use crate::{
     config::Config,
     host::{aws, engine},
     http_client::HttpClient,
-    store::{DynamoDb, table},
+    store::{DynamoDb, ReadItem, table},
 };
+
+/// The table of a state.
+pub struct OpenState {
+    /// Reads and writes it.
+    pub dynamodb: DynamoDb,
+    /// Reads single items of the embedded engine.
+    pub reader: Option<Arc<dyn ReadItem>>,
+}
 
 /// A place for connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,13 +75,15 @@ impl State {
     ///
     /// # Errors
     /// A sentence that says what is wrong with it.
-    pub async fn open(&self, http: &HttpClient, table_name: &str) -> Result<DynamoDb, StartError> {
+    pub async fn open(&self, http: &HttpClient, table_name: &str) -> Result<OpenState, StartError> {
         let failure = |error: String| StartError::Failure(format!("the state at {self} {error}"));
         let opened = match self {
             Self::Endpoint(url) => {
-                return created(aws::local_dynamodb(http.for_sdk(), url), table_name)
-                    .await
-                    .map_err(failure);
+                let dynamodb = created(aws::local_dynamodb(http.for_sdk(), url), table_name);
+                return Ok(OpenState {
+                    dynamodb: dynamodb.await.map_err(failure)?,
+                    reader: None,
+                });
             }
             Self::Memory => Database::memory(),
             Self::File(path) => {
@@ -79,8 +92,11 @@ impl State {
             }
         };
         let database = opened.map_err(|error| failure(format!("cannot be opened: {error}")))?;
-        let dynamodb = aws::embedded_dynamodb(engine::http_client(database));
-        created(dynamodb, table_name).await.map_err(failure)
+        let dynamodb = aws::embedded_dynamodb(engine::http_client(database.clone()));
+        Ok(OpenState {
+            dynamodb: created(dynamodb, table_name).await.map_err(failure)?,
+            reader: Some(engine::reader(database)),
+        })
     }
 }
 

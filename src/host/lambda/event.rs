@@ -45,13 +45,11 @@ pub fn read(event: &[u8]) -> Result<ReceivedRequest, String> {
     // Without serde's message, which may quote a value.
     let not_an_event =
         |error: serde_json::Error| format!("not a Function URL event ({:?})", error.classify());
-    // A header with bytes that are not UTF-8 makes the event invalid JSON (aws/aws-lambda-rust-runtime issue 509).
-    let mut payload: Value = serde_json::from_slice(event).map_err(not_an_event)?;
-    // AWS's parsed parameters are not used: this program parses the raw query itself.
-    if let Some(fields) = payload.as_object_mut() {
-        fields.remove("queryStringParameters");
-    }
-    let event: Event = serde_json::from_value(payload).map_err(not_an_event)?;
+    let event: Event = match serde_json::from_slice(event) {
+        Ok(event) => event,
+        // A header with bytes that are not UTF-8 makes the event invalid JSON (aws/aws-lambda-rust-runtime issue 509).
+        Err(_) => without_parameters(event).map_err(not_an_event)?,
+    };
     let body = match event.body {
         Some(body) if event.is_base64_encoded => STANDARD
             .decode(body)
@@ -81,6 +79,16 @@ pub fn read(event: &[u8]) -> Result<ReceivedRequest, String> {
             .source_ip
             .and_then(|address| address.parse().ok()),
     })
+}
+
+/// The event without AWS's parsed parameters, which may be what cannot be read. They are not used: this program parses the
+/// raw query itself.
+fn without_parameters(event: &[u8]) -> serde_json::Result<Event> {
+    let mut payload: Value = serde_json::from_slice(event)?;
+    if let Some(fields) = payload.as_object_mut() {
+        fields.remove("queryStringParameters");
+    }
+    serde_json::from_value(payload)
 }
 
 fn uri(path: &str, query: &str) -> Result<Uri, String> {
