@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use lambda_oauth_mcp_proxy::{host, http_client::tls};
 use tokio::runtime::Builder;
 
-/// A call allocates hundreds of times, for which the C library's allocator needs three times as many instructions.
+/// A call allocates hundreds of times. The C library's allocator needs three times as many instructions for that.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
