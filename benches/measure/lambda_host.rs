@@ -38,11 +38,7 @@ const ONE_CPU_MB: u32 = 1769;
 const MEMORY_MB: [u32; 5] = [128, 256, 512, 1024, ONE_CPU_MB];
 const ROUND_TRIPS_MS: [u64; 3] = [1, 5, 20];
 /// What a call may cost: a third more than was counted when these were set, in an optimized and in a development build.
-const INSTRUCTIONS_MAX: f64 = if cfg!(debug_assertions) {
-    7e6
-} else {
-    1.25e6
-};
+const INSTRUCTIONS_MAX: f64 = if cfg!(debug_assertions) { 7e6 } else { 1.25e6 };
 const ALLOCATIONS_MAX: f64 = 1_100.0;
 
 /// The package's binary, if one is named.
@@ -258,13 +254,12 @@ async fn counted(
     let mut counts = Vec::new();
     for calls in [FEW, MANY] {
         let mut command = Command::new("valgrind");
-        let (program, places) = match named() {
-            Some(named) => (named, Places::without_tls(servers)),
-            None => {
-                let upstream = servers.upstream_tls.port();
-                let places = Places::with_tls(servers, Duration::ZERO, upstream).await;
-                (std::env::current_exe().unwrap(), places)
-            }
+        let (program, places) = if let Some(named) = named() {
+            (named, Places::without_tls(servers))
+        } else {
+            let upstream = servers.upstream_tls.port();
+            let places = Places::with_tls(servers, Duration::ZERO, upstream).await;
+            (std::env::current_exe().unwrap(), places)
         };
         command
             .arg(format!("--tool={tool}"))
