@@ -43,6 +43,9 @@ pub fn from_environment(
         .timeout_config(timeouts())
         .retry_config(RetryConfig::standard())
         .stalled_stream_protection(without_stream_protection());
+    let is_on = |name: &str| lookup(name).map(|value| value.eq_ignore_ascii_case("true"));
+    config.set_use_fips(is_on("AWS_USE_FIPS_ENDPOINT"));
+    config.set_use_dual_stack(is_on("AWS_USE_DUALSTACK_ENDPOINT"));
     config.set_endpoint_url(endpoint.or_else(|| lookup("AWS_ENDPOINT_URL")));
     config.build()
 }

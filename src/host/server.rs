@@ -235,10 +235,19 @@ impl Connection {
         }
         // The errors of a connection concern nobody but its client.
         serving.as_mut().graceful_shutdown();
-        if self.requests.under_way() {
-            let _ = serving.await;
+        let is_busy = || self.requests.under_way() || self.requests.unread();
+        // One that was asked to close is closed at once, because its place is wanted. hyper would wait for the rest of a first head.
+        let patience = if *self.stopping.borrow() {
+            CLOSE_TIMEOUT
         } else {
-            let _ = timeout(CLOSE_TIMEOUT, serving).await;
+            Duration::ZERO
+        };
+        if !is_busy() && timeout(patience, serving.as_mut()).await.is_ok() {
+            return;
+        }
+        // Also if a request has begun meanwhile.
+        if is_busy() {
+            let _ = serving.await;
         }
     }
 

@@ -56,13 +56,15 @@ pub fn keep_tools(
     Ok(Some(format!("[{}]", all.collect::<Vec<_>>().join(","))))
 }
 
-/// Whether there may be a member `tools`, in any case of its letters: written out or with an escape.
+/// Whether there may be a member `tools`, in any case of its letters: written out, with an escape, or in UTF-16, which some
+/// parsers recognize by its zeros.
 fn may_name_tools(message: &[u8]) -> bool {
     let is_tool = |at: usize| {
         let four = message.get(at..at + 4);
         four.is_some_and(|four| four.eq_ignore_ascii_case(b"tool"))
     };
-    memmem::find(message, b"\\u").is_some() || memchr2_iter(b't', b'T', message).any(is_tool)
+    let is_encoded = message.contains(&0) || memmem::find(message, b"\\u").is_some();
+    is_encoded || memchr2_iter(b't', b'T', message).any(is_tool)
 }
 
 fn keep_in_message(
@@ -243,6 +245,7 @@ mod tests {
             r#"{"id":1,"result":{"Tools":[{"name":"w"}]}}"#,
             "{\"id\":1,\"result\":{\"tool\u{17f}\":[{\"name\":\"w\"}]}}",
             r#"{"id":1,"result":{"\ud800":0,"tools":[{"name":"w"}]}}"#,
+            "{\0\"\0i\0d\0\"\0:\x001\0}\0",
             r#"{"id":1,"result":{"tools":[{"name":"w"}]}"#,
             r#"[{"id":1,"result":{"tools":[{"name":"w"}]}}"#,
             "tools",

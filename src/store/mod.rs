@@ -1,6 +1,6 @@
 //! The store: DynamoDB, with one method for each operation of the protocol.
 //!
-//! Reads are strongly consistent, expiry is checked in code, and only fingerprints of secrets are kept. Every update of a
+//! Reads are strongly consistent, expiry is checked in code, and only fingerprints of secrets are kept, except the key of known browsers' cookies. Every update of a
 //! connection requires that it still exists, so that an update cannot recreate a revoked connection. See [`record`] for
 //! the schema.
 //!

@@ -90,7 +90,10 @@ impl Store {
         {
             return Ok(outcome);
         }
-        if attempt.now.abs_diff(self.closed_at.load(Relaxed)) < CLOSED_SECONDS {
+        let closed_at = self.closed_at.load(Relaxed);
+        if attempt.now.abs_diff(closed_at) < CLOSED_SECONDS
+            && day_key(attempt.now) == day_key(closed_at)
+        {
             return Ok(PinOutcome::ClosedForToday);
         }
         let reserved = match self
@@ -103,6 +106,14 @@ impl Store {
         let counter = ("tries", attempt.daily_tries);
         let Some(day) = self.reserve_for_day(counter, attempt.now).await? else {
             self.closed_at.store(attempt.now, Relaxed);
+            // It is not compared, so it counts for nobody. Another try from this network may have changed the item.
+            let ReservedTry {
+                before,
+                attempt: seen,
+                ..
+            } = reserved;
+            self.put_network(attempt.source, &before, seen.as_deref(), attempt.now)
+                .await?;
             return Ok(PinOutcome::ClosedForToday);
         };
         let tries = reserved.tries.of_address(attempt.source);
@@ -217,8 +228,8 @@ impl Store {
     ) -> Result<Reservation, Unavailable> {
         let seen = self.get(&network_key(source), "-").await?;
         let seen_attempt = attempt_of(seen.as_ref());
-        let tries: NetworkTries = seen.map(parse).transpose()?.unwrap_or_default();
-        let tries = match tries.one_more(source, now) {
+        let before: NetworkTries = seen.map(parse).transpose()?.unwrap_or_default();
+        let tries = match before.one_more(source, now) {
             Ok(tries) => tries,
             Err(wait) => return Ok(Reservation::Refused { wait }),
         };
@@ -229,6 +240,7 @@ impl Store {
             WriteOutcome::Applied(item) => Reservation::Counted(ReservedTry {
                 attempt: attempt_of(Some(&item)),
                 tries,
+                before,
             }),
             WriteOutcome::ConditionFailed(_) => Reservation::Refused {
                 wait: LOST_RACE_WAIT_SECONDS,
@@ -246,6 +258,7 @@ impl Store {
         let ReservedTry {
             mut tries,
             mut attempt,
+            ..
         } = reserved;
         for _ in 0..MAX_CLEAR_ATTEMPTS {
             let cleared = tries.without(source);
@@ -373,6 +386,8 @@ enum Reservation {
 /// The item of a network after this try was counted.
 struct ReservedTry {
     tries: NetworkTries,
+    /// Without this try.
+    before: NetworkTries,
     attempt: Option<String>,
 }
 

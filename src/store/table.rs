@@ -310,7 +310,7 @@ impl From<&crate::credential::Fingerprint> for ExpressionValue {
     }
 }
 
-/// Turns an SDK error into one with a text for the log. Items contain only fingerprints, so the text has no secret.
+/// Turns an SDK error into one with a text for the log. The text contains no item.
 pub(super) fn unavailable<E, R>(error: &SdkError<E, R>) -> Unavailable
 where
     E: std::error::Error + 'static,

@@ -195,7 +195,7 @@ impl Upstream {
     }
 }
 
-/// Sends a request, and once more if the connection was closed before the response. The upstream may have acted already,
+/// Sends a request, and once more if there was a connection but no valid response. The upstream may have acted already,
 /// so only a safe method is repeated (RFC 9110 §9.2). A request of which nothing was sent is repeated by hyper.
 async fn send_or_repeat(
     request: reqwest::RequestBuilder,

@@ -49,7 +49,12 @@ fn join(ours: Option<&str>, theirs: &str) -> String {
     // make `a_b` of `a.b`, `a b` and `a[b`.
     let normalized = |key: &str| {
         let name = key.trim_start().split('\0').next().unwrap_or_default();
-        let name = name.replace(['.', ' '], "_").to_lowercase();
+        let name = name.replace(['.', ' '], "_");
+        let name: String = name
+            .chars()
+            .flat_map(char::to_uppercase)
+            .flat_map(char::to_lowercase)
+            .collect();
         let before_index = name.split('[').next().unwrap_or_default().to_owned();
         [name.replace('[', "_"), before_index]
     };

@@ -185,6 +185,21 @@ async fn a_connection_beyond_the_limit_takes_the_place_of_the_longest_idle_one()
     open.push(fifth);
     Socket::open(&w).await.get(&w).await;
     assert_eq!(open.remove(0).status(), None);
+    drop(open);
+
+    // Nor does a part of the first head, and nobody waits until it is closed.
+    let mut begun = Vec::new();
+    for _ in 0..3 {
+        begun.push(Socket::open(&w).await);
+        begun.last_mut().unwrap().begin(&w).await;
+    }
+    time_passes(1).await;
+    let mut next = Socket::open(&w).await;
+    next.begin(&w).await;
+    next.send("\r\n").await;
+    // No second passes.
+    time_passes(0).await;
+    assert_eq!(next.status(), Some(404));
 }
 
 #[tokio::test]

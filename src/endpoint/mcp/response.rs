@@ -311,9 +311,10 @@ async fn filtered(
         return Err(refused("it is incomplete, or longer than 16 MB"));
     }
     let body = peeked.bytes.split().freeze();
-    // What is neither an object nor an array, such as a page, contains no list.
+    // What is neither an object nor an array, such as a page, contains no list. Zeros may be UTF-16.
     let start = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&body);
-    let may_be_json = matches!(start.trim_ascii_start().first(), Some(b'{' | b'['));
+    let may_be_json =
+        matches!(start.trim_ascii_start().first(), Some(b'{' | b'[')) || body.contains(&0);
     let kept = match str::from_utf8(&body) {
         _ if !may_be_json => None,
         Ok(text) => filter

@@ -33,7 +33,7 @@ pub struct EndsWithConnection<S> {
     checked: Checked,
     /// Finishes when the token is no longer valid. A task of its own: neither does it delay the body, nor does a client
     /// that reads slowly delay it. `None` until something has to be waited for after the first chunk, because most bodies
-    /// have arrived whole by then.
+    /// have arrived whole by then. So a client that takes nothing after the first chunk is checked when it reads again.
     check: Option<JoinHandle<()>>,
     /// Whether the body was not polled yet.
     is_new: bool,
@@ -171,7 +171,7 @@ async fn until_invalid(checked: &Checked) -> &'static str {
     let mut due = checked.begun + CHECK_INTERVAL;
     loop {
         let left = Duration::from_secs(expires_at.saturating_sub(app.clock.now()));
-        sleep_until(due.min(Instant::now() + left)).await;
+        sleep_until(due.min(Instant::now() + left.min(CHECK_INTERVAL))).await;
         due = Instant::now() + CHECK_INTERVAL;
         let now = app.clock.now();
         if expires_at <= now {
