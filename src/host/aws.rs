@@ -24,15 +24,15 @@ fn without_stream_protection() -> StalledStreamProtectionConfig {
     StalledStreamProtectionConfig::disabled()
 }
 
-/// Region, credentials and endpoint of a service from the environment variables of AWS SDKs. The SDK's own loader would also
-/// look for profiles, containers and instance metadata, which a function does not have: half a megabyte of code, and a fifth of
-/// the instructions of a start.
+/// Region, credentials and endpoint of a service from the environment variables of AWS SDKs; `endpoint` is the variable of this
+/// service. The SDK's own loader would also look for profiles, containers and instance metadata, which a function does not
+/// have: half a megabyte of code, and a fifth of the instructions of a start.
 pub fn from_environment(
     lookup: impl Fn(&str) -> Option<String>,
     http: SharedHttpClient,
-    service: &str,
+    endpoint: &str,
 ) -> SdkConfig {
-    let endpoint = lookup(&format!("AWS_ENDPOINT_URL_{service}"));
+    let endpoint = lookup(endpoint);
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(lookup("AWS_REGION").map(Region::new))

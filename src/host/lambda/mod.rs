@@ -103,9 +103,9 @@ pub fn prepared(
         ExitCode::from(2)
     })?;
     let http = HttpClient::new(tls.clone(), clock.clone());
-    let sdk = |service| aws::from_environment(&lookup, http.for_sdk(), service);
-    let dynamodb = aws_sdk_dynamodb::Client::new(&sdk("DYNAMODB"));
-    let manager = aws_sdk_secretsmanager::Client::new(&sdk("SECRETS_MANAGER"));
+    let sdk = |endpoint| aws::from_environment(&lookup, http.for_sdk(), endpoint);
+    let dynamodb = aws_sdk_dynamodb::Client::new(&sdk("AWS_ENDPOINT_URL_DYNAMODB"));
+    let manager = aws_sdk_secretsmanager::Client::new(&sdk("AWS_ENDPOINT_URL_SECRETS_MANAGER"));
     let token_form = TokenForm::from(&config.upstream);
     let secrets = Secrets::manager(
         manager,
