@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr2_iter, memmem};
+use memchr::{memchr, memchr2_iter};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{MapAccess, Visitor},
@@ -56,15 +56,27 @@ pub fn keep_tools(
     Ok(Some(format!("[{}]", all.collect::<Vec<_>>().join(","))))
 }
 
-/// Whether there may be a member `tools`, in any case of its letters: written out, with an escape, or in UTF-16, which some
-/// parsers recognize by its zeros.
+/// Whether there may be a member `tools`, in any case of its letters: written out, with an escape (of a code point, or one that
+/// JSON does not have and some parsers forgive), or in UTF-16, which some parsers recognize by its zeros.
 fn may_name_tools(message: &[u8]) -> bool {
     let is_tool = |at: usize| {
         let four = message.get(at..at + 4);
         four.is_some_and(|four| four.eq_ignore_ascii_case(b"tool"))
     };
-    let is_encoded = message.contains(&0) || memmem::find(message, b"\\u").is_some();
+    let is_encoded = message.contains(&0) || has_unusual_escape(message);
     is_encoded || memchr2_iter(b't', b'T', message).any(is_tool)
+}
+
+/// Whether there is another escape than those of a single character (RFC 8259 §7).
+fn has_unusual_escape(message: &[u8]) -> bool {
+    let mut rest = message;
+    while let Some(at) = memchr(b'\\', rest) {
+        match rest.get(at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => rest = &rest[at + 2..],
+            _ => return true,
+        }
+    }
+    false
 }
 
 fn keep_in_message(
@@ -245,6 +257,7 @@ mod tests {
             r#"{"id":1,"result":{"Tools":[{"name":"w"}]}}"#,
             "{\"id\":1,\"result\":{\"tool\u{17f}\":[{\"name\":\"w\"}]}}",
             r#"{"id":1,"result":{"\ud800":0,"tools":[{"name":"w"}]}}"#,
+            r#"{"id":1,"result":{"t\ools":[{"name":"w"}]}}"#,
             "{\0\"\0i\0d\0\"\0:\x001\0}\0",
             r#"{"id":1,"result":{"tools":[{"name":"w"}]}"#,
             r#"[{"id":1,"result":{"tools":[{"name":"w"}]}}"#,

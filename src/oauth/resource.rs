@@ -140,7 +140,7 @@ fn is_unambiguous(path: &str) -> bool {
     let encoded = ["%2e", "%2f", "%25", "%5c", "%0", "%1", "%7f"]
         .iter()
         .any(|bad| lower.contains(bad));
-    let dots = path.split('/').any(|segment| {
+    let dots = lower.replace("%3b", ";").split('/').any(|segment| {
         // Some servers take what follows `;` as path parameters, so `..;` is `..` to them.
         matches!(segment.split(';').next(), Some("." | ".."))
     });
@@ -255,6 +255,7 @@ mod tests {
             "/mcp/%00",
             "/mcp/%0d%0a",
             "/mcp/..;/x",
+            "/mcp/..%3Bx/y",
             "/mcp/ ",
             "/mcp/%",
             "/mcp/%zz",

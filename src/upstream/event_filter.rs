@@ -139,14 +139,16 @@ impl<F: FnMut(&str) -> io::Result<Option<String>>> EventFilter<F> {
             .flat_map(|(_, whole)| whole)
             .copied()
             .collect();
-        // The end of the stream may have cut off a line.
-        if kept.last().is_some_and(|byte| !b"\r\n".contains(byte)) {
+        // The end of the stream may have cut off a line. After a carriage return the blank line would be a part of its end.
+        if kept.last().is_some_and(|byte| *byte != b'\n') {
             kept.push(b'\n');
         }
-        passed.extend(kept);
+        // First, so that no other line becomes the first one of the stream: a byte order mark in front of it would be removed,
+        // and hide nothing any more.
         for line in new.split('\n') {
             passed.extend_from_slice(format!("data: {line}\n").as_bytes());
         }
+        passed.extend(kept);
         passed.push(b'\n');
         Ok(())
     }
@@ -227,7 +229,7 @@ mod tests {
     #[test]
     fn replaced_data_keeps_the_rest_of_its_event() {
         let stream = "\u{feff}id: 1\r\nevent: message\r\ndata: a\r\ndata:b\r\n\r\n: c\n\ndata\n\ndata: keep\rretry: 5\r\rdata: end";
-        let expected = "\u{feff}id: 1\r\nevent: message\r\ndata: A\ndata: B\n\n: c\n\ndata: \n\ndata: keep\rretry: 5\r\rdata: END\n\n";
+        let expected = "\u{feff}data: A\ndata: B\nid: 1\r\nevent: message\r\n\n: c\n\ndata: \n\ndata: keep\rretry: 5\r\rdata: END\n\n";
         let upper = |data: &str| Ok((data != "keep").then(|| data.to_uppercase()));
         for chunk in 1..stream.len() {
             let out = filtered(stream.as_bytes(), chunk, upper).unwrap();
@@ -237,10 +239,14 @@ mod tests {
         assert_eq!(String::from_utf8(out).unwrap(), expected);
         let marked = "\u{feff}\n\u{feff}data: a\n\n\u{feff}\ndata: b\n\n";
         let out = filtered(marked.as_bytes(), 1, upper).unwrap();
-        let expected = "\u{feff}\n\u{feff}data: a\n\n\u{feff}\ndata: B\n\n";
+        let expected = "\u{feff}\n\u{feff}data: a\n\ndata: B\n\u{feff}\n\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
         let cut_off = filtered(b"data: a\nid: 1", 1, upper).unwrap();
-        assert_eq!(cut_off, b"id: 1\ndata: A\n\n");
+        assert_eq!(cut_off, b"data: A\nid: 1\n\n");
+        let hidden = "data: a\n\u{feff}data: hidden\n\n";
+        let out = filtered(hidden.as_bytes(), 1, upper).unwrap();
+        let expected = "data: A\n\u{feff}data: hidden\n\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     #[test]

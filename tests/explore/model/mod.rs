@@ -257,7 +257,7 @@ fn no_order_of_calls_breaks_an_invariant() {
 #[test]
 #[ignore = "takes minutes: the documentation of this module has the command"]
 fn more_actors_and_more_faults_break_no_invariant() {
-    // The smaller ones first.
+    // The smaller ones first. All actors at once have too many orders for the memory of a machine: see the random ones.
     for search in vec![
         redemption(4),
         widening(1),
@@ -268,7 +268,6 @@ fn more_actors_and_more_faults_break_no_invariant() {
         revocation(false, 1, 1),
         replay(1, 1),
         refreshers(1, 3),
-        everybody(1, 0),
         deployment(1, 2),
         two_consents(2),
         two_redemptions(2),
