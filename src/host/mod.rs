@@ -4,6 +4,7 @@
 //! * `metrics` – what the alarms count
 //! * `local` – one machine: who calls, and at which base URL
 //! * `server` – its HTTP server, with limits for connections
+//! * `open_files` – how many connections the system makes possible
 //! * `engine` – its table
 //! * `start_check` – asks the upstream once whether it works
 //! * `command` – the command line
@@ -30,6 +31,8 @@ pub mod engine;
 mod idle;
 #[cfg(feature = "local")]
 pub mod local;
+#[cfg(feature = "local")]
+mod open_files;
 #[cfg(feature = "local")]
 pub mod server;
 #[cfg(feature = "local")]

@@ -1,6 +1,7 @@
 // Mixed traffic with faults, through the local host and through the Lambda host (whose instances are frozen between requests):
 // every call gets the response of its fault and no other, and memory stays flat. Both run at the same time. SOAK_SECONDS=1800
 // for a long run.
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
@@ -186,26 +187,50 @@ async function stopsUnderLoad(upstream, env) {
   equal('local: each client went on until then', tally.refused + tally.closedUnread, STOPS * CONNECTIONS);
 }
 
+/** Fills the server with idle connections. Returns what closes them. */
+async function idlers(port, count) {
+  const began = Date.now();
+  const sockets = [];
+  while (sockets.length < count && Date.now() - began < 30_000) {
+    const more = Array.from({ length: 20 }, () => connect(port, '127.0.0.1').on('error', () => {}));
+    sockets.push(...more);
+    await Promise.race([sleep(10_000), Promise.all(more.map((socket) => {
+      socket.write(`GET /none HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\n\r\n`);
+      return once(socket, 'data');
+    }))]);
+  }
+  return () => sockets.forEach((socket) => socket.destroy());
+}
+
 /** More idle connections than there may be, or than the program may have files open: the next client is served all the same. */
 async function crowd(env, openFiles, idle) {
   const server = await proxy(['serve', '--state', 'memory'], env, undefined, openFiles);
   const { access_token: access } = await connected(server.url, server.pin);
-  const began = Date.now();
-  const sockets = [];
-  while (sockets.length < idle && Date.now() - began < 30_000) {
-    const more = Array.from({ length: 20 }, () => connect(server.port, '127.0.0.1').on('error', () => {}));
-    sockets.push(...more);
-    await Promise.race([sleep(10_000), Promise.all(more.map((socket) => {
-      socket.write(`GET /none HTTP/1.1\r\nhost: 127.0.0.1:${server.port}\r\n\r\n`);
-      return once(socket, 'data');
-    }))]);
-  }
+  const leave = await idlers(server.port, idle);
   const called = Date.now();
   const calls = await Promise.all(Array.from({ length: 10 }, () => loadCall(server.url, access, false)));
-  const what = `local: calls beside ${idle} idle connections, with ${openFiles} open files, that succeeded`;
+  const what = `local: calls beside ${idle} idle connections, with ulimit ${openFiles}, that succeeded`;
   equal(what, calls.filter(({ status }) => status === 200).length, calls.length);
   check(`${what} within 5 s`, Date.now() - called < 5000, `${Date.now() - called} ms`);
-  sockets.forEach((socket) => socket.destroy());
+  leave();
+  await server.stop();
+}
+
+/** The system lets the program open fewer files than when it started, as if others had them all: some calls may fail, but each succeeds later. */
+async function filesRunOut(env) {
+  const server = await proxy(['serve', '--state', 'memory'], env);
+  const { access_token: access } = await connected(server.url, server.pin);
+  execFileSync('prlimit', ['--pid', server.pid, '--nofile=256:256']);
+  const leave = await idlers(server.port, 300);
+  const tries = await Promise.all(Array.from({ length: 10 }, async () => {
+    for (let tried = 1; ; tried += 1) {
+      const { status } = await loadCall(server.url, access, false);
+      if (status === 200 || tried === 5) return status;
+    }
+  }));
+  equal('local: calls that succeeded in the end when no more files could be opened', tries, tries.map(() => 200));
+  check('local: the log says that no more files can be opened', server.output().includes('no connection can be accepted'));
+  leave();
   await server.stop();
 }
 
@@ -221,8 +246,11 @@ await run('soak', async (defer) => {
       await soak(name, server, upstream, () => [server.pid], KINDS, RECORDED_CALL_KB);
       await stops(server);
       await stopsUnderLoad(upstream, env);
-      await crowd(env, 4096, 1100);
-      await crowd(env, 256, 300);
+      await crowd(env, '-n 4096', 1100);
+      await crowd(env, '-n 256', 300);
+      // As on macOS: the program may raise it.
+      await crowd(env, '-S -n 256', 300);
+      await filesRunOut(env);
     } else {
       const server = await lambda(env);
       defer(() => server.stop());

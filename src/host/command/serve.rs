@@ -20,7 +20,7 @@ use crate::{
     clock::Clock,
     config::{Config, HostKind, LogFormat},
     credential::{Randomness, SecretString},
-    host::{demo as demo_server, local, log, server, start_check},
+    host::{demo as demo_server, local, log, open_files, server, start_check},
     http_client::{HttpClient, tls},
     oauth::resource::BaseUrl,
     pin::Pin,
@@ -53,7 +53,7 @@ pub struct Arguments {
     /// A file with the token that your MCP server takes, instead of `UPSTREAM_TOKEN`.
     #[arg(long, value_name = "PATH")]
     token_file: Option<PathBuf>,
-    /// How many connections there may be at a time; further ones wait.
+    /// How many connections there may be at a time, if the system allows enough open files; further ones wait.
     #[arg(long, default_value_t = server::DEFAULT_MAX_CONNECTIONS, value_name = "NUMBER")]
     max_connections: NonZeroU16,
     /// A file with settings, one NAME=value on each line. Environment variables win over it.
@@ -261,7 +261,8 @@ impl Run {
         }
         let background = app.background.clone();
         let router = local::router(app, names);
-        server::serve(listener, router, self.max_connections, signals, say).await;
+        let max_connections = open_files::connections(self.max_connections);
+        server::serve(listener, router, max_connections, signals, say).await;
         let _ = tokio::time::timeout(BACKGROUND_WAIT, background.settled()).await;
         Ok(())
     }

@@ -68,30 +68,33 @@ pub fn hidden(question: &str) -> Result<String, String> {
     #[cfg(unix)]
     let _interrupts = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
     #[cfg(unix)]
-    let terminated = tokio::spawn(end_when_terminated());
+    let terminated = end_when_terminated().map(tokio::spawn);
     let typed = rpassword::prompt_password(question);
     #[cfg(unix)]
-    terminated.abort();
+    if let Some(task) = terminated {
+        task.abort();
+    }
     typed.map_err(|error| format!("Nothing could be read from the terminal: {error}"))
 }
 
-/// Ends the process at SIGTERM. `rpassword` blocks in a read and cannot be ended, so it is `stty` that makes the terminal
-/// show again what is typed.
+/// Ends the process at a SIGTERM from now on. `rpassword` blocks in a read and cannot be ended, so it is `stty` that makes
+/// the terminal show again what is typed.
 #[cfg(unix)]
-async fn end_when_terminated() {
+fn end_when_terminated() -> Option<impl Future<Output = ()> + Send + 'static> {
     let terminate = tokio::signal::unix::SignalKind::terminate();
-    let Ok(mut signals) = tokio::signal::unix::signal(terminate) else {
-        return;
-    };
-    signals.recv().await;
-    if let Ok(terminal) = std::fs::File::open("/dev/tty") {
-        let mut stty = std::process::Command::new("stty");
-        let _ = stty
-            .args(["echo", "icanon", "isig"])
-            .stdin(terminal)
-            .status();
-    }
-    std::process::exit(128 + terminate.as_raw_value());
+    // Not in the future: until that runs, the signal would end the process with a terminal that shows nothing.
+    let mut signals = tokio::signal::unix::signal(terminate).ok()?;
+    Some(async move {
+        signals.recv().await;
+        if let Ok(terminal) = std::fs::File::open("/dev/tty") {
+            let mut stty = std::process::Command::new("stty");
+            let _ = stty
+                .args(["echo", "icanon", "isig"])
+                .stdin(terminal)
+                .status();
+        }
+        std::process::exit(128 + terminate.as_raw_value());
+    })
 }
 
 /// No header holds more.

@@ -70,10 +70,10 @@ export async function freePort() {
   return port;
 }
 
-/** The proxy: `serve` or `demo`. With `port` it has the same address after a restart; it may have so many files open. */
+/** The proxy: `serve` or `demo`. With `port` it has the same address after a restart; `openFiles` are arguments of `ulimit`. */
 export async function proxy(args, env = {}, port = undefined, openFiles = undefined) {
   port ??= await freePort();
-  const limited = openFiles ? ['sh', '-c', `ulimit -n ${openFiles}; exec "$@"`, 'sh'] : [];
+  const limited = openFiles ? ['sh', '-c', `ulimit ${openFiles}; exec "$@"`, 'sh'] : [];
   const [command, ...rest] = [...limited, BINARY, ...args, '--listen', `127.0.0.1:${port}`];
   const process = await start(command, rest, env, /PIN: .*\n/);
   const read = (label) => process.output().match(new RegExp(`^${label}: (.*)$`, 'm'))[1];
