@@ -24,15 +24,15 @@ fn without_stream_protection() -> StalledStreamProtectionConfig {
     StalledStreamProtectionConfig::disabled()
 }
 
-/// Region, credentials and endpoint of a service from the environment variables of AWS SDKs; `endpoint` is the variable of this
+/// Region, credentials and endpoint of a service from the environment variables of AWS SDKs; `endpoint_variable` is that of this
 /// service. The SDK's own loader would also look for profiles, containers and instance metadata, which a function does not
 /// have: half a megabyte of code, and a fifth of the instructions of a start.
 pub fn from_environment(
     lookup: impl Fn(&str) -> Option<String>,
     http: SharedHttpClient,
-    endpoint: &str,
+    endpoint_variable: &str,
 ) -> SdkConfig {
-    let endpoint = lookup(endpoint);
+    let endpoint = lookup(endpoint_variable);
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(lookup("AWS_REGION").map(Region::new))

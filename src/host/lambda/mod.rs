@@ -103,7 +103,7 @@ pub fn prepared(
         ExitCode::from(2)
     })?;
     let http = HttpClient::new(tls.clone(), clock.clone());
-    let sdk = |endpoint| aws::from_environment(&lookup, http.for_sdk(), endpoint);
+    let sdk = |endpoint_variable| aws::from_environment(&lookup, http.for_sdk(), endpoint_variable);
     let dynamodb = aws_sdk_dynamodb::Client::new(&sdk("AWS_ENDPOINT_URL_DYNAMODB"));
     let manager = aws_sdk_secretsmanager::Client::new(&sdk("AWS_ENDPOINT_URL_SECRETS_MANAGER"));
     let token_form = TokenForm::from(&config.upstream);
