@@ -1,6 +1,5 @@
 //! Requests to the MCP endpoint, and the upstream's messages.
 
-use http::HeaderName;
 use lambda_oauth_mcp_proxy::{
     host::lambda::event, limit, oauth::resource::McpPath, upstream::target,
 };
@@ -131,11 +130,17 @@ pub fn function_url_event(input: &[u8]) {
         text(&sent["requestContext"]["domainName"])
     );
     assert_eq!(received.source, text(&http["sourceIp"]).parse().ok());
-    for (name, value) in request.headers() {
-        assert!(
-            name == "cookie" || has_header(&sent["headers"], name, value.as_bytes()),
-            "{name}"
-        );
+    let headers = sent["headers"].as_object();
+    let headers: Vec<_> = headers.into_iter().flatten().collect();
+    // The type of AWS's crate takes lists and bytes too, and of lists with the same name both. Lambda sends only text.
+    if headers.iter().all(|(_, value)| value.is_string()) {
+        for (name, value) in request.headers() {
+            let is_sent = headers.iter().any(|(sent, text)| {
+                name.as_str().eq_ignore_ascii_case(sent)
+                    && text.as_str().map(str::as_bytes) == Some(value.as_bytes())
+            });
+            assert!(name == "cookie" || is_sent, "{name}");
+        }
     }
     let body = text(&sent["body"]);
     if sent["isBase64Encoded"] == true {
@@ -145,17 +150,6 @@ pub fn function_url_event(input: &[u8]) {
     } else {
         assert_eq!(request.body(), body.as_bytes());
     }
-}
-
-/// Whether the event has the header. Its value may be a list.
-fn has_header(headers: &Value, name: &HeaderName, value: &[u8]) -> bool {
-    let mut headers = headers.as_object().into_iter().flatten();
-    headers.any(|(other, sent)| {
-        let one = std::slice::from_ref(sent);
-        let mut values = sent.as_array().map_or(one, Vec::as_slice).iter();
-        let found = values.any(|sent| sent.as_str().is_some_and(|sent| sent.as_bytes() == value));
-        found && name.as_str().eq_ignore_ascii_case(other)
-    })
 }
 
 /// The body of a request of a limited connection. If it is accepted, every parser reads the same calls from it: one that
