@@ -24,7 +24,9 @@ mod http {
     mod limits;
     mod listener;
     mod logs;
+    mod manual_tokens;
     mod own_errors;
+    mod owner;
     mod processes;
     mod proxy;
     mod races;
@@ -33,6 +35,7 @@ mod http {
     mod reported_bugs;
     mod revocation_races;
     mod sse;
+    mod sse_refusals;
     mod start_check;
     mod stream_ends;
     mod targets;

@@ -2,71 +2,10 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use crate::support::world::{Response, World};
-
-/// A signed-in owner.
-pub struct Owner<'a> {
-    w: &'a World,
-    pub cookie: String,
-}
-
-impl<'a> Owner<'a> {
-    pub async fn sign_in(w: &'a World) -> Self {
-        let response = sign_in(w, &w.pin).await;
-        assert_eq!(
-            (response.status, response.header("location")),
-            (303, "/connections")
-        );
-        assert!(response.header("set-cookie").starts_with("session_"));
-        let cookie = response.cookie().unwrap();
-        w.keep_secret(cookie.split_once('=').unwrap().1);
-        Self { w, cookie }
-    }
-
-    pub async fn page(&self) -> Response {
-        self.get("/connections").await
-    }
-
-    pub async fn get(&self, path: &str) -> Response {
-        let request = self.w.get(path).header("cookie", &self.cookie);
-        request.send().await
-    }
-
-    /// The response to a form itself.
-    pub async fn send(&self, form: &[(&str, &str)]) -> Response {
-        let request = self.w.post("/connections").form(form);
-        request.header("cookie", &self.cookie).send().await
-    }
-
-    async fn act(&self, form: &[(&str, &str)]) -> Response {
-        let request = self.w.post("/connections").form(form);
-        self.w.send_as_browser(&self.cookie, request).await
-    }
-
-    async fn csrf(&self) -> String {
-        self.page().await.field("csrf").unwrap()
-    }
-
-    /// Ends a connection.
-    pub async fn end(&self, connection: &str) {
-        let csrf = self.csrf().await;
-        let form = [
-            ("csrf", &*csrf),
-            ("action", "end"),
-            ("connection", connection),
-        ];
-        let ended = self.act(&form).await;
-        assert!(ended.text.contains("was ended"), "{}", ended.text);
-    }
-}
-
-async fn sign_in(w: &World, pin: &str) -> Response {
-    // The redirect itself, which sets the session's cookie.
-    w.post("/connections")
-        .form(&[("action", "sign-in"), ("pin", pin)])
-        .send()
-        .await
-}
+use crate::{
+    http::owner::Owner,
+    support::world::{Response, World},
+};
 
 /// The page after a sign-in that fails.
 async fn sign_in_page(w: &World, pin: &str) -> Response {

@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::mpsc;
 
 use crate::{
-    http::{connections::Owner, faults::wire::Wire},
+    http::{faults::wire::Wire, owner::Owner},
     support::world::{Connected, World, logged, time_passes},
 };
 
