@@ -1,5 +1,6 @@
 //! Requests to the MCP endpoint, and the upstream's messages.
 
+use http::HeaderName;
 use lambda_oauth_mcp_proxy::{
     host::lambda::event, limit, oauth::resource::McpPath, upstream::target,
 };
@@ -7,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use url::Url;
 
-use super::json::{Json, Reader, readers};
+use super::json::{EXACT_READERS, Json, Reader, readers};
 
 /// A path and a query: no request leaves the upstream's origin or path, or overrides a key of its query.
 pub fn path(input: &[u8]) {
@@ -130,17 +131,13 @@ pub fn function_url_event(input: &[u8]) {
         text(&sent["requestContext"]["domainName"])
     );
     assert_eq!(received.source, text(&http["sourceIp"]).parse().ok());
-    let headers = sent["headers"].as_object();
-    let headers: Vec<_> = headers.into_iter().flatten().collect();
-    // The type of AWS's crate takes lists and bytes too, and of lists with the same name both. Lambda sends only text.
-    if headers.iter().all(|(_, value)| value.is_string()) {
-        for (name, value) in request.headers() {
-            let is_sent = headers.iter().any(|(sent, text)| {
-                name.as_str().eq_ignore_ascii_case(sent)
-                    && text.as_str().map(str::as_bytes) == Some(value.as_bytes())
-            });
-            assert!(name == "cookie" || is_sent, "{name}");
-        }
+    // With repeated names: of lists that have the same one, AWS's type takes all.
+    let [_, last] = EXACT_READERS;
+    let tree = Json::read(&String::from_utf8_lossy(input)).expect("what is accepted is JSON");
+    for (name, value) in request.headers() {
+        let mut sent = header_values(last.member(&tree, "headers"), name);
+        let is_sent = sent.any(|sent| sent == value.as_bytes());
+        assert!(name == "cookie" || is_sent, "{name}");
     }
     let body = text(&sent["body"]);
     if sent["isBase64Encoded"] == true {
@@ -149,6 +146,33 @@ pub fn function_url_event(input: &[u8]) {
         assert_eq!(encoded.trim_end_matches('='), body.trim_end_matches('='));
     } else {
         assert_eq!(request.body(), body.as_bytes());
+    }
+}
+
+/// What an event has for a header: a text as Lambda sends it, or a list of texts or of lists of bytes, which AWS's type takes too.
+fn header_values(headers: Option<&Json>, name: &HeaderName) -> impl Iterator<Item = Vec<u8>> {
+    let members = match headers {
+        Some(Json::Object(members)) => members.as_slice(),
+        _ => &[],
+    };
+    let values = members
+        .iter()
+        .filter(move |(other, _)| name.as_str().eq_ignore_ascii_case(other))
+        .flat_map(|(_, value)| match value {
+            Json::Array(values) => values,
+            one => std::slice::from_ref(one),
+        });
+    values.filter_map(|value| match value {
+        Json::Text(text) => Some(text.clone().into_bytes()),
+        Json::Array(bytes) => bytes.iter().map(byte).collect(),
+        _ => None,
+    })
+}
+
+fn byte(value: &Json) -> Option<u8> {
+    match value {
+        Json::Other(number) => number.parse().ok(),
+        _ => None,
     }
 }
 
