@@ -11,7 +11,7 @@ use lambda_oauth_mcp_proxy::{
 use serde_json::{Value, json};
 
 use crate::{
-    http::owner::Owner,
+    http::owner::{Owner, leads_to, token_form},
     support::world::{BEGIN, Response, World},
 };
 
@@ -22,11 +22,6 @@ fn id(access: &str) -> String {
         .split_once('.')
         .unwrap();
     id.to_owned()
-}
-
-/// The redirect to a page of this connection, or to the list.
-pub fn leads_to(response: &Response, path: &str) {
-    assert_eq!((response.status, response.header("location")), (303, path));
 }
 
 /// Lets the upstream list these tools, and answer every other request with an empty result.
@@ -182,15 +177,10 @@ async fn a_session_alone_gives_no_client_more_than_it_has() {
     // No token without the PIN.
     let connection = owner.get("/connections/token").await.field("connection");
     let connection = connection.unwrap();
-    let token = [
-        ("csrf", &*csrf),
-        ("connection", &*connection),
-        ("action", "create-token"),
-        ("name", "x"),
-        ("days", "7"),
-        ("limit", "everything"),
-    ];
-    leads_to(&owner.send(&token).await, "/connections/token");
+    leads_to(
+        &owner.send(&token_form(&csrf, &connection)).await,
+        "/connections/token",
+    );
     assert!(!w.dump().iter().any(|item| item.contains(&connection)));
     // Less than now needs no PIN.
     let fewer = [("action", "tools"), ("tool", "a")];

@@ -1,7 +1,7 @@
 //! Access tokens that the owner creates by hand.
 
 use crate::{
-    http::{connection_pages::leads_to, owner::Owner},
+    http::owner::{Owner, leads_to, token_form},
     support::world::{World, logged},
 };
 
@@ -38,14 +38,7 @@ async fn a_token_is_created_once_shown_once_and_ended_like_any_connection() {
         assert_eq!(form(days, limit, "x").await.status, 400, "{days} {limit}");
     }
     assert_eq!(form("7", "everything", &"x".repeat(101)).await.status, 400);
-    let forged = [
-        ("csrf", "x"),
-        ("connection", &*connection),
-        ("action", "create-token"),
-        ("name", "x"),
-        ("days", "7"),
-        ("limit", "everything"),
-    ];
+    let forged = token_form("x", &connection);
     leads_to(&owner.send(&forged).await, "/connections");
     assert_eq!(w.dump(), before);
 
@@ -100,14 +93,7 @@ async fn a_token_is_created_once_shown_once_and_ended_like_any_connection() {
     assert!(!owner.page().await.text.contains("/connections/token"));
     assert_eq!(owner.get("/connections/token").await.status, 404);
     let csrf = owner.page().await.field("csrf").unwrap();
-    let form = [
-        ("csrf", &*csrf),
-        ("connection", &*connection),
-        ("action", "create-token"),
-        ("name", "x"),
-        ("days", "7"),
-        ("limit", "everything"),
-    ];
+    let form = token_form(&csrf, &connection);
     assert_eq!(owner.send(&form).await.status, 404);
     assert!(!off.dump().iter().any(|item| item.contains("\"stage\"")));
 }

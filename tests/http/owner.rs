@@ -67,3 +67,20 @@ async fn sign_in(w: &World, pin: &str) -> Response {
         .send()
         .await
 }
+
+/// A form that creates a token for everything, without the PIN.
+pub fn token_form<'f>(csrf: &'f str, connection: &'f str) -> [(&'f str, &'f str); 6] {
+    [
+        ("csrf", csrf),
+        ("connection", connection),
+        ("action", "create-token"),
+        ("name", "x"),
+        ("days", "7"),
+        ("limit", "everything"),
+    ]
+}
+
+/// A response to a form leads to a page of the connection, or to the list.
+pub fn leads_to(response: &Response, path: &str) {
+    assert_eq!((response.status, response.header("location")), (303, path));
+}

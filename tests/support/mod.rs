@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod exchange;
+pub mod log;
 pub mod origin;
 pub mod recorder;
 pub mod upstream_cases;

@@ -1,11 +1,10 @@
 //! A whole proxy on a loopback port, and an OAuth client for it.
 
 use std::{
-    io,
     net::SocketAddr,
     num::NonZeroU16,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -33,10 +32,12 @@ use lambda_oauth_mcp_proxy::{
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use tracing_subscriber::{filter::Targets, fmt, prelude::*};
 
-pub use crate::support::exchange::{Connected, Page, Pairs, Request, Response};
 use crate::support::recorder::Recorder;
+pub use crate::support::{
+    exchange::{Connected, Page, Pairs, Request, Response},
+    log::logged,
+};
 
 /// The redirect URI of the tests' client.
 pub const CALLBACK: &str = "https://client.example/callback";
@@ -474,28 +475,4 @@ pub async fn time_passes(seconds: u64) {
 /// The challenge of a verifier.
 pub fn challenge(verifier: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(verifier))
-}
-
-/// Everything that any test has logged, at the most detailed level of this program. Libraries log as they do by default:
-/// at `debug` they wrote 125 MB in one run, half of the time that the tests took.
-pub fn logged() -> &'static Mutex<Vec<u8>> {
-    static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-    static STARTED: OnceLock<()> = OnceLock::new();
-    struct Sink;
-    impl io::Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            LOG.lock().unwrap().write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    STARTED.get_or_init(|| {
-        let filter: Targets = "warn,lambda_oauth_mcp_proxy=trace".parse().unwrap();
-        tracing_subscriber::registry()
-            .with(filter)
-            .with(fmt::layer().json().with_writer(|| Sink))
-            .init();
-    });
-    &LOG
 }
